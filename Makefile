@@ -1,0 +1,99 @@
+# capi: PGXS build.  "make && make install PG_CONFIG=..." is all a packager
+# needs; "make demo" and "make test" set up everything else by themselves.
+
+EXTENSION  = capi
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control)
+MODULE_big = capi
+
+OBJS = \
+	src/backlog.o \
+	src/backoff.o \
+	src/capture.o \
+	src/database_hook.o \
+	src/dataset.o \
+	src/deliver.o \
+	src/delivery.o \
+	src/dispatch.o \
+	src/field.o \
+	src/guc.o \
+	src/hash.o \
+	src/init.o \
+	src/launcher.o \
+	src/normalize.o \
+	src/normalize_sql.o \
+	src/payload.o \
+	src/query.o \
+	src/queue.o \
+	src/response.o \
+	src/secret.o \
+	src/shmem.o \
+	src/source.o \
+	src/status.o \
+	src/transport_curl.o \
+	src/worker.o
+
+DATA       = $(wildcard sql/capi--*--*.sql)
+DATA_built = sql/capi--$(EXTVERSION).sql
+
+# In the order they run; a test's name is used once over all kinds, and never
+# that of a file in sql/ (the driver would run that one instead).
+REGRESS   =
+ISOLATION =
+# expected/ is found from the top, inputs below test/.
+REGRESS_OPTS   = --inputdir=test
+ISOLATION_OPTS = --inputdir=test/isolation
+
+# The server's own headers leave parameters unused, and that alone is let off.
+# "make WERROR=" for a compiler that warns of things nobody knew.
+WERROR      ?= -Werror
+LIB_CFLAGS  := $(shell pkg-config --cflags libcurl libcrypto 2>/dev/null)
+LIB_LINK    := $(shell pkg-config --libs libcurl libcrypto 2>/dev/null || echo -lcurl -lcrypto)
+PG_CPPFLAGS  = -I$(srcdir)/src -DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
+PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP
+SHLIB_LINK   = $(LIB_LINK)
+EXTRA_CLEAN  = src/*.d tmp_check
+
+# A server built with LLVM asks for bitcode, and so for its exact clang.  The
+# gain, inlining into compiled queries, is none for functions like ours.
+override with_llvm = no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+# Without server headers, as on a new machine, only "deps" and what begins
+# with it can run; they call make again, which then finds the headers.
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+-include $(wildcard src/*.d)
+
+$(OBJS): capi.control
+
+$(DATA_built): sql/capi.sql capi.control
+	cp $< $@
+else
+all install installcheck check-style clean:
+	@echo "no server headers at '$(PG_CONFIG)': run \"make deps\" or set PG_CONFIG" >&2; exit 1
+endif
+
+# Installs what ci/packages.txt lists and this machine lacks.
+deps:
+	@PG_CONFIG='$(PG_CONFIG)' ci/install-packages
+
+# Both work on a private copy of the server below a temporary folder.
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' test/demo/run
+
+# "make test TESTS='regress t/010_delivery'" runs some of them.
+test: deps
+	@$(MAKE) --no-print-directory all
+	@PG_CONFIG='$(PG_CONFIG)' test/run $(TESTS)
+
+check-style: all
+	@PG_CONFIG='$(PG_CONFIG)' test/run guard
+
+bench: all
+	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
+
+.PHONY: bench check-style demo deps test
+.DEFAULT_GOAL := all

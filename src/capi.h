@@ -1,0 +1,38 @@
+/*
+ * capi.h
+ *		Names and limits shared by every module of capi.
+ *
+ * Holds no prototypes of modules and includes nothing: each module has its own
+ * header.  Limits carry their unit in the name and the reason beside them.
+ */
+#ifndef CAPI_H
+#define CAPI_H
+
+/* Schema of every object of the extension; fixed in capi.control. */
+#define CAPI_SCHEMA				"capi"
+#define CAPI_EXTENSION			"capi"
+
+/* SPEC 1.3: a request carries at most 1,000 events. */
+#define CAPI_MAX_BATCH_EVENTS	1000
+
+/*
+ * No maximum body size is documented (SPEC 1.1).  A thousand usual events are
+ * about one megabyte; twice that keeps four requests in flight well inside the
+ * memory promised for a dispatcher.
+ */
+#define CAPI_MAX_BODY_BYTES		(2 * 1024 * 1024)
+
+/* An answer is a few hundred bytes (SPEC 8); anything longer is cut off. */
+#define CAPI_MAX_ANSWER_BYTES	(64 * 1024)
+
+/* SPEC 1.3: age limits of event_time, in seconds. */
+#define CAPI_MAX_AGE_S			(INT64CONST(7) * 86400)
+#define CAPI_MAX_AGE_STORE_S	(INT64CONST(62) * 86400)
+
+/* Databases that may have a dispatcher; sizes the shared memory. */
+#define CAPI_MAX_DATABASES		64
+
+/* Fixed number of queue segments, capi.queue_0 .. capi.queue_3. */
+#define CAPI_QUEUE_SEGMENTS		4
+
+#endif							/* CAPI_H */

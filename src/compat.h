@@ -1,0 +1,76 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL 15 and 18, and nothing else.
+ *
+ * The only file with #if PG_VERSION_NUM.  One section per module that needs
+ * one; everything is a macro or a static inline function.
+ */
+#ifndef CAPI_COMPAT_H
+#define CAPI_COMPAT_H
+
+#include "catalog/pg_database.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "capi needs PostgreSQL 15 or newer"
+#endif
+
+/* init.c: the version comes from capi.control through the Makefile. */
+#ifndef CAPI_VERSION
+#define CAPI_VERSION	"unknown"
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define CAPI_MODULE_MAGIC	PG_MODULE_MAGIC_EXT(.name = "capi", .version = CAPI_VERSION)
+#else
+#define CAPI_MODULE_MAGIC	PG_MODULE_MAGIC
+#endif
+
+/*
+ * Wait events: named from 17 on, the common "Extension" before.  From 17 on
+ * this is a look-up under a lock, so callers keep the number in a static
+ * variable.
+ */
+static inline uint32
+capi_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	(void) name;
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* shmem.c: index of this process among the server's PGPROC structures. */
+static inline uint32
+capi_my_procno(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return (uint32) MyProcNumber;
+#else
+	return (uint32) MyProc->pgprocno;
+#endif
+}
+
+/* database_hook.c: superusers own every database. */
+static inline bool
+capi_owns_database(Oid dboid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, dboid, roleid);
+#else
+	return pg_database_ownercheck(dboid, roleid);
+#endif
+}
+
+/* worker.c: 17 has a timeout that acts in background workers as well. */
+#if PG_VERSION_NUM >= 170000
+#define CAPI_HAVE_TRANSACTION_TIMEOUT	true
+#else
+#define CAPI_HAVE_TRANSACTION_TIMEOUT	false
+#endif
+
+#endif							/* CAPI_COMPAT_H */

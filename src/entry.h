@@ -1,0 +1,18 @@
+/*
+ * entry.h
+ *		Running as the owner of the extension.  See entry.c.
+ */
+#ifndef CAPI_ENTRY_H
+#define CAPI_ENTRY_H
+
+typedef struct CapiOwnerScope
+{
+	Oid			userid;
+	int			sec_context;
+} CapiOwnerScope;
+
+extern Oid	capi_function_owner(Oid funcid);
+extern void capi_enter_owner(Oid owner, CapiOwnerScope *scope);
+extern void capi_leave_owner(const CapiOwnerScope *scope);
+
+#endif							/* CAPI_ENTRY_H */

@@ -1,0 +1,26 @@
+/*
+ * guc.h
+ *		All settings of capi (DESIGN of the settings: doc/settings.md).
+ *		Variables are named like the settings.
+ */
+#ifndef CAPI_GUC_H
+#define CAPI_GUC_H
+
+extern char *capi_api_version;
+extern char *capi_ca_file;
+extern char *capi_databases;
+extern char *capi_key_file;
+extern bool capi_allow_http;
+extern bool capi_enabled;
+extern int	capi_connect_timeout;	/* ms */
+extern int	capi_linger;			/* ms */
+extern int	capi_max_in_flight;
+extern int	capi_poll_interval;		/* ms */
+extern int	capi_query_timeout;		/* ms */
+extern int	capi_request_timeout;	/* ms */
+extern int	capi_retention;			/* minutes */
+
+/* Defines every setting; called from _PG_init whether preloaded or not. */
+extern void capi_guc_init(void);
+
+#endif							/* CAPI_GUC_H */

@@ -1,0 +1,84 @@
+/*
+ * transport.h
+ *		What the dispatcher needs from an HTTP client, free of any library.
+ *
+ * transport_curl.c implements it and is the only file that knows libcurl.
+ * Called by dispatch.c (and by the SQL function capi.test_dataset).  Nothing
+ * here opens a transaction, and nothing here raises an error while a request
+ * is under way: failures come back in CapiAnswer.transport.
+ */
+#ifndef CAPI_TRANSPORT_H
+#define CAPI_TRANSPORT_H
+
+/* What became of a request below HTTP. */
+typedef enum CapiTransportCode
+{
+	CAPI_TRANSPORT_OK,			/* an HTTP status arrived, body complete */
+	CAPI_TRANSPORT_RESOLVE,		/* name not found; nothing was sent */
+	CAPI_TRANSPORT_CONNECT,		/* not connected; nothing was sent */
+	CAPI_TRANSPORT_TLS,			/* handshake or certificate; nothing sent */
+	CAPI_TRANSPORT_TIMEOUT,		/* outcome unknown */
+	CAPI_TRANSPORT_CUT,			/* connection lost; outcome unknown */
+	CAPI_TRANSPORT_TOO_LARGE,	/* answer beyond CAPI_MAX_ANSWER_BYTES */
+	CAPI_TRANSPORT_OTHER		/* anything else; outcome unknown */
+} CapiTransportCode;
+
+typedef struct CapiHttpRequest
+{
+	const char *url;			/* no secret in it, ever */
+	const char *token;			/* becomes the Authorization header */
+	const char *body;			/* owned by the caller until the answer */
+	size_t		body_len;
+	int			connect_timeout_ms;
+	int			request_timeout_ms;
+	const char *ca_file;		/* NULL: the system's store */
+	bool		allow_http;		/* plain http, and then to loopback only */
+	void	   *tag;			/* comes back in CapiAnswer */
+} CapiHttpRequest;
+
+typedef struct CapiAnswer
+{
+	void	   *tag;
+	CapiTransportCode transport;
+	int			http_status;	/* 0 unless transport is OK or TOO_LARGE */
+	char		detail[256];	/* library's words on a failure, no secret */
+	char	   *body;			/* NUL-terminated, bounded, malloc'ed */
+	size_t		body_len;
+	char		retry_after[64];	/* Retry-After header, or "" */
+	char		app_usage[512];		/* X-App-Usage, or "" */
+	char		account_usage[512]; /* X-Ad-Account-Usage, or "" */
+	char		business_usage[2048];	/* X-Business-Use-Case-Usage, or "" */
+	char		api_warning[256];	/* X-Ad-Api-Version-Warning, or "" */
+	int64		duration_ms;
+} CapiAnswer;
+
+typedef struct CapiTransport CapiTransport;
+
+/* Raises an error (53000 or 58000) when libcurl cannot be set up. */
+extern CapiTransport *capi_transport_create(void);
+
+/*
+ * Starts a request.  False, with the reason in err, when it could not even be
+ * queued; the request then never reached the network.
+ */
+extern bool capi_transport_start(CapiTransport *t, const CapiHttpRequest *req,
+								 char *err, size_t errlen);
+
+/*
+ * Waits until a transfer moved, the latch is set or timeout_ms passed (-1: no
+ * limit), then lets the library work.  Serves interrupts before it waits, so
+ * it may throw, but never out of a callback.  Works with nothing in flight: then it is
+ * a plain latch wait.  Resets MyLatch.  The only wait point of the dispatcher.
+ */
+extern void capi_transport_wait(CapiTransport *t, int64 timeout_ms);
+
+/* Next finished request, or false.  Free with capi_transport_free_answer. */
+extern bool capi_transport_next(CapiTransport *t, CapiAnswer *answer);
+extern void capi_transport_free_answer(CapiAnswer *answer);
+
+extern int	capi_transport_in_flight(const CapiTransport *t);
+
+/* Cancels what is in flight and frees everything; safe on NULL. */
+extern void capi_transport_destroy(CapiTransport *t);
+
+#endif							/* CAPI_TRANSPORT_H */

@@ -1,0 +1,180 @@
+"""The /sandbox/ API by which tests steer and question the sandbox.
+
+handle() takes method, target and body and returns (status, JSON value).  It
+is served on the control port and on the edge's own port.  Called by httpd.
+"""
+
+import json
+import time
+import urllib.parse
+
+WAIT_GOALS = ("events", "distinct_events", "requests", "answered", "hanging")
+
+
+class BadCall(Exception):
+    """The caller's mistake: answered with status 400 and the text."""
+
+
+def handle(sandbox, method, target, body):
+    path, _, query = target.partition("?")
+    try:
+        arguments = dict(urllib.parse.parse_qsl(query,
+                                                keep_blank_values=True))
+        call = CALLS.get((method, path.rstrip("/")))
+        if call is None:
+            known = sorted("%s %s" % key for key in CALLS)
+            return 404, {"error": "no such call", "calls": known}
+        return 200, call(sandbox, arguments, body)
+    except (BadCall, ValueError) as error:
+        return 400, {"error": str(error)}
+
+
+def body_object(body):
+    try:
+        value = json.loads(body.decode("utf-8") or "{}")
+    except (ValueError, RecursionError):
+        raise BadCall("the body must be JSON") from None
+    if type(value) is not dict:
+        raise BadCall("the body must be a JSON object")
+    return value
+
+
+def known_only(given, known):
+    for name in given:
+        if name not in known:
+            raise BadCall("unknown member %s; known: %s"
+                          % (name, ", ".join(known)))
+
+
+def number(arguments, name, default):
+    try:
+        return int(arguments.get(name, default))
+    except ValueError:
+        raise BadCall("%s must be a number" % name) from None
+
+
+def get_health(sandbox, arguments, body):
+    return {"ok": True,
+            "uptime_s": round(time.time() - sandbox.started_at, 3)}
+
+
+def get_events(sandbox, arguments, body):
+    known_only(arguments, ("dataset", "event_name", "event_id", "limit",
+                           "brief"))
+    wanted = {name: arguments[name]
+              for name in ("dataset", "event_name", "event_id")
+              if name in arguments}
+    return sandbox.store.events(wanted, number(arguments, "limit", 1000),
+                                arguments.get("brief", "0") != "0")
+
+
+def get_requests(sandbox, arguments, body):
+    known_only(arguments, ("since", "limit"))
+    return sandbox.store.requests(number(arguments, "since", 0),
+                                  number(arguments, "limit", 1000))
+
+
+def get_stats(sandbox, arguments, body):
+    return dict(sandbox.store.stats(), tokens=sandbox.tokens.counts())
+
+
+def get_wait(sandbox, arguments, body):
+    """Blocks until counters reach the goals, or the time is over."""
+    known_only(arguments, WAIT_GOALS + ("timeout_s",))
+    goals = {name: number(arguments, name, 0)
+             for name in WAIT_GOALS if name in arguments}
+    timeout_s = min(number(arguments, "timeout_s", 30), 600)
+    reached = sandbox.store.wait(goals, timeout_s)
+    return dict(get_stats(sandbox, arguments, body), reached=reached)
+
+
+def post_reset(sandbox, arguments, body):
+    """Forget events, requests, counters, plans and the clock's offset;
+    let hanging requests go.  Tokens stay as they are."""
+    sandbox.plans.clear()
+    sandbox.plans.release()
+    sandbox.store.clock_offset_s = 0.0
+    sandbox.store.reset()
+    return {"ok": True}
+
+
+def post_misbehave(sandbox, arguments, body):
+    try:
+        specs = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise BadCall("the body must be JSON") from None
+    return {"ok": True, "plans": sandbox.plans.add(specs)}
+
+
+def get_misbehave(sandbox, arguments, body):
+    return {"plans": sandbox.plans.list()}
+
+
+def delete_misbehave(sandbox, arguments, body):
+    return {"ok": True, "removed": sandbox.plans.clear()}
+
+
+def post_release(sandbox, arguments, body):
+    sandbox.plans.release()
+    return {"ok": True}
+
+
+def post_tokens(sandbox, arguments, body):
+    """add (text, or {"token", "datasets"}), revoke, expire."""
+    given = body_object(body)
+    known_only(given, ("add", "revoke", "expire"))
+    added = []
+    for item in texts_or_objects(given, "add"):
+        if type(item) is dict:
+            known_only(item, ("token", "datasets"))
+            added.append((item.get("token"), item.get("datasets")))
+        else:
+            added.append((item, None))
+    for token, datasets in added:
+        if type(token) is not str or datasets is not None \
+                and type(datasets) is not list:
+            raise BadCall("add needs token texts, or objects with token "
+                          "and datasets")
+    for name, state in (("revoke", "revoked"), ("expire", "expired")):
+        for token in texts_or_objects(given, name):
+            if not sandbox.tokens.spoil(token, state):
+                raise BadCall("%s names a token that was never known" % name)
+    for token, datasets in added:
+        sandbox.tokens.add(token, datasets)
+    return {"ok": True, "tokens": sandbox.tokens.counts()}
+
+
+def texts_or_objects(given, name):
+    items = given.get(name, [])
+    if type(items) is not list or not all(
+            type(item) is str or name == "add" and type(item) is dict
+            for item in items):
+        raise BadCall("%s must be an array of strings" % name)
+    return items
+
+
+def post_clock(sandbox, arguments, body):
+    """Let Meta's clock go ahead of (or behind) this machine's."""
+    given = body_object(body)
+    known_only(given, ("offset_s",))
+    offset = given.get("offset_s")
+    if type(offset) not in (int, float) or abs(offset) > 10 ** 10:
+        raise BadCall("offset_s must be a number of seconds")
+    sandbox.store.clock_offset_s = float(offset)
+    return {"ok": True, "now": sandbox.store.now()}
+
+
+CALLS = {
+    ("GET", "/sandbox/health"): get_health,
+    ("GET", "/sandbox/events"): get_events,
+    ("GET", "/sandbox/requests"): get_requests,
+    ("GET", "/sandbox/stats"): get_stats,
+    ("GET", "/sandbox/wait"): get_wait,
+    ("POST", "/sandbox/reset"): post_reset,
+    ("POST", "/sandbox/misbehave"): post_misbehave,
+    ("GET", "/sandbox/misbehave"): get_misbehave,
+    ("DELETE", "/sandbox/misbehave"): delete_misbehave,
+    ("POST", "/sandbox/release"): post_release,
+    ("POST", "/sandbox/tokens"): post_tokens,
+    ("POST", "/sandbox/clock"): post_clock,
+}
