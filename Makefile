@@ -14,6 +14,7 @@ OBJS = \
 	src/deliver.o \
 	src/delivery.o \
 	src/dispatch.o \
+	src/entry.o \
 	src/field.o \
 	src/guc.o \
 	src/hash.o \

@@ -73,4 +73,24 @@ capi_owns_database(Oid dboid, Oid roleid)
 #define CAPI_HAVE_TRANSACTION_TIMEOUT	false
 #endif
 
+/*
+ * response.c: semantic actions of the JSON parser return a code from 16 on,
+ * and the lexer's constructor takes a lexer to fill from 17 on.
+ */
+#if PG_VERSION_NUM >= 160000
+#define CAPI_JSON_ACTION			JsonParseErrorType
+#define CAPI_JSON_ACTION_DONE()		return JSON_SUCCESS
+#else
+#define CAPI_JSON_ACTION			void
+#define CAPI_JSON_ACTION_DONE()		return
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define CAPI_JSON_LEXER(json, len, encoding) \
+	makeJsonLexContextCstringLen(NULL, (json), (len), (encoding), true)
+#else
+#define CAPI_JSON_LEXER(json, len, encoding) \
+	makeJsonLexContextCstringLen((json), (len), (encoding), true)
+#endif
+
 #endif							/* CAPI_COMPAT_H */

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/procsignal.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -53,8 +54,10 @@ static bool no_worker_reported = false;
 static void set_up_process(void);
 static void read_databases(void);
 static long supervise_slots(void);
+static void supervise_slot(int slotno, TimestampTz *wake_at);
 static CapiSlotWorker look_at_worker(int slotno);
 static void start_dispatcher(int slotno, const char *dbname);
+static void report_missing(const char *dbname);
 static void report_no_worker(const char *dbname);
 
 void
@@ -116,6 +119,12 @@ set_up_process(void)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+
+	/*
+	 * The server ignores this one in workers without a database.  It is how
+	 * the postmaster says that a worker of ours started or ended.
+	 */
+	pqsignal(SIGUSR1, procsignal_sigusr1_handler);
 	BackgroundWorkerUnblockSignals();
 
 	/* For log_line_prefix. */
@@ -143,35 +152,39 @@ read_databases(void)
 static long
 supervise_slots(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz wake_at;
-	char		dbname[NAMEDATALEN];
 
-	wake_at = TimestampTzPlusMilliseconds(now, LAUNCHER_MAX_WAIT_MS);
+	wake_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										  LAUNCHER_MAX_WAIT_MS);
 
 	for (int slotno = 0; slotno < CAPI_MAX_DATABASES; slotno++)
+		supervise_slot(slotno, &wake_at);
+
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), wake_at);
+}
+
+/* Does what is due for one slot; two tasks in a row at most. */
+static void
+supervise_slot(int slotno, TimestampTz *wake_at)
+{
+	char		dbname[NAMEDATALEN];
+
+	for (;;)
 	{
 		CapiSlotWorker worker = look_at_worker(slotno);
 
-		switch (capi_shmem_next_task(slotno, worker, dbname, &wake_at))
+		switch (capi_shmem_next_task(slotno, worker, dbname, wake_at))
 		{
 			case CAPI_TASK_NONE:
-				break;
+				return;
 			case CAPI_TASK_START:
 				start_dispatcher(slotno, dbname);
-				break;
+				return;
 			case CAPI_TASK_REPORT_MISSING:
-				ereport(WARNING,
-						(errcode(ERRCODE_UNDEFINED_DATABASE),
-						 errmsg("database \"%s\" of capi.databases does not exist",
-								dbname),
-						 errdetail("Its dispatcher starts when the database is created."),
-						 errhint("Create the database, or remove it from capi.databases and reload the configuration.")));
+				report_missing(dbname);
 				break;
 		}
 	}
-
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), wake_at);
 }
 
 /* Tells what became of the registered worker; an end is told once. */
@@ -228,6 +241,17 @@ start_dispatcher(int slotno, const char *dbname)
 		capi_shmem_retry_start(slotno, NO_WORKER_RETRY_MS);
 		report_no_worker(dbname);
 	}
+}
+
+static void
+report_missing(const char *dbname)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_UNDEFINED_DATABASE),
+			 errmsg("database \"%s\" of capi.databases does not exist",
+					dbname),
+			 errdetail("Its dispatcher starts when the database is created."),
+			 errhint("Create the database, or remove it from capi.databases and reload the configuration.")));
 }
 
 /* Once, until a worker was found again: tries go on every few seconds. */

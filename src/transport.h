@@ -2,10 +2,10 @@
  * transport.h
  *		What the dispatcher needs from an HTTP client, free of any library.
  *
- * transport_curl.c implements it and is the only file that knows libcurl.
- * Called by dispatch.c (and by the SQL function capi.test_dataset).  Nothing
- * here opens a transaction, and nothing here raises an error while a request
- * is under way: failures come back in CapiAnswer.transport.
+ * transport_curl.c and transfer_curl.c implement it; no other file knows
+ * libcurl.  Called by dispatch.c (and by the SQL function capi.test_dataset).
+ * Nothing here opens a transaction, and a request that fails is no error:
+ * failures come back in CapiAnswer.transport.
  */
 #ifndef CAPI_TRANSPORT_H
 #define CAPI_TRANSPORT_H
@@ -42,9 +42,11 @@ typedef struct CapiAnswer
 	CapiTransportCode transport;
 	int			http_status;	/* 0 unless transport is OK or TOO_LARGE */
 	char		detail[256];	/* library's words on a failure, no secret */
-	char	   *body;			/* NUL-terminated, bounded, malloc'ed */
+	char	   *body;			/* NUL-terminated, bounded, malloc'ed; NULL if
+								 * there is none */
 	size_t		body_len;
-	char		retry_after[64];	/* Retry-After header, or "" */
+	char		retry_after[64];	/* Retry-After in seconds (a date is
+									 * converted on arrival), or "" */
 	char		app_usage[512];		/* X-App-Usage, or "" */
 	char		account_usage[512]; /* X-Ad-Account-Usage, or "" */
 	char		business_usage[2048];	/* X-Business-Use-Case-Usage, or "" */
@@ -54,7 +56,11 @@ typedef struct CapiAnswer
 
 typedef struct CapiTransport CapiTransport;
 
-/* Raises an error (53000 or 58000) when libcurl cannot be set up. */
+/*
+ * Raises an error (53000, 53200 or 58000) when libcurl cannot be set up.  The
+ * transport belongs to the process, not to a memory context or a transaction,
+ * and survives errors: whoever creates it destroys it, in PG_FINALLY if need be.
+ */
 extern CapiTransport *capi_transport_create(void);
 
 /*
@@ -65,10 +71,12 @@ extern bool capi_transport_start(CapiTransport *t, const CapiHttpRequest *req,
 								 char *err, size_t errlen);
 
 /*
- * Waits until a transfer moved, the latch is set or timeout_ms passed (-1: no
- * limit), then lets the library work.  Serves interrupts before it waits, so
- * it may throw, but never out of a callback.  Works with nothing in flight: then it is
- * a plain latch wait.  Resets MyLatch.  The only wait point of the dispatcher.
+ * Lets the library work until a request is finished, the latch is set or
+ * timeout_ms passed (-1: no limit).  Serves interrupts before and after it
+ * sleeps, so it may throw, but never out of a callback.  With nothing in
+ * flight it is a plain latch wait; with an answer not yet taken it returns at
+ * once.  Resets MyLatch when that woke it.  The only wait point of the
+ * dispatcher.
  */
 extern void capi_transport_wait(CapiTransport *t, int64 timeout_ms);
 
@@ -76,7 +84,11 @@ extern void capi_transport_wait(CapiTransport *t, int64 timeout_ms);
 extern bool capi_transport_next(CapiTransport *t, CapiAnswer *answer);
 extern void capi_transport_free_answer(CapiAnswer *answer);
 
+/* Requests started whose answer was not taken yet; 0 for NULL. */
 extern int	capi_transport_in_flight(const CapiTransport *t);
+
+/* Wait event that capi_transport_wait shows in pg_stat_activity. */
+extern uint32 capi_wait_event_http(void);
 
 /* Cancels what is in flight and frees everything; safe on NULL. */
 extern void capi_transport_destroy(CapiTransport *t);

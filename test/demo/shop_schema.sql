@@ -73,26 +73,33 @@ GRANT USAGE ON SCHEMA shop TO shop_app;
 GRANT SELECT ON customers, addresses, products TO shop_app;
 GRANT SELECT, INSERT, UPDATE ON orders, order_items, payments TO shop_app;
 
--- Two hundred customers of five countries, one in eight without consent.
-WITH place (n, city, region, postcode, country_code, phone) AS (
-    VALUES (0, 'Köln',       NULL, '50667',      'DE', '0221 4710%s'),
-           (1, 'Menlo Park', 'CA', '94025-1452', 'US', '(650) 555-01%s'),
-           (2, 'London',     NULL, 'SW1A 1AA',   'GB', '+44 20 7946 01%s'),
-           (3, 'Göteborg',   NULL, '411 03',     'SE', '031-3901%s'),
-           (4, 'Kraków',     NULL, '31-042',     'PL', '+48 12 616 12 %s')
-), person AS (
-    SELECT n,
-           (ARRAY['Zoë', 'Anna-Lena', 'John', 'Łukasz', 'Ingrid', 'MARY', 'José', 'Björn'])[1 + n % 8] AS first_name,
-           (ARRAY['Müller', 'O''Brien', 'Smith', 'Nowak', 'Åkesson', 'van der Berg', 'García'])[1 + n % 7] AS last_name
-      FROM generate_series(1, 200) n
-), customer AS (
-    INSERT INTO customers (email, phone, first_name, last_name, marketing_consent)
-    SELECT CASE n % 3 WHEN 0 THEN format(' Customer.%s@Example.COM ', n)
-                      ELSE format('customer.%s@example.com', n) END,
-           CASE WHEN n % 4 > 0 THEN format(place.phone, to_char(n % 100, 'FM00')) END,
-           first_name, last_name, n % 8 > 0
-      FROM person JOIN place USING (n)
-     WHERE false
-    RETURNING id
-)
-SELECT count(*) AS nobody_yet FROM customer;
+-- Two hundred customers of five countries, one in eight without consent;
+-- names, addresses and phones written as people write them.
+INSERT INTO customers (email, phone, first_name, last_name, marketing_consent)
+SELECT CASE n % 3 WHEN 0 THEN format(' Customer.%s@Example.COM ', n)
+                  ELSE format('customer.%s@example.com', n) END,
+       CASE WHEN n % 4 > 0 THEN
+           (ARRAY['0221 47105', '(650) 555-01', '+44 20 7946 01', '031-39 01 ', '+48 12 616 12 '])[1 + n % 5]
+           || to_char(n % 100, 'FM00') END,
+       (ARRAY['Zoë', 'Anna-Lena', 'John', 'Łukasz', 'Ingrid', 'MARY', 'José', 'Björn'])[1 + n % 8],
+       (ARRAY['Müller', 'O''Brien', 'Smith', 'Nowak', 'Åkesson', 'van der Berg', 'García'])[1 + n % 7],
+       n % 8 > 0
+  FROM generate_series(1, 200) n
+ ORDER BY n;
+
+INSERT INTO addresses (customer_id, street, city, region, postcode, country_code)
+SELECT id, 'High Street ' || id,
+       (ARRAY['Köln', 'Menlo Park', 'London', 'Göteborg', 'Kraków'])[1 + id % 5],
+       (ARRAY[NULL, 'CA', NULL, NULL, NULL])[1 + id % 5],
+       (ARRAY['50667', '94025-1452', 'SW1A 1AA', '411 03', '31-042'])[1 + id % 5],
+       (ARRAY['DE', 'US', 'GB', 'SE', 'PL'])[1 + id % 5]
+  FROM customers
+ ORDER BY id;
+
+INSERT INTO products (sku, title, price)
+VALUES ('MUG-01', 'Mug', 12.90), ('MUG-02', 'Large mug', 15.50),
+       ('TEE-S', 'T-shirt S', 24.00), ('TEE-M', 'T-shirt M', 24.00),
+       ('TEE-L', 'T-shirt L', 24.00), ('POSTER', 'Poster', 9.95),
+       ('LAMP', 'Desk lamp', 79.00), ('PEN', 'Pen', 1.49),
+       ('BOOK', 'Notebook', 6.30), ('BAG', 'Bag', 34.99),
+       ('SAMPLE', 'Free sample', 0.00), ('CARD', 'Postcard', 0.85);

@@ -1,0 +1,88 @@
+/*
+ * config.h
+ *		What the dispatcher knows of datasets and sources, in memory.
+ *		Loaded by capi_config_load() inside a transaction; see config.c.
+ */
+#ifndef CAPI_CONFIG_H
+#define CAPI_CONFIG_H
+
+#include "datatype/timestamp.h"
+#include "executor/spi.h"
+
+typedef enum CapiDatasetState
+{
+	CAPI_DATASET_ACTIVE,		/* sends */
+	CAPI_DATASET_PAUSED,		/* a person paused it; a person resumes it */
+	CAPI_DATASET_CREDENTIAL,	/* token refused; probed now and then */
+	CAPI_DATASET_VERSION		/* API version retired; probed likewise */
+} CapiDatasetState;
+
+typedef struct CapiDataset
+{
+	int			id;
+	char	   *name;
+	char	   *url;			/* whole URL of the events edge, no secret */
+	char	   *test_event_code;	/* or NULL */
+	char	   *token;			/* or NULL: see token_problem */
+	char	   *proof;			/* appsecret_proof or NULL */
+	const char *token_problem;
+	CapiDatasetState state;
+	int			events_per_hour;
+
+	/* Not from the catalog; kept over a reload. */
+	TimestampTz rest_until;		/* nothing is sent before */
+	int			failures;		/* transient failures in a row */
+	double		allowance;		/* events that may be sent now */
+	TimestampTz allowance_at;
+	int			in_flight;		/* requests under way */
+} CapiDataset;
+
+typedef struct CapiSource
+{
+	int			id;
+	char	   *name;
+	int			dataset_id;
+	char	   *event_name;
+	char	   *action_source;
+	char	   *query;
+	char	   *search_path;
+	Oid			run_as;
+	char	   *key_type;		/* type name, or "record" / "array": by text */
+	int64		hold_us;
+	bool		paused;
+	bool		broken;
+	bool		detached;
+
+	/* Not from the catalog; kept over a reload. */
+	int			failures;		/* failed runs of the query in a row */
+	TimestampTz retry_at;		/* a broken query is not run before */
+} CapiSource;
+
+typedef struct CapiConfig
+{
+	int			ndatasets;
+	CapiDataset *datasets;
+	int			nsources;
+	CapiSource *sources;
+	bool		is_copy;		/* restored or cloned: sends nothing (P4) */
+	bool		has_state;		/* capi.state has its row */
+} CapiConfig;
+
+/* Registers the invalidation callback; once per process. */
+extern void capi_config_init(void);
+
+/* True once after something of the configuration changed. */
+extern bool capi_config_stale(void);
+
+/* Inside a transaction with SPI.  Frees old, keeps its run-time members. */
+extern CapiConfig *capi_config_load(CapiConfig *old);
+
+extern CapiDataset *capi_config_dataset(CapiConfig *config, int id);
+extern CapiDataset *capi_config_dataset_by_name(CapiConfig *config,
+												const char *name);
+extern CapiSource *capi_config_source(CapiConfig *config, int id);
+
+/* OID of a table of the extension, InvalidOid if it is not there. */
+extern Oid	capi_config_table(const char *name);
+
+#endif							/* CAPI_CONFIG_H */

@@ -1,0 +1,103 @@
+/*
+ * field.c
+ *		The table of fields (field.h).
+ *
+ * Knows names and kinds only; what a kind means is in normalize.c (text) and
+ * payload.c (JSON).  Used by query.c to check column names.
+ */
+#include "postgres.h"
+
+#include "field.h"
+
+#define HASHED_LIST		(CAPI_FIELD_HASHED | CAPI_FIELD_LIST)
+#define JSON_BARE		(CAPI_FIELD_JSON | CAPI_FIELD_BARE)
+
+#define EVENT_FIELD(id, name, form, flags, spec) \
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_EVENT, CAPI_FORM_##form, flags, spec}
+#define USER_FIELD(id, name, form, flags) \
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_USER_DATA, CAPI_FORM_##form, flags, "3.2"}
+#define CUSTOM_FIELD(id, name, form, flags) \
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, "4"}
+
+static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
+	EVENT_FIELD(EVENT_SOURCE_URL, "event_source_url", URL, 0, "2"),
+	EVENT_FIELD(REFERRER_URL, "referrer_url", TEXT, 0, "2"),
+	EVENT_FIELD(OPT_OUT, "opt_out", BOOLEAN, CAPI_FIELD_BARE, "2"),
+	EVENT_FIELD(DATA_PROCESSING_OPTIONS, "data_processing_options",
+				TEXT, CAPI_FIELD_LIST, "2"),
+	EVENT_FIELD(DATA_PROCESSING_OPTIONS_COUNTRY,
+				"data_processing_options_country",
+				INTEGER, CAPI_FIELD_BARE, "2"),
+	EVENT_FIELD(DATA_PROCESSING_OPTIONS_STATE, "data_processing_options_state",
+				INTEGER, CAPI_FIELD_BARE, "2"),
+	EVENT_FIELD(MESSAGING_CHANNEL, "messaging_channel", TEXT, 0, "2"),
+	EVENT_FIELD(ADVANCED_MEASUREMENT_TABLE, "advanced_measurement_table",
+				TEXT, 0, "2"),
+	EVENT_FIELD(APP_DATA, "app_data", OBJECT, JSON_BARE, "5"),
+	EVENT_FIELD(ORIGINAL_EVENT_DATA, "original_event_data",
+				OBJECT, JSON_BARE, "2"),
+	EVENT_FIELD(ATTRIBUTION_DATA, "attribution_data", OBJECT, JSON_BARE, "5"),
+
+	USER_FIELD(EM, "em", EMAIL, HASHED_LIST),
+	USER_FIELD(PH, "ph", PHONE, HASHED_LIST),
+	USER_FIELD(FN, "fn", NAME, HASHED_LIST),
+	USER_FIELD(LN, "ln", NAME, HASHED_LIST),
+	USER_FIELD(GE, "ge", GENDER, HASHED_LIST),
+	USER_FIELD(DB, "db", DATE, HASHED_LIST),
+	USER_FIELD(CT, "ct", CITY, HASHED_LIST),
+	USER_FIELD(ST, "st", STATE, HASHED_LIST),
+	USER_FIELD(ZP, "zp", ZIP, HASHED_LIST),
+	USER_FIELD(COUNTRY, "country", COUNTRY, HASHED_LIST),
+	USER_FIELD(EXTERNAL_ID, "external_id", EXTERNAL_ID, HASHED_LIST),
+	USER_FIELD(CLIENT_IP_ADDRESS, "client_ip_address", IP, 0),
+	USER_FIELD(CLIENT_USER_AGENT, "client_user_agent", TEXT, 0),
+	USER_FIELD(FBC, "fbc", BROWSER_ID, 0),
+	USER_FIELD(FBP, "fbp", BROWSER_ID, 0),
+	USER_FIELD(SUBSCRIPTION_ID, "subscription_id", TEXT, 0),
+	USER_FIELD(FB_LOGIN_ID, "fb_login_id", INTEGER, CAPI_FIELD_BARE),
+	USER_FIELD(LEAD_ID, "lead_id", INTEGER, CAPI_FIELD_BARE),
+	USER_FIELD(MADID, "madid", TEXT, 0),
+	USER_FIELD(ANON_ID, "anon_id", TEXT, 0),
+	USER_FIELD(PAGE_ID, "page_id", TEXT, 0),
+	USER_FIELD(PAGE_SCOPED_USER_ID, "page_scoped_user_id", TEXT, 0),
+	USER_FIELD(CTWA_CLID, "ctwa_clid", TEXT, 0),
+	USER_FIELD(IG_ACCOUNT_ID, "ig_account_id", TEXT, 0),
+	USER_FIELD(IG_SID, "ig_sid", TEXT, 0),
+	USER_FIELD(WHATSAPP_BUSINESS_ACCOUNT_ID, "whatsapp_business_account_id",
+			   TEXT, 0),
+
+	CUSTOM_FIELD(VALUE, "value", DECIMAL, CAPI_FIELD_BARE),
+	CUSTOM_FIELD(CURRENCY, "currency", CURRENCY, 0),
+	CUSTOM_FIELD(ORDER_ID, "order_id", TEXT, 0),
+	CUSTOM_FIELD(CONTENT_IDS, "content_ids", TEXT, CAPI_FIELD_LIST),
+	CUSTOM_FIELD(CONTENTS, "contents", CONTENTS, JSON_BARE),
+	CUSTOM_FIELD(CONTENT_TYPE, "content_type", TEXT, 0),
+	CUSTOM_FIELD(CONTENT_NAME, "content_name", TEXT, 0),
+	CUSTOM_FIELD(CONTENT_CATEGORY, "content_category", TEXT, 0),
+	CUSTOM_FIELD(NUM_ITEMS, "num_items", INTEGER, CAPI_FIELD_BARE),
+	CUSTOM_FIELD(SEARCH_STRING, "search_string", TEXT, 0),
+	CUSTOM_FIELD(STATUS, "status", TEXT, 0),
+	CUSTOM_FIELD(PREDICTED_LTV, "predicted_ltv", DECIMAL, CAPI_FIELD_BARE),
+	CUSTOM_FIELD(NET_REVENUE, "net_revenue", DECIMAL, CAPI_FIELD_BARE),
+	CUSTOM_FIELD(DELIVERY_CATEGORY, "delivery_category", TEXT, 0),
+	CUSTOM_FIELD(ITEM_NUMBER, "item_number", TEXT, 0),
+	CUSTOM_FIELD(CUSTOMER_SEGMENTATION, "customer_segmentation", TEXT, 0),
+	CUSTOM_FIELD(STORE_DATA, "store_data", OBJECT, JSON_BARE),
+	CUSTOM_FIELD(CUSTOM_DATA, "custom_data", OBJECT, JSON_BARE)
+};
+
+int
+capi_field_lookup(const char *name)
+{
+	for (int i = 0; i < CAPI_FIELD_COUNT; i++)
+		if (strcmp(fields[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+const CapiFieldInfo *
+capi_field_info(int field)
+{
+	Assert(field >= 0 && field < CAPI_FIELD_COUNT);
+	return &fields[field];
+}
