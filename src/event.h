@@ -9,6 +9,8 @@
 #ifndef CAPI_EVENT_H
 #define CAPI_EVENT_H
 
+#include "lib/stringinfo.h"
+
 #include "field.h"
 
 /* Values of one column: a scalar has one, a list any number, null none. */

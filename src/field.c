@@ -95,6 +95,12 @@ capi_field_lookup(const char *name)
 	return -1;
 }
 
+bool
+capi_field_is_list(int field)
+{
+	return (capi_field_info(field)->flags & CAPI_FIELD_LIST) != 0;
+}
+
 const CapiFieldInfo *
 capi_field_info(int field)
 {

@@ -76,6 +76,10 @@ typedef enum CapiField
 	CAPI_FIELD_COUNT
 } CapiField;
 
+/* The groups follow one another in the enumeration. */
+#define CAPI_FIELD_FIRST_USER_DATA		CAPI_FIELD_EM
+#define CAPI_FIELD_FIRST_CUSTOM_DATA	CAPI_FIELD_VALUE
+
 typedef enum CapiFieldGroup
 {
 	CAPI_GROUP_EVENT,
@@ -125,6 +129,9 @@ typedef struct CapiFieldInfo
 
 /* Index of the field called so (case matters), or -1. */
 extern int	capi_field_lookup(const char *name);
+
+/* Is the field sent as an array, and may its column be one? */
+extern bool capi_field_is_list(int field);
 
 /*
  * The row of a field, never NULL for 0 .. CAPI_FIELD_COUNT - 1.  Error messages

@@ -39,6 +39,7 @@ int			capi_retention = 90 * MIN_PER_DAY;
 static void define_strings(void);
 static void define_switches(void);
 static void define_sizes_and_times(void);
+static void define_retention(void);
 static bool check_api_version(char **newval, void **extra, GucSource source);
 static bool check_databases(char **newval, void **extra, GucSource source);
 
@@ -48,6 +49,7 @@ capi_guc_init(void)
 	define_strings();
 	define_switches();
 	define_sizes_and_times();
+	define_retention();
 
 	MarkGUCPrefixReserved("capi");
 }
@@ -170,11 +172,15 @@ define_sizes_and_times(void)
 							PGC_SUSET,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+}
 
-	/*
-	 * The lower bound keeps the promise of one event per order: what is no
-	 * longer remembered must be too old to be sent again.
-	 */
+/*
+ * The lower bound keeps the promise of one event per order: what is no longer
+ * remembered must be too old to be sent again.
+ */
+static void
+define_retention(void)
+{
 	DefineCustomIntVariable("capi.retention",
 							"Sets how long the outcome of an event is kept.",
 							"At least 8 days: Meta takes events for 7 days, and an order must be remembered for as long as it could be sent again.",

@@ -103,6 +103,30 @@ is_domain(const char *s, const char *end)
 	}
 }
 
+/* Characters that separate addresses or stand around them. */
+static inline bool
+is_email_delimiter(unsigned char c)
+{
+	switch (c)
+	{
+		case '"':
+		case '(':
+		case ')':
+		case ',':
+		case ':':
+		case ';':
+		case '<':
+		case '>':
+		case '[':
+		case '\\':
+		case ']':
+		case 0x7F:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /*
  * The documentation asks for no validity test; only what cannot be an address
  * is refused.  Letters beyond ASCII are legal today and stay.
@@ -124,7 +148,7 @@ normalize_email(Input *in, StringInfo out)
 				return refuse(in, message);
 			at = p;
 		}
-		else if (c <= ' ' || c == 0x7F || strchr("\"(),:;<>[\\]", c) != NULL)
+		else if (c <= ' ' || is_email_delimiter(c))
 			return refuse(in, message);
 	}
 	if (at == NULL || at == in->s || !is_domain(at + 1, end))
@@ -204,6 +228,8 @@ normalize_phone(Input *in, StringInfo out)
 	int			n = collect_digits(in->s, in->len, buf, &plus);
 	int			idd;
 
+	if (n == 0)
+		return refuse(in, "no digits of a telephone number");
 	if (n < 0)
 		return refuse(in, "too many digits for a telephone number");
 	if (in->country != NULL)
@@ -321,8 +347,10 @@ normalize_date(Input *in, StringInfo out)
 
 	if (in->len == 8 && strspn(in->s, "0123456789") >= 8)
 	{
-		int			number = atoi(pnstrdup(in->s, 8));
+		int			number = 0;
 
+		for (int i = 0; i < 8; i++)
+			number = number * 10 + (in->s[i] - '0');
 		year = number / 10000;
 		month = number / 100 % 100;
 		day = number % 100;
@@ -497,7 +525,7 @@ normalize_browser_id(Input *in, StringInfo out)
 			continue;
 		}
 		len++;
-		if (c <= ' ' || c >= 0x7F || strchr("\"\\,;", c) != NULL ||
+		if (c <= ' ' || c >= 0x7F || c == '"' || c == '\\' || c == ',' || c == ';' ||
 			((segment == 1 || segment == 2) && !is_digit(c)))
 			bad = true;
 	}
@@ -579,8 +607,12 @@ append_decimal(Input *in, StringInfo out, bool integer)
 		first++;
 	if (integer && n > point)
 		return refuse(in, "not an integer");
-	if (in->s[0] == '-' && strspn(digits, "0") < (size_t) n && n > 0)
-		appendStringInfoChar(out, '-');
+	for (int i = first; i < n && in->s[0] == '-'; i++)
+		if (digits[i] != '0')
+		{
+			appendStringInfoChar(out, '-');
+			break;
+		}
 	if (first >= point)
 		appendStringInfoChar(out, '0');
 	for (int i = first; i < point; i++)

@@ -19,7 +19,16 @@
 bool
 capi_text_is_valid(const char *s, int len)
 {
-	for (int i = 0; i < len; i++)
+	int			i = 0;
+	uint64		chunk;
+
+	for (; i + (int) sizeof(chunk) <= len; i += sizeof(chunk))
+	{
+		memcpy(&chunk, s + i, sizeof(chunk));
+		if (chunk & UINT64CONST(0x8080808080808080))
+			break;
+	}
+	for (; i < len; i++)
 		if (IS_HIGHBIT_SET(s[i]))
 			return pg_encoding_verifymbstr(PG_UTF8, s, len) == len;
 	return true;
@@ -93,6 +102,13 @@ next_char(const char **p)
 	return c;
 }
 
+/* Cannot be white space, seen alone: ASCII beyond the space. */
+static inline bool
+is_plain(char c)
+{
+	return c > ' ' && !IS_HIGHBIT_SET(c);
+}
+
 void
 capi_text_trim(const char **s, int *len)
 {
@@ -100,6 +116,8 @@ capi_text_trim(const char **s, int *len)
 	const char *end = *s + *len;
 	const char *last;
 
+	if (*len > 0 && is_plain(*p) && is_plain(end[-1]))
+		return;
 	while (p < end)
 	{
 		const char *q = p;

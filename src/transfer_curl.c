@@ -222,7 +222,7 @@ host_is_loopback(const char *host)
 {
 	unsigned char address[sizeof(struct in_addr)];
 
-	if (strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0)
+	if (pg_strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0)
 		return true;
 	return inet_pton(AF_INET, host, address) == 1 && address[0] == 127;
 }
@@ -499,7 +499,7 @@ on_header(char *data, size_t size, size_t count, void *arg)
 		sizeof(answer->api_warning)},
 	};
 
-	for (int i = 0; i < lengthof(kept); i++)
+	for (size_t i = 0; i < lengthof(kept); i++)
 	{
 		size_t		name_len = strlen(kept[i].name);
 		size_t		from;

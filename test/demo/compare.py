@@ -63,15 +63,23 @@ def differences(sold, received):
         yield "order %s was sold but not received" % event_id
 
 
+def totals(rows):
+    """Sums by currency, "EUR 12.50, USD 3.00"."""
+    sums = {}
+    for row in rows:
+        currency = row["currency"]
+        sums[currency] = sums.get(currency, 0) + decimal.Decimal(row["value"])
+    return ", ".join("%s %s" % item for item in sorted(sums.items()))
+
+
 def main():
     sold = read_sold(sys.argv[1])
     received = read_received(sys.argv[2])
     found = list(differences(sold, received))
-    print("sold:     %4d orders, total value %s" % (
-        len(sold), sum(decimal.Decimal(r["value"]) for r in sold.values())))
-    print("received: %4d events, total value %s" % (
-        sum(r["count"] for r in received),
-        sum(as_sold(r["event"])["value"] for r in received)))
+    print("sold:     %4d orders,  %s" % (len(sold), totals(sold.values())))
+    print("received: %4d events,  %s" % (
+        sum(row["count"] for row in received),
+        totals(as_sold(row["event"]) for row in received)))
     for line in found[:SHOWN]:
         print("  " + line)
     if len(found) > SHOWN:

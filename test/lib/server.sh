@@ -37,6 +37,12 @@ as_user() {
 	(cd "$work" && exec "${run_as[@]}" env HOME="$work" LC_ALL=C.UTF-8 "$@")
 }
 
+# The same in the background, to be ended by clean_up; $! is the process itself.
+spawn_as_user() {
+	(cd "$work" && exec "${run_as[@]}" env HOME="$work" LC_ALL=C.UTF-8 "$@") &
+	helpers+=($!)
+}
+
 choose_user() {
 	local user=postgres
 
@@ -128,6 +134,7 @@ start_cluster() {
 clean_up() {
 	local data pid
 
+	set +e
 	[ -n "$work" ] || return 0
 	for data in "${clusters[@]}"; do
 		as_user "$bin/pg_ctl" -D "$data" -m fast -s stop >/dev/null 2>&1 ||

@@ -1,0 +1,83 @@
+/*
+ * deliver.c
+ *		CALL capi.deliver(): the dispatcher's work in this session.
+ *
+ * Needs no preload and no worker.  Works until nothing is due or max_time is
+ * over.  Takes the same advisory lock as the dispatcher, so there is only ever
+ * one sender.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/timestamp.h"
+
+#include "dispatch_state.h"
+#include "entry.h"
+#include "guc.h"
+#include "txn.h"
+
+PG_FUNCTION_INFO_V1(capi_sql_deliver);
+
+static void work(CapiDispatcher *d, TimestampTz until);
+
+Datum
+capi_sql_deliver(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	TimestampTz until = DT_NOEND;
+	CapiDispatcher *d;
+
+	if (call == NULL || !IsA(call, CallContext) || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("capi.deliver() cannot run inside a transaction block"),
+				 errhint("Use CALL capi.deliver() on its own: it commits what it has done as it goes.")));
+	if (!PG_ARGISNULL(0))
+		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														TimestampTzGetDatum(GetCurrentTimestamp()),
+														PG_GETARG_DATUM(0)));
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	capi_txn_setup(true, capi_function_owner(fcinfo->flinfo->fn_oid));
+	SPI_commit();
+	if (!capi_dispatch_lock())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another process is already delivering in this database"),
+				 errdetail("It is the dispatcher, or another session in capi.deliver()."),
+				 errhint("Its progress is in capi.health.")));
+	d = capi_dispatch_create();
+	PG_TRY();
+	{
+		work(d, until);
+	}
+	PG_FINALLY();
+	{
+		capi_dispatch_destroy(d);
+	}
+	PG_END_TRY();
+	capi_dispatch_unlock();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static void
+work(CapiDispatcher *d, TimestampTz until)
+{
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		int64		wait;
+
+		d->look_at_queue = true;
+		(void) capi_dispatch_turn(d);
+		if (capi_dispatch_idle(d) || now >= until || !capi_enabled || d->reader == NULL)
+			break;
+		wait = capi_dispatch_wait_ms(d);
+		if (until != DT_NOEND)
+			wait = Min(wait, TimestampDifferenceMilliseconds(now, until) + 1);
+		capi_transport_wait(d->transport, wait);
+	}
+}

@@ -1,0 +1,573 @@
+/*
+ * dispatch.c
+ *		The delivery pipeline of one database.
+ *
+ * DESIGN
+ *
+ * One process at a time runs it, made sure by a session advisory lock: the
+ * dispatcher, or a session in CALL capi.deliver().  What is under way lives
+ * only in this process's memory; no claim is stored (P11).  A turn of the loop:
+ *
+ *		answers that arrived  ->  outcomes, in one transaction each
+ *		due backlog rows and new queue rows, as long as there is room
+ *			-> known already?		settled
+ *			-> source's query		evaluate.c, a transaction of its own
+ *			-> event				into the open batch of its dataset
+ *		batches that are full or have lingered -> transport
+ *		cursor, segments, partitions
+ *		one wait for latch, sockets and the next deadline
+ *
+ * Nothing is in a transaction during the wait.  An error of the database ends
+ * the process; the next one starts at the saved cursor and skips what the log
+ * and the backlog know.
+ *
+ * evaluate.c judges items, answer.c turns answers into outcomes; both work on
+ * the CapiDispatcher declared in dispatch_state.h.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "capi.h"
+#include "dispatch.h"
+#include "dispatch_state.h"
+#include "guc.h"
+#include "shmem.h"
+#include "txn.h"
+#include "worker.h"
+
+/* Key of the advisory lock: "capi" and "send". */
+#define LOCK_CLASS	0x63617069
+#define LOCK_OBJECT	0x73656e64
+
+/* How often the cursor is saved while there is work, and logs maintained. */
+#define SAVE_INTERVAL_MS		10000
+#define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
+
+static void refresh_config(CapiDispatcher *d);
+static bool fetch(CapiDispatcher *d);
+static int	fetch_backlog(CapiDispatcher *d, CapiItem **items, int room);
+static int	fetch_queue(CapiDispatcher *d, CapiItem **items, int room);
+static void drop_known(CapiDispatcher *d, CapiItem **items, int *n);
+static void submit_ready(CapiDispatcher *d);
+static void housekeep(CapiDispatcher *d);
+static int64 time_to_wait(CapiDispatcher *d);
+
+/* ---------- life ---------- */
+
+CapiDispatcher *
+capi_dispatch_create(void)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "capi dispatcher",
+												  ALLOCSET_DEFAULT_SIZES);
+	CapiDispatcher *d = MemoryContextAllocZero(context, sizeof(CapiDispatcher));
+	HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(CapiInFlight),
+	.hcxt = context};
+
+	d->context = context;
+	d->turn_context = AllocSetContextCreate(context, "capi dispatcher turn",
+											ALLOCSET_DEFAULT_SIZES);
+	d->in_flight = hash_create("capi keys in flight", 4096, &ctl,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	d->transport = capi_transport_create();
+	d->backlog_due_at = DT_NOBEGIN;
+	d->look_at_queue = true;
+	capi_config_init();
+	return d;
+}
+
+void
+capi_dispatch_destroy(CapiDispatcher *d)
+{
+	capi_transport_destroy(d->transport);
+	capi_queue_close(d->reader);
+	MemoryContextDelete(d->context);
+}
+
+static bool
+try_lock(void)
+{
+	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_lock_int4,
+											Int32GetDatum(LOCK_CLASS),
+											Int32GetDatum(LOCK_OBJECT)));
+}
+
+static void
+unlock(void)
+{
+	(void) DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LOCK_CLASS),
+							   Int32GetDatum(LOCK_OBJECT));
+}
+
+bool
+capi_dispatch_lock(void)
+{
+	bool		got;
+
+	capi_txn_begin("capi: taking the sender's lock");
+	got = try_lock();
+	capi_txn_commit();
+	return got;
+}
+
+void
+capi_dispatch_unlock(void)
+{
+	capi_txn_begin("capi: giving the sender's lock back");
+	unlock();
+	capi_txn_commit();
+}
+
+bool
+capi_dispatch_forever(void)
+{
+	CapiDispatcher *d;
+
+	capi_txn_setup(false, InvalidOid);
+	d = capi_dispatch_create();
+	while (!capi_dispatch_lock())
+	{
+		/* a session is at CALL capi.deliver(); it does our work meanwhile */
+		capi_transport_wait(d->transport, capi_poll_interval);
+		capi_worker_reload_config();
+		if (capi_shmem_recheck_pending())
+		{
+			capi_dispatch_destroy(d);
+			return true;
+		}
+	}
+	while (!capi_shmem_recheck_pending())
+	{
+		if (capi_worker_reload_config())
+			d->reload = true;
+		capi_dispatch_turn(d);
+		capi_transport_wait(d->transport, time_to_wait(d));
+		d->look_at_queue = true;
+	}
+	capi_dispatch_destroy(d);
+	capi_dispatch_unlock();
+	return true;
+}
+
+/* ---------- one turn ---------- */
+
+bool
+capi_dispatch_turn(CapiDispatcher *d)
+{
+	CapiAnswer	answer;
+	MemoryContext old = MemoryContextSwitchTo(d->turn_context);
+	bool		worked = false;
+
+	CHECK_FOR_INTERRUPTS();
+	refresh_config(d);
+	while (capi_transport_next(d->transport, &answer))
+	{
+		capi_answer_handle(d, &answer);
+		capi_transport_free_answer(&answer);
+		worked = true;
+	}
+	if (capi_enabled && d->config->has_state && !d->config->is_copy)
+	{
+		bool		more = true;
+
+		submit_ready(d);
+		while (more && d->nwaiting < (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS)
+		{
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextReset(d->turn_context);
+			more = fetch(d);
+			worked |= more;
+			submit_ready(d);
+		}
+	}
+	housekeep(d);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(d->turn_context);
+	return worked;
+}
+
+/* Nothing waits in memory, and nothing is due now. */
+bool
+capi_dispatch_idle(CapiDispatcher *d)
+{
+	return capi_transport_in_flight(d->transport) == 0 && d->nwaiting == 0 &&
+		!d->more_in_queue && d->backlog_due_at > GetCurrentTimestamp();
+}
+
+int64
+capi_dispatch_wait_ms(CapiDispatcher *d)
+{
+	return time_to_wait(d);
+}
+
+static void
+refresh_config(CapiDispatcher *d)
+{
+	if (d->config != NULL && !capi_config_stale() && !d->reload &&
+		GetCurrentTimestamp() < d->config_until)
+		return;
+	capi_txn_begin("capi: reading the configuration");
+	d->config = capi_config_load(d->config);
+	if (d->config->is_copy || !d->config->has_state)
+	{
+		capi_queue_close(d->reader);
+		d->reader = NULL;
+	}
+	else if (d->reader == NULL)
+		d->reader = capi_queue_open();
+	capi_txn_commit();
+	(void) capi_config_stale();
+	d->reload = false;
+	d->backlog_due_at = DT_NOBEGIN;
+	/* token files are looked at again by and by (DESIGN 4.1) */
+	d->config_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60000);
+}
+
+/* Takes up to a thousand items; true when it took any. */
+static bool
+fetch(CapiDispatcher *d)
+{
+	CapiItem  **items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
+	int			n = 0;
+
+	if (d->backlog_due_at <= GetCurrentTimestamp())
+		n = fetch_backlog(d, items, CAPI_MAX_BATCH_EVENTS);
+	if (n == 0 && (d->look_at_queue || d->more_in_queue))
+		n = fetch_queue(d, items, CAPI_MAX_BATCH_EVENTS);
+	if (n == 0)
+		return false;
+	capi_evaluate_items(d, items, n);
+	return true;
+}
+
+static int
+fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = DT_NOEND;
+	int			n = 0;
+
+	capi_txn_begin("capi: reading the backlog");
+	for (int s = 0; s < d->config->nsources && n < room; s++)
+	{
+		CapiSource *source = &d->config->sources[s];
+
+		if (source->paused && !source->detached)
+			continue;
+		if (source->broken && source->retry_at > now && !source->detached)
+		{
+			next = Min(next, source->retry_at);
+			continue;
+		}
+		for (int t = 0; t < d->config->ndatasets && n < room; t++)
+		{
+			CapiDataset *dataset = &d->config->datasets[t];
+			CapiItem  **due = palloc(sizeof(CapiItem *) * (room + d->nwaiting));
+			TimestampTz later;
+			int			got;
+
+			if (!capi_dataset_may_send(dataset, now))
+			{
+				if (dataset->rest_until > now)
+					next = Min(next, dataset->rest_until);
+				continue;
+			}
+			/* rows that are under way are still in the table: look past them */
+			got = capi_outcome_due(source->id, dataset->id, room - n + d->nwaiting,
+								   due, &later);
+			next = Min(next, later);
+			for (int i = 0; i < got; i++)
+			{
+				if (n == room)
+				{
+					next = DT_NOBEGIN;
+					break;
+				}
+				if (capi_in_flight_add(d, due[i]))
+					items[n++] = due[i];
+			}
+		}
+	}
+	capi_txn_commit();
+	d->backlog_due_at = n == room ? DT_NOBEGIN : next;
+	return n;
+}
+
+static int
+fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
+{
+	CapiQueueRow *rows = palloc(sizeof(CapiQueueRow) * room);
+	int			n = 0;
+	int			got;
+
+	if (d->reader == NULL)
+		return 0;
+	capi_txn_begin("capi: reading the queue");
+	got = capi_queue_read(d->reader, rows, room, &d->more_in_queue);
+	d->look_at_queue = false;
+	for (int i = 0; i < got; i++)
+	{
+		CapiSource *source = capi_config_source(d->config, rows[i].source_id);
+		CapiItem   *item;
+
+		if (rows[i].missed > 0 || source == NULL)
+		{
+			if (source != NULL)
+				capi_outcome_missed(source->id, rows[i].missed);
+			capi_queue_settle(d->reader, rows[i].segment, rows[i].pass);
+			continue;
+		}
+		item = palloc0(sizeof(CapiItem));
+		item->source_id = source->id;
+		item->dataset_id = source->dataset_id;
+		item->key = rows[i].key;
+		item->captured_at = rows[i].captured_at;
+		item->segment = rows[i].segment;
+		item->pass = rows[i].pass;
+		items[n++] = item;
+	}
+	drop_known(d, items, &n);
+	capi_txn_commit();
+
+	/*
+	 * An order whose commit is not on disk yet must not be reported (P4): with
+	 * synchronous_commit off it is visible before that.
+	 */
+	if (n > 0)
+		XLogFlush(GetXLogInsertRecPtr());
+	return n;
+}
+
+/* Settles what log, backlog or memory know already; keeps the rest. */
+static void
+drop_known(CapiDispatcher *d, CapiItem **items, int *n)
+{
+	CapiKnown  *known = palloc(sizeof(CapiKnown) * (*n + 1));
+	int			kept = 0;
+
+	if (*n == 0)
+		return;
+	capi_outcome_known(items, *n, known);
+	for (int i = 0; i < *n; i++)
+	{
+		items[i]->was_ignored = known[i] == CAPI_KNOWN_IGNORED;
+		if ((known[i] == CAPI_KNOWN_NOT || known[i] == CAPI_KNOWN_IGNORED) &&
+			capi_in_flight_add(d, items[i]))
+			items[kept++] = items[i];
+		else
+			capi_queue_settle(d->reader, items[i]->segment, items[i]->pass);
+	}
+	*n = kept;
+}
+
+/* ---------- keys in flight ---------- */
+
+static uint64
+item_hash(const CapiItem *item)
+{
+	return hash_bytes_extended((const unsigned char *) item->key, strlen(item->key),
+							   item->source_id);
+}
+
+/*
+ * Notes that the item is being worked on; false when its key is already.  Two
+ * keys with one hash: the second is not noted, so it could be taken up twice,
+ * which costs a repeat, never a loss.
+ */
+bool
+capi_in_flight_add(CapiDispatcher *d, CapiItem *item)
+{
+	uint64		hash = item_hash(item);
+	bool		found;
+	CapiInFlight *entry = hash_search(d->in_flight, &hash, HASH_ENTER, &found);
+
+	if (found)
+		return entry->source_id != item->source_id || strcmp(entry->key, item->key) != 0;
+	entry->source_id = item->source_id;
+	entry->key = MemoryContextStrdup(d->context, item->key);
+	return true;
+}
+
+/* The outcomes are committed: forget the keys, settle the queue rows. */
+void
+capi_dispatch_settled(CapiDispatcher *d, CapiOutcome *outcomes, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		CapiItem   *item = outcomes[i].item;
+		uint64		hash = item_hash(item);
+		CapiInFlight *entry = hash_search(d->in_flight, &hash, HASH_FIND, NULL);
+
+		if (entry != NULL && entry->source_id == item->source_id &&
+			strcmp(entry->key, item->key) == 0)
+		{
+			pfree(entry->key);
+			hash_search(d->in_flight, &hash, HASH_REMOVE, NULL);
+		}
+		if (item->segment >= 0)
+			capi_queue_settle(d->reader, item->segment, item->pass);
+		if (outcomes[i].kind >= CAPI_OUTCOME_QUEUED && outcomes[i].kind < CAPI_OUTCOME_NONE)
+			d->backlog_due_at = Min(d->backlog_due_at, outcomes[i].next_attempt_at);
+	}
+}
+
+/* ---------- sending ---------- */
+
+/* May a request of this dataset start now? */
+bool
+capi_dataset_may_send(CapiDataset *dataset, TimestampTz now)
+{
+	double		hours = (double) (now - dataset->allowance_at) / USECS_PER_HOUR;
+
+	dataset->allowance = Min((double) dataset->events_per_hour,
+							 dataset->allowance + hours * dataset->events_per_hour);
+	dataset->allowance_at = now;
+	if (dataset->token == NULL || dataset->state == CAPI_DATASET_PAUSED ||
+		dataset->rest_until > now)
+		return false;
+	if (dataset->allowance < 1)
+	{
+		/* come back when a hundredth of an hour's worth has gathered */
+		dataset->rest_until = TimestampTzPlusMilliseconds(now, 36000);
+		return false;
+	}
+	/* a refused token is tried with one request at a time */
+	return dataset->state == CAPI_DATASET_ACTIVE || dataset->in_flight == 0;
+}
+
+static void
+submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	CapiHttpRequest request = {0};
+	char		problem[256];
+
+	if (!batch->closed)
+		capi_batch_close(batch, dataset);
+	batch->sent_at = GetCurrentTimestamp();
+	request.url = dataset->url;
+	request.token = dataset->token;
+	request.body = batch->body.data;
+	request.body_len = batch->body.len;
+	request.connect_timeout_ms = capi_connect_timeout;
+	request.request_timeout_ms = capi_request_timeout;
+	request.ca_file = capi_ca_file != NULL && capi_ca_file[0] != '\0' ? capi_ca_file : NULL;
+	request.allow_http = capi_allow_http;
+	request.tag = batch;
+	dataset->allowance -= batch->n;
+	dataset->in_flight++;
+	if (!capi_transport_start(d->transport, &request, problem, sizeof(problem)))
+	{
+		CapiAnswer	answer = {0};
+
+		answer.tag = batch;
+		answer.transport = CAPI_TRANSPORT_CONNECT;
+		strlcpy(answer.detail, problem, sizeof(answer.detail));
+		capi_answer_handle(d, &answer);
+	}
+}
+
+/* Sends what is ready while there is room; what may not go now waits. */
+static void
+submit_ready(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, d->batches)
+	{
+		CapiBatch  *batch = lfirst(lc);
+		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
+		bool		open = capi_batch_is_open(d, batch);
+
+		if (open && batch->n < CAPI_MAX_BATCH_EVENTS &&
+			now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger))
+			continue;
+		if (dataset == NULL || !capi_dataset_may_send(dataset, now))
+		{
+			d->batches = foreach_delete_current(d->batches, lc);
+			capi_answer_put_back(d, batch, dataset);
+			continue;
+		}
+		if (capi_transport_in_flight(d->transport) >= capi_max_in_flight)
+			break;
+		d->batches = foreach_delete_current(d->batches, lc);
+		submit(d, batch, dataset);
+	}
+}
+
+/* ---------- the rest ---------- */
+
+static void
+housekeep(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		idle = capi_dispatch_idle(d);
+
+	if (d->reader == NULL)
+		return;
+	if (now >= d->save_at)
+	{
+		capi_txn_begin("capi: saving the cursor");
+		(void) capi_queue_save(d->reader);
+		capi_txn_commit();
+		capi_txn_begin("capi: reclaiming queue segments");
+		capi_queue_reclaim(d->reader);
+		capi_txn_commit();
+		d->save_at = TimestampTzPlusMilliseconds(now, idle ? 1000 : SAVE_INTERVAL_MS);
+	}
+	if (now >= d->maintain_at)
+	{
+		d->maintain_at = TimestampTzPlusMilliseconds(now, MAINTAIN_INTERVAL_MS);
+		PG_TRY();
+		{
+			capi_txn_begin("capi: maintaining the logs");
+			capi_outcome_maintain();
+			capi_txn_commit();
+		}
+		PG_CATCH();
+		{
+			/* somebody reads an old partition: next time */
+			if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+				PG_RE_THROW();
+			MemoryContextSwitchTo(d->turn_context);
+			FlushErrorState();
+			capi_txn_abort();
+		}
+		PG_END_TRY();
+	}
+}
+
+static int64
+time_to_wait(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = TimestampTzPlusMilliseconds(now, capi_poll_interval);
+	ListCell   *lc;
+
+	if (!capi_enabled || d->config == NULL || d->config->is_copy || d->reader == NULL)
+		return capi_poll_interval;
+	if (capi_transport_in_flight(d->transport) < capi_max_in_flight)
+		foreach(lc, d->batches)
+		{
+			CapiBatch  *batch = lfirst(lc);
+
+			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
+		}
+	if (d->nwaiting < (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS)
+	{
+		if (d->more_in_queue)
+			return 0;
+		until = Min(until, d->backlog_due_at);
+	}
+	return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
+}

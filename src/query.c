@@ -1,0 +1,501 @@
+/*
+ * query.c
+ *		From keys to raw events: runs a source's query as the role it belongs
+ *		to, read-only, with a time limit, in a transaction of its own.
+ *
+ * Called by dispatch.c, and by check.c for the check at attach.  Does not judge
+ * or change values: payload.c does.  What the query returned lives in the
+ * memory of the caller until the events are written; it is never logged (P7).
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/analyze.h"
+#include "parser/parse_type.h"
+#include "parser/parser.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "capi.h"
+#include "guc.h"
+#include "query.h"
+#include "txn.h"
+
+/* Columns that are not fields of Meta's; kept in step with check.c. */
+typedef enum OwnColumn
+{
+	OWN_KEY = -1,
+	OWN_EVENT_TIME = -2,
+	OWN_EVENT_ID = -3,
+	OWN_EVENT_NAME = -4,
+	OWN_ACTION_SOURCE = -5,
+	OWN_DATASET = -6,
+	OWN_IGNORE_REASON = -7,
+	OWN_UNKNOWN = -100
+} OwnColumn;
+
+static const struct
+{
+	const char *name;
+	OwnColumn	column;
+}			own_columns[] = {
+	{"key", OWN_KEY},
+	{"event_time", OWN_EVENT_TIME},
+	{"event_id", OWN_EVENT_ID},
+	{"event_name", OWN_EVENT_NAME},
+	{"action_source", OWN_ACTION_SOURCE},
+	{"dataset", OWN_DATASET},
+	{"ignore_reason", OWN_IGNORE_REASON},
+};
+
+/* One column of the result. */
+typedef struct ResultColumn
+{
+	int			target;			/* CapiField, or OwnColumn */
+	Oid			type;
+	FmgrInfo	out;			/* of the type, or of the array's element */
+	bool		is_array;
+	Oid			element;
+	int16		len;
+	bool		byval;
+	char		align;
+} ResultColumn;
+
+/* Position of a key among the keys asked for. */
+typedef struct KeyEntry
+{
+	uint32		hash;			/* hash key */
+	int			first;			/* index of a key with this hash */
+} KeyEntry;
+
+static TimeoutId query_timeout;
+static bool timeout_registered = false;
+static volatile sig_atomic_t timed_out = false;
+
+static void execute(const CapiSource *source, char **keys, int nkeys,
+					CapiQueryRow *rows);
+static void read_rows(char **keys, int nkeys, CapiQueryRow *rows,
+					  MemoryContext context);
+static void read_row(HeapTuple tuple, TupleDesc desc, ResultColumn *columns,
+					 CapiQueryRow *row);
+static void describe_error(ErrorData *edata, CapiQueryError *error);
+
+/* ---------- rights ---------- */
+
+void
+capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
+{
+	/* a role that became a superuser since, or is gone, has no rights here */
+	if (superuser_arg(run_as))
+		run_as = ROLE_PG_READ_ALL_DATA;
+	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
+	scope->nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", search_path, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("row_security", "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SetUserIdAndSecContext(run_as, scope->sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+}
+
+void
+capi_query_leave(const CapiQueryScope *scope)
+{
+	AtEOXact_GUC(false, scope->nest_level);
+	SetUserIdAndSecContext(scope->userid, scope->sec_context);
+}
+
+char *
+capi_query_single_select(const char *query)
+{
+	List	   *parsed = raw_parser(query, RAW_PARSE_DEFAULT);
+	RawStmt    *stmt;
+	SelectStmt *select;
+	int			len;
+
+	if (list_length(parsed) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the query must be exactly one statement"),
+				 errdetail("It has %d.", list_length(parsed)),
+				 errhint("Give one SELECT over all orders.")));
+	stmt = linitial_node(RawStmt, parsed);
+	select = (SelectStmt *) stmt->stmt;
+	if (!IsA(stmt->stmt, SelectStmt) || select->intoClause != NULL ||
+		select->lockingClause != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("the query must be a SELECT that only reads"),
+				 errdetail("INTO, FOR UPDATE and statements that write are refused.")));
+	len = stmt->stmt_len > 0 ? stmt->stmt_len : (int) strlen(query) - stmt->stmt_location;
+	return pnstrdup(query + stmt->stmt_location, len);
+}
+
+/* ---------- running ---------- */
+
+static void
+on_timeout(void)
+{
+	timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+bool
+capi_query_run(const CapiSource *source, char **keys, int nkeys,
+			   CapiQueryRow *rows, CapiQueryError *error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool ok = true;
+
+	if (!timeout_registered)
+	{
+		query_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
+		timeout_registered = true;
+	}
+	memset(rows, 0, sizeof(CapiQueryRow) * nkeys);
+	timed_out = false;
+	capi_txn_begin("capi: running the query of a source");
+	PG_TRY();
+	{
+		enable_timeout_after(query_timeout, capi_query_timeout);
+		execute(source, keys, nkeys, rows);
+		disable_timeout(query_timeout, false);
+		capi_txn_commit();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		disable_timeout(query_timeout, false);
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		/* asked to stop: that is not an error of the query */
+		if (ProcDiePending || (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && !timed_out))
+			PG_RE_THROW();
+		FlushErrorState();
+		capi_txn_abort();
+		describe_error(edata, error);
+		FreeErrorData(edata);
+		ok = false;
+	}
+	PG_END_TRY();
+	if (timed_out)
+		QueryCancelPending = false;
+	MemoryContextSwitchTo(context);
+	return ok;
+}
+
+static Datum
+key_array(const CapiSource *source, char **keys, int nkeys, Oid *array_type)
+{
+	bool		as_text = strcmp(source->key_type, "record") == 0 ||
+		strcmp(source->key_type, "array") == 0;
+	Oid			type = TEXTOID;
+	int32		typmod;
+	Oid			input;
+	Oid			ioparam;
+	int16		len;
+	bool		byval;
+	char		align;
+	Datum	   *datums = palloc(sizeof(Datum) * nkeys);
+
+	if (!as_text)
+		parseTypeString(source->key_type, &type, &typmod, false);
+	getTypeInputInfo(type, &input, &ioparam);
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	for (int i = 0; i < nkeys; i++)
+		datums[i] = OidInputFunctionCall(input, keys[i], ioparam, -1);
+	*array_type = get_array_type(type);
+	return PointerGetDatum(construct_array(datums, nkeys, type, len, byval, align));
+}
+
+static void
+execute(const CapiSource *source, char **keys, int nkeys, CapiQueryRow *rows)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		as_text = strcmp(source->key_type, "record") == 0 ||
+		strcmp(source->key_type, "array") == 0;
+	CapiQueryScope scope;
+	Oid			argtypes[1];
+	Datum		args[1];
+	char	   *sql;
+
+	sql = psprintf("SELECT q.* FROM (%s\n) AS q WHERE q.key%s OPERATOR(pg_catalog.=) ANY ($1)",
+				   capi_query_single_select(source->query), as_text ? "::text" : "");
+	args[0] = key_array(source, keys, nkeys, &argtypes[0]);
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	if (SPI_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run the query of a source");
+	/* the values are turned into text with the same rights */
+	read_rows(keys, nkeys, rows, context);
+	SPI_freetuptable(SPI_tuptable);
+	capi_query_leave(&scope);
+	MemoryContextSwitchTo(context);
+}
+
+/* ---------- reading the result ---------- */
+
+static int
+column_target(const char *name)
+{
+	int			field = capi_field_lookup(name);
+
+	if (field >= 0)
+		return field;
+	for (size_t i = 0; i < lengthof(own_columns); i++)
+		if (strcmp(own_columns[i].name, name) == 0)
+			return own_columns[i].column;
+	return OWN_UNKNOWN;
+}
+
+static ResultColumn *
+describe_columns(TupleDesc desc)
+{
+	ResultColumn *columns = palloc0(sizeof(ResultColumn) * desc->natts);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		ResultColumn *column = &columns[i];
+		Oid			out;
+		bool		varlena;
+
+		column->target = column_target(NameStr(TupleDescAttr(desc, i)->attname));
+		column->type = getBaseType(TupleDescAttr(desc, i)->atttypid);
+		column->element = column->target == OWN_KEY ? InvalidOid : get_element_type(column->type);
+		column->is_array = OidIsValid(column->element);
+		if (column->is_array)
+			get_typlenbyvalalign(column->element, &column->len, &column->byval, &column->align);
+		getTypeOutputInfo(column->is_array ? column->element : column->type, &out, &varlena);
+		fmgr_info(out, &column->out);
+	}
+	return columns;
+}
+
+static HTAB *
+index_keys(char **keys, int nkeys)
+{
+	HASHCTL		ctl = {.keysize = sizeof(uint32), .entrysize = sizeof(KeyEntry),
+	.hcxt = CurrentMemoryContext};
+	HTAB	   *index = hash_create("capi keys of a query", nkeys, &ctl,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	for (int i = nkeys - 1; i >= 0; i--)
+	{
+		uint32		hash = string_hash(keys[i], strlen(keys[i]) + 1);
+		KeyEntry   *entry = hash_search(index, &hash, HASH_ENTER, NULL);
+
+		entry->first = i;
+	}
+	return index;
+}
+
+/* Index of a key that came back, or -1 for one that was not asked for. */
+static int
+find_key(HTAB *index, char **keys, int nkeys, const char *key)
+{
+	uint32		hash = string_hash(key, strlen(key) + 1);
+	KeyEntry   *entry = hash_search(index, &hash, HASH_FIND, NULL);
+
+	if (entry != NULL && strcmp(keys[entry->first], key) == 0)
+		return entry->first;
+	/* two keys with one hash, or another spelling of an equal value */
+	for (int i = 0; i < nkeys; i++)
+		if (strcmp(keys[i], key) == 0)
+			return i;
+	return -1;
+}
+
+static void
+read_rows(char **keys, int nkeys, CapiQueryRow *rows, MemoryContext context)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	uint64		n = SPI_processed;
+	ResultColumn *columns;
+	HTAB	   *index;
+	int			key_column = 0;
+
+	MemoryContextSwitchTo(context);
+	columns = describe_columns(desc);
+	index = index_keys(keys, nkeys);
+	for (int i = 0; i < desc->natts; i++)
+		if (columns[i].target == OWN_KEY)
+			key_column = i;
+	for (uint64 r = 0; r < n; r++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[r];
+		bool		isnull;
+		Datum		value = SPI_getbinval(tuple, desc, key_column + 1, &isnull);
+		int			at;
+
+		if (isnull)
+			continue;
+		at = find_key(index, keys, nkeys, OutputFunctionCall(&columns[key_column].out, value));
+		if (at < 0)
+			continue;
+		if (rows[at].found++ == 0)
+			read_row(tuple, desc, columns, &rows[at]);
+	}
+}
+
+static char *
+utf8(char *text)
+{
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
+/* Members of a JSON array of scalars, as texts. */
+static void
+json_list(Jsonb *json, CapiValues *values)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbValue	v;
+	JsonbIteratorToken token;
+
+	values->v = palloc(sizeof(char *) * (JB_ROOT_COUNT(json) + 1));
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM || v.type == jbvNull)
+			continue;
+		if (v.type == jbvString)
+			values->v[values->n++] = utf8(pnstrdup(v.val.string.val, v.val.string.len));
+		else if (v.type == jbvNumeric)
+			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
+																		 NumericGetDatum(v.val.numeric)));
+	}
+}
+
+static void
+read_values(ResultColumn *column, Datum value, CapiValues *values)
+{
+	if (column->is_array)
+	{
+		Datum	   *elements;
+		bool	   *nulls;
+		int			n;
+
+		deconstruct_array(DatumGetArrayTypeP(value), column->element, column->len,
+						  column->byval, column->align, &elements, &nulls, &n);
+		values->v = palloc(sizeof(char *) * (n + 1));
+		for (int i = 0; i < n; i++)
+			if (!nulls[i])
+				values->v[values->n++] = utf8(OutputFunctionCall(&column->out, elements[i]));
+		return;
+	}
+	if (column->type == JSONBOID && capi_field_is_list(column->target))
+	{
+		Jsonb	   *json = DatumGetJsonbP(value);
+
+		if (JB_ROOT_IS_ARRAY(json))
+		{
+			json_list(json, values);
+			return;
+		}
+	}
+	values->v = palloc(sizeof(char *));
+	values->v[0] = utf8(OutputFunctionCall(&column->out, value));
+	values->n = 1;
+}
+
+static void
+read_time(ResultColumn *column, Datum value, CapiEvent *event)
+{
+	event->has_event_time = true;
+	if (column->type == TIMESTAMPTZOID)
+	{
+		TimestampTz t = DatumGetTimestampTz(value);
+
+		event->has_event_time = !TIMESTAMP_NOT_FINITE(t);
+		/* whole seconds, rounded down also before 1970 */
+		event->event_time_s = (t >= 0 ? t / USECS_PER_SEC : -((-t + USECS_PER_SEC - 1) / USECS_PER_SEC))
+			+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	}
+	else if (column->type == INT8OID)
+		event->event_time_s = DatumGetInt64(value);
+	else if (column->type == INT4OID)
+		event->event_time_s = DatumGetInt32(value);
+	else
+		event->has_event_time = false;
+}
+
+static void
+read_row(HeapTuple tuple, TupleDesc desc, ResultColumn *columns,
+		 CapiQueryRow *row)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		ResultColumn *column = &columns[i];
+		bool		isnull;
+		Datum		value = SPI_getbinval(tuple, desc, i + 1, &isnull);
+
+		if (isnull || column->target == OWN_UNKNOWN || column->target == OWN_KEY)
+			continue;
+		if (column->target >= 0)
+		{
+			read_values(column, value, &row->event.values[column->target]);
+			continue;
+		}
+		if (column->target == OWN_EVENT_TIME)
+		{
+			read_time(column, value, &row->event);
+			continue;
+		}
+		else
+		{
+			char	   *text = utf8(OutputFunctionCall(&column->out, value));
+
+			if (column->target == OWN_EVENT_ID)
+				row->event.event_id = text;
+			else if (column->target == OWN_EVENT_NAME)
+				row->event.event_name = text;
+			else if (column->target == OWN_ACTION_SOURCE)
+				row->event.action_source = text;
+			else if (column->target == OWN_DATASET)
+				row->dataset = text;
+			else if (column->target == OWN_IGNORE_REASON)
+				row->ignore_reason = text;
+		}
+	}
+}
+
+/*
+ * Messages about names and rights hold no row's values and are kept; the text
+ * of a data error may quote a customer, so only its SQLSTATE is (P7).
+ */
+static void
+describe_error(ErrorData *edata, CapiQueryError *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	error->sqlstate = edata->sqlerrcode;
+	error->of_query = category != ERRCODE_DATA_EXCEPTION &&
+		category != ERRCODE_CARDINALITY_VIOLATION &&
+		category != ERRCODE_TO_CATEGORY(ERRCODE_RAISE_EXCEPTION);
+	if (timed_out)
+		strlcpy(error->text, "the query took longer than capi.query_timeout",
+				sizeof(error->text));
+	else if (category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+		strlcpy(error->text, edata->message, sizeof(error->text));
+	else
+		snprintf(error->text, sizeof(error->text), "the query failed with SQLSTATE %s",
+				 unpack_sql_state(edata->sqlerrcode));
+}

@@ -1,0 +1,57 @@
+/*
+ * query.h
+ *		Running a source's query as its role.  See query.c.
+ */
+#ifndef CAPI_QUERY_H
+#define CAPI_QUERY_H
+
+#include "config.h"
+#include "event.h"
+
+/* What the query said about one key. */
+typedef struct CapiQueryRow
+{
+	int			found;			/* rows with this key: 0, 1, or more */
+	CapiEvent	event;			/* of the first */
+	char	   *dataset;		/* name, or NULL: the source's */
+	char	   *ignore_reason;	/* or NULL */
+} CapiQueryRow;
+
+typedef struct CapiQueryError
+{
+	int			sqlstate;
+	bool		of_query;		/* the query as such, not one order's data */
+	char		text[400];		/* no value of a row in it (P7) */
+} CapiQueryError;
+
+/* Rights, path and read-only mode around a query; see capi_query_enter(). */
+typedef struct CapiQueryScope
+{
+	int			nest_level;
+	Oid			userid;
+	int			sec_context;
+} CapiQueryScope;
+
+/*
+ * Inside a transaction: from here to capi_query_leave() statements run as the
+ * role, never as a superuser (P9), read-only, with the search_path.
+ */
+extern void capi_query_enter(CapiQueryScope *scope, Oid run_as,
+							 const char *search_path);
+extern void capi_query_leave(const CapiQueryScope *scope);
+
+/*
+ * The query without a trailing semicolon.  Raises 42601 unless it is exactly
+ * one SELECT that writes nothing and has no parameters.
+ */
+extern char *capi_query_single_select(const char *query);
+
+/*
+ * Runs the query for the keys in a transaction of its own and fills rows[i]
+ * for keys[i], in the current memory context.  False, with *error, when it
+ * failed; nothing is logged then.
+ */
+extern bool capi_query_run(const CapiSource *source, char **keys, int nkeys,
+						   CapiQueryRow *rows, CapiQueryError *error);
+
+#endif							/* CAPI_QUERY_H */
