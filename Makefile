@@ -6,15 +6,19 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control
 MODULE_big = capi
 
 OBJS = \
-	src/backlog.o \
+	src/answer.o \
 	src/backoff.o \
+	src/batch.o \
 	src/capture.o \
+	src/check.o \
+	src/config.o \
+	src/contents.o \
+	src/country.o \
 	src/database_hook.o \
-	src/dataset.o \
 	src/deliver.o \
-	src/delivery.o \
 	src/dispatch.o \
 	src/entry.o \
+	src/evaluate.o \
 	src/field.o \
 	src/guc.o \
 	src/hash.o \
@@ -22,15 +26,22 @@ OBJS = \
 	src/launcher.o \
 	src/normalize.o \
 	src/normalize_sql.o \
+	src/outcome.o \
 	src/payload.o \
 	src/query.o \
 	src/queue.o \
 	src/response.o \
+	src/response_json.o \
+	src/response_mask.o \
+	src/rule.o \
 	src/secret.o \
 	src/shmem.o \
-	src/source.o \
 	src/status.o \
+	src/text.o \
+	src/transfer_curl.o \
 	src/transport_curl.o \
+	src/txn.o \
+	src/wake.o \
 	src/worker.o
 
 DATA       = $(wildcard sql/capi--*--*.sql)
@@ -44,15 +55,17 @@ ISOLATION =
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation
 
-# The server's own headers leave parameters unused, and that alone is let off.
+# The server's headers count as the system's, which have no warnings; callbacks
+# and PG_FUNCTION_ARGS leave parameters unused, and that alone is let off.
 # "make WERROR=" for a compiler that warns of things nobody knew.
 WERROR      ?= -Werror
 LIB_CFLAGS  := $(shell pkg-config --cflags libcurl libcrypto 2>/dev/null)
 LIB_LINK    := $(shell pkg-config --libs libcurl libcrypto 2>/dev/null || echo -lcurl -lcrypto)
-PG_CPPFLAGS  = -I$(srcdir)/src -DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
+PG_CPPFLAGS  = -I$(srcdir)/src -isystem $(includedir_server) \
+	-DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP
 SHLIB_LINK   = $(LIB_LINK)
-EXTRA_CLEAN  = src/*.d tmp_check
+EXTRA_CLEAN  = src/*.d tmp_check bench/sink $(basename $(wildcard test/unit/test_*.c))
 
 # A server built with LLVM asks for bitcode, and so for its exact clang.  The
 # gain, inlining into compiled queries, is none for functions like ours.

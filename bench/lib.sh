@@ -100,11 +100,11 @@ server_cpu() {
 
 # dispatcher_pid: waits for it, empty when there is none
 dispatcher_pid() {
-	local pid i
+	local pid
 
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		pid=$(q "SELECT pid FROM pg_stat_activity WHERE datname = 'bench'
-				 AND backend_type LIKE 'capi%' LIMIT 1")
+				 AND backend_type = 'capi dispatcher'")
 		[ -z "$pid" ] || break
 		sleep 0.1
 	done

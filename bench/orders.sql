@@ -39,13 +39,16 @@ CREATE TRIGGER to_outbox AFTER INSERT ON orders_outbox
 	FOR EACH ROW EXECUTE FUNCTION to_outbox();
 
 -- Raw values as shops have them: mixed case, blanks, accents, punctuation.
-CREATE FUNCTION fill(target regclass, n bigint) RETURNS void
+-- The orders are spread evenly over the last "span", the newest last.
+CREATE FUNCTION fill(target regclass, n bigint, span interval = '0')
+RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format($i$
-		INSERT INTO %s (email, phone, first_name, last_name, city, zip,
-			country, currency, total, status, ip, user_agent, fbp, fbc)
-		SELECT 'Anna.Schmidt' || g || '@Example.com',
+		INSERT INTO %s (created_at, email, phone, first_name, last_name, city,
+			zip, country, currency, total, status, ip, user_agent, fbp, fbc)
+		SELECT now() - $2 * (1 - g::float8 / $1),
+			'Anna.Schmidt' || g || '@Example.com',
 			'+49 (151) ' || 1000000 + g,
 			(ARRAY['Anna', 'José', ' Łukasz', 'Zoë'])[1 + g %% 4],
 			'Müller-' || g %% 1000,
@@ -59,6 +62,6 @@ BEGIN
 			'fb.1.1717000000000.' || 1000000000 + g,
 			'fb.1.1717000000000.IwAR' || md5(g::text)
 		FROM generate_series(1::bigint, $1) AS g
-	$i$, target) USING n;
+	$i$, target) USING n, span;
 END
 $$;

@@ -11,6 +11,9 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "catalog/namespace.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_oper.h"
 #include "parser/parser.h"
@@ -218,7 +221,7 @@ check_columns(TupleDesc desc, ArrayType *key_types)
 static const char *
 check_key(Oid query_type, ArrayType *key_types)
 {
-	int			nkeys = ArrayGetNItems(ARR_NDIM(key_types), ARR_DIMS(key_types));
+	int			nkeys = ARR_DIMS(key_types)[0];
 	Oid			column = ((Oid *) ARR_DATA_PTR(key_types))[0];
 
 	if (nkeys > 1)

@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "dispatch_state.h"
@@ -27,7 +28,7 @@ Datum
 capi_sql_deliver(PG_FUNCTION_ARGS)
 {
 	CallContext *call = (CallContext *) fcinfo->context;
-	TimestampTz until = DT_NOEND;
+	volatile TimestampTz until = DT_NOEND;
 	CapiDispatcher *d;
 
 	if (call == NULL || !IsA(call, CallContext) || call->atomic)

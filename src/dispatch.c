@@ -27,6 +27,8 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -58,6 +60,7 @@ static void refresh_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
 static int	fetch_backlog(CapiDispatcher *d, CapiItem **items, int room);
 static int	fetch_queue(CapiDispatcher *d, CapiItem **items, int room);
+static void flush_wal(void);
 static void drop_known(CapiDispatcher *d, CapiItem **items, int *n);
 static void submit_ready(CapiDispatcher *d);
 static void housekeep(CapiDispatcher *d);
@@ -344,8 +347,25 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 	 * synchronous_commit off it is visible before that.
 	 */
 	if (n > 0)
-		XLogFlush(GetXLogInsertRecPtr());
+		flush_wal();
 	return n;
+}
+
+/*
+ * Flushes what was written so far.  At the start of a page the insert position
+ * lies behind a header that does not exist yet; the end of what exists is the
+ * page boundary, and the server logs a complaint if asked for more.
+ */
+static void
+flush_wal(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+	uint32		header = XLogSegmentOffset(lsn, wal_segment_size) < XLOG_BLCKSZ ?
+		SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+
+	if (lsn % XLOG_BLCKSZ == header)
+		lsn -= header;
+	XLogFlush(lsn);
 }
 
 /* Settles what log, backlog or memory know already; keeps the rest. */
