@@ -5,44 +5,12 @@ EXTENSION  = capi
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control)
 MODULE_big = capi
 
-OBJS = \
-	src/answer.o \
-	src/backoff.o \
-	src/batch.o \
-	src/capture.o \
-	src/check.o \
-	src/config.o \
-	src/contents.o \
-	src/country.o \
-	src/database_hook.o \
-	src/deliver.o \
-	src/dispatch.o \
-	src/entry.o \
-	src/evaluate.o \
-	src/field.o \
-	src/guc.o \
-	src/hash.o \
-	src/init.o \
-	src/launcher.o \
-	src/normalize.o \
-	src/normalize_sql.o \
-	src/outcome.o \
-	src/payload.o \
-	src/query.o \
-	src/queue.o \
-	src/response.o \
-	src/response_json.o \
-	src/response_mask.o \
-	src/rule.o \
-	src/secret.o \
-	src/shmem.o \
-	src/status.o \
-	src/text.o \
-	src/transfer_curl.o \
-	src/transport_curl.o \
-	src/txn.o \
-	src/wake.o \
-	src/worker.o
+OBJS = $(patsubst %,src/%.o, \
+	answer backoff batch capture check config contents country database_hook \
+	deliver dispatch entry evaluate field guc hash init launcher normalize \
+	normalize_sql outcome payload query queue response response_json \
+	response_mask rule secret shmem status text transfer_curl transport_curl \
+	txn wake worker)
 
 DATA       = $(wildcard sql/capi--*--*.sql)
 DATA_built = sql/capi--$(EXTVERSION).sql
@@ -53,7 +21,7 @@ REGRESS   =
 ISOLATION =
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
-ISOLATION_OPTS = --inputdir=test/isolation
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi
 
 # The server's headers count as the system's, which have no warnings; callbacks
 # and PG_FUNCTION_ARGS leave parameters unused, and that alone is let off.
@@ -85,7 +53,7 @@ $(OBJS): capi.control
 $(DATA_built): sql/capi.sql capi.control
 	cp $< $@
 else
-all install installcheck check-style clean:
+all install installcheck clean:
 	@echo "no server headers at '$(PG_CONFIG)': run \"make deps\" or set PG_CONFIG" >&2; exit 1
 endif
 

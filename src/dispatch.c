@@ -37,6 +37,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -57,6 +58,7 @@
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 
 static void refresh_config(CapiDispatcher *d);
+static void load_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
 static int	fetch_backlog(CapiDispatcher *d, CapiItem **items, int room);
 static int	fetch_queue(CapiDispatcher *d, CapiItem **items, int room);
@@ -216,10 +218,23 @@ capi_dispatch_wait_ms(CapiDispatcher *d)
 static void
 refresh_config(CapiDispatcher *d)
 {
-	if (d->config != NULL && !capi_config_stale() && !d->reload &&
+	if (d->config != NULL && !d->look_at_queue && !d->reload &&
 		GetCurrentTimestamp() < d->config_until)
 		return;
 	capi_txn_begin("capi: reading the configuration");
+	/* what other sessions changed reaches us only inside a transaction */
+	AcceptInvalidationMessages();
+	if (d->config == NULL || capi_config_stale() || d->reload ||
+		GetCurrentTimestamp() >= d->config_until)
+		load_config(d);
+	capi_txn_commit();
+}
+
+/* Inside a transaction. */
+static void
+load_config(CapiDispatcher *d)
+{
+	(void) capi_config_stale();
 	d->config = capi_config_load(d->config);
 	if (d->config->is_copy || !d->config->has_state)
 	{
@@ -228,8 +243,6 @@ refresh_config(CapiDispatcher *d)
 	}
 	else if (d->reader == NULL)
 		d->reader = capi_queue_open();
-	capi_txn_commit();
-	(void) capi_config_stale();
 	d->reload = false;
 	d->backlog_due_at = DT_NOBEGIN;
 	/* token files are looked at again by and by (DESIGN 4.1) */
@@ -310,6 +323,7 @@ static int
 fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 {
 	CapiQueueRow *rows = palloc(sizeof(CapiQueueRow) * room);
+	bool		reloaded = false;
 	int			n = 0;
 	int			got;
 
@@ -323,6 +337,13 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 		CapiSource *source = capi_config_source(d->config, rows[i].source_id);
 		CapiItem   *item;
 
+		/* attached and captured in one transaction: older than our knowledge */
+		if (source == NULL && !reloaded)
+		{
+			load_config(d);
+			reloaded = true;
+			source = capi_config_source(d->config, rows[i].source_id);
+		}
 		if (rows[i].missed > 0 || source == NULL)
 		{
 			if (source != NULL)

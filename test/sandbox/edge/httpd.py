@@ -240,6 +240,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (OSError, Disconnect):
             if record["outcome"] in ("open", "hanging"):
                 record["outcome"] = "gone"
+            elif record["outcome"] != "misbehaved":
+                record["answer_lost"] = True
             self.close_connection = True
         except Exception:
             store.internal_errors += 1
@@ -274,8 +276,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "status": None, "code": None, "subcode": None,
             "error_event": None, "error_text": None,
             "accepted": 0, "warnings": {}, "misbehave": None,
-            "fbtrace_id": None,
+            "fbtrace_id": None, "answer_lost": False,
         }
+
+    def close_record(self, request, record, outcome):
+        """Before the answer leaves, so that whoever has the answer finds
+        the record complete."""
+        self.server.sandbox.store.close_request(record, request.events,
+                                                outcome=outcome)
 
     def judge(self, request, record):
         """(status, body) of the honest answer; counts what is accepted."""
@@ -296,11 +304,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         record["status"] = 200
         return 200, success_body(len(events), [], trace_id)
 
-    def answer_honestly(self, request, record, extra=(), close=False):
+    def answer_honestly(self, request, record):
         status, body = self.judge(request, record)
-        record["outcome"] = "accepted" if record["accepted"] else "refused"
-        self.reply(status, body, self.edge_headers(request, extra),
-                   close=close)
+        self.close_record(request, record,
+                          "accepted" if record["accepted"] else "refused")
+        self.reply(status, body, self.edge_headers(request))
 
     def edge_headers(self, request, extra=()):
         """Headers of a Graph answer (SPEC 7, 8.5)."""
@@ -325,8 +333,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not plan.replaces_answer and honest:
             if "events_received" in plan.spec or "messages" in plan.spec:
                 honest = self.altered(honest, record, plan)
-            record["outcome"] = "accepted" if record["accepted"] \
-                else "refused"
+            self.close_record(request, record, "accepted"
+                              if record["accepted"] else "refused")
             self.reply(honest[0], honest[1],
                        self.edge_headers(request, extra),
                        close=plan.get("close", False))
@@ -344,9 +352,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer_falsely(self, request, record, plan, honest, extra):
         """The client gets the planned answer, whatever was judged."""
         trace_id = record["fbtrace_id"] or new_trace_id()
-        record.update(outcome="misbehaved", fbtrace_id=trace_id)
+        record["fbtrace_id"] = trace_id
         if plan.cut in ("before", "after"):
             record["status"] = None
+            self.close_record(request, record, "misbehaved")
             self.cut()
         status, content_type, body = plan.answer(len(request.events),
                                                  trace_id)
@@ -355,11 +364,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, body = honest or (status, body)
         if "code" in plan.spec:
             record.update(code=plan.get("code"), subcode=plan.get("subcode"))
+        if plan.get("huge"):
+            status = plan.get("status", 200)
         record["status"] = status
+        self.close_record(request, record, "misbehaved")
         headers = self.edge_headers(request, extra)
         if plan.get("huge"):
-            record["status"] = plan.get("status", 200)
-            self.reply_huge(record["status"], plan.get("huge"), headers)
+            self.reply_huge(status, plan.get("huge"), headers)
         elif plan.cut == "middle":
             self.wfile.write(self.head(status, len(body), headers,
                                        content_type or JSON_TYPE, True)

@@ -129,9 +129,11 @@ class Store:
             self.changed.notify_all()
 
     def close_request(self, record, events=None, **changes):
-        """Note how it ended, and write the log line."""
+        """Note how it ended, and write the log line; once."""
         with self.changed:
             record.update(changes)
+            if "duration_ms" in record:
+                return
             record["duration_ms"] = round(
                 (time.time() - record["time"]) * 1000, 3)
             self._totals["requests_" + record["outcome"]] += 1
