@@ -171,6 +171,12 @@ median() {
 			else printf f "\n", (v[m] + v[NR + 1 - m]) / 2 }'
 }
 
+# spread < numbers: the quartiles, to tell a difference from noise
+spread() {
+	sort -g | awk '{ v[NR] = $1 }
+		END { printf "%.2f-%.2f", v[int((NR + 3) / 4)], v[int((3 * NR + 3) / 4)] }'
+}
+
 # row TEXT VALUE AIM: one line of the report
 row() {
 	printf '%-58s %12s  %s\n' "$1" "$2" "${3:-}"

@@ -213,6 +213,9 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 		decide(chunk, item, CAPI_OUTCOME_REJECTED, "several_rows");
 		return;
 	}
+	item->has_time = event->has_event_time;
+	if (item->attempts == 0)
+		item->event_time_s = event->event_time_s;
 	if (row->ignore_reason != NULL)
 	{
 		decide(chunk, item, CAPI_OUTCOME_IGNORED, row->ignore_reason);

@@ -13,6 +13,7 @@
 
 #include "contents.h"
 #include "country.h"
+#include "decimal.h"
 #include "field.h"
 #include "hash.h"
 #include "normalize.h"
@@ -20,11 +21,6 @@
 
 /* E.164 allows 15 digits; the documentation sets no limit (SPEC 3.5). */
 #define MAX_PHONE_DIGITS	32
-
-/* Exponents of numbers from float8 columns that are written out in full. */
-#define MAX_EXPONENT		30
-
-#define MAX_DECIMAL_DIGITS	100
 
 /*
  * SPEC 3.2: birth years run from 1900 to now.  The clock is not ours to read:
@@ -545,99 +541,24 @@ normalize_url(Input *in, StringInfo out)
 	return normalize_text(in, out);
 }
 
-/*
- * Splits a number into digits and the position of the point among them.
- * False if it is not a number written with digits, point and exponent.
- */
 static bool
-scan_decimal(const char *s, int len, char *digits, int *n, int *point)
+append_number(Input *in, StringInfo out, bool integer)
 {
-	int			i = 0;
-	int			exponent = 0;
-
-	*n = 0;
-	*point = -1;
-	for (; i < len && (is_digit(s[i]) || s[i] == '.'); i++)
-	{
-		if (s[i] != '.')
-		{
-			if (*n == MAX_DECIMAL_DIGITS)
-				return false;
-			digits[(*n)++] = s[i];
-		}
-		else if (*point >= 0)
-			return false;
-		else
-			*point = *n;
-	}
-	if (*n == 0)
-		return false;
-	if (*point < 0)
-		*point = *n;
-	if (i < len && (s[i] == 'e' || s[i] == 'E'))
-	{
-		bool		minus = ++i < len && s[i] == '-';
-
-		if (i < len && (s[i] == '-' || s[i] == '+'))
-			i++;
-		if (i == len)
-			return false;
-		for (; i < len && is_digit(s[i]) && exponent <= MAX_EXPONENT; i++)
-			exponent = exponent * 10 + (s[i] - '0');
-		*point += minus ? -exponent : exponent;
-	}
-	return i == len && exponent <= MAX_EXPONENT;
-}
-
-/* Exact and in the shortest form: 64.8000 is 64.8, 1e2 is 100, -0 is 0. */
-static bool
-append_decimal(Input *in, StringInfo out, bool integer)
-{
-	char		digits[MAX_DECIMAL_DIGITS];
-	int			n;
-	int			point;
-	int			first = 0;
-	bool		sign = in->s[0] == '-' || in->s[0] == '+';
-
-	if (!scan_decimal(in->s + sign, in->len - sign, digits, &n, &point))
-		return refuse(in, integer ? "not an integer" : "not a decimal number");
-	while (n > 0 && n > point && digits[n - 1] == '0')
-		n--;
-	while (first < n && first < point && digits[first] == '0')
-		first++;
-	if (integer && n > point)
-		return refuse(in, "not an integer");
-	for (int i = first; i < n && in->s[0] == '-'; i++)
-		if (digits[i] != '0')
-		{
-			appendStringInfoChar(out, '-');
-			break;
-		}
-	if (first >= point)
-		appendStringInfoChar(out, '0');
-	for (int i = first; i < point; i++)
-		appendStringInfoChar(out, i < n ? digits[i] : '0');
-	if (n > point && n > 0)
-	{
-		appendStringInfoChar(out, '.');
-		for (int i = point; i < 0; i++)
-			appendStringInfoChar(out, '0');
-		for (int i = Max(first, point); i < n; i++)
-			appendStringInfoChar(out, digits[i]);
-	}
-	return true;
+	if (capi_decimal_append(out, in->s, in->len, integer))
+		return true;
+	return refuse(in, integer ? "not an integer" : "not a decimal number");
 }
 
 static bool
 normalize_decimal(Input *in, StringInfo out)
 {
-	return append_decimal(in, out, false);
+	return append_number(in, out, false);
 }
 
 static bool
 normalize_integer(Input *in, StringInfo out)
 {
-	return append_decimal(in, out, true);
+	return append_number(in, out, true);
 }
 
 static bool

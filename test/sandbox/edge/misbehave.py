@@ -148,8 +148,9 @@ class Plan:
         if self.get("garbage"):
             return self.get("status", 502), "text/html", HTML_PAGE
         status = self.get("status")
-        if "code" not in self.spec and (status or 0) < 300 \
-                and "status" in self.spec:
+        if status is None and not self.replaces_answer:
+            status = 200              # says yes and keeps nothing
+        if "code" not in self.spec and (status or 500) < 300:
             return status, None, success_body(
                 self.get("events_received", events),
                 self.get("messages", []), trace_id)

@@ -1,0 +1,19 @@
+/*
+ * decimal.h
+ *		Numbers as JSON takes them, without loss.  Pure; called by normalize.c.
+ */
+#ifndef CAPI_DECIMAL_H
+#define CAPI_DECIMAL_H
+
+#include "lib/stringinfo.h"
+
+/*
+ * Appends the number that the text holds, exact and in the shortest form:
+ * 64.8000 is 64.8, 1e2 is 100, -0 is 0.  False, and out is unchanged, if it is
+ * no number written with digits, point and exponent, or integer was asked for
+ * and it is none.
+ */
+extern bool capi_decimal_append(StringInfo out, const char *s, int len,
+								bool integer);
+
+#endif							/* CAPI_DECIMAL_H */
