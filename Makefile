@@ -7,10 +7,10 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	answer backoff batch capture check config contents country database_hook \
-	deliver dispatch entry evaluate field guc hash init launcher normalize \
-	normalize_sql outcome payload query queue response response_json \
-	response_mask rule secret shmem status text transfer_curl transport_curl \
-	txn wake worker)
+	decimal deliver dispatch entry evaluate field guc hash init launcher \
+	normalize normalize_sql outcome payload query queue response \
+	response_json response_mask rule secret shmem status text transfer_curl \
+	transport_curl txn wake worker)
 
 DATA       = $(wildcard sql/capi--*--*.sql)
 DATA_built = sql/capi--$(EXTVERSION).sql

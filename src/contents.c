@@ -17,7 +17,7 @@
 #include "normalize.h"
 #include "text.h"
 
-/* A name in a report is cut here: it is a column's, but users write anything. */
+/* A name in a report is cut here: users write anything. */
 #define MAX_REPORTED_NAME_BYTES		64
 
 /* SPEC 4.1: any other key in an item makes Meta refuse the request. */
@@ -93,6 +93,14 @@ report_key(Writer *w, const char *prefix, const JsonbValue *key,
 	w->report(w->arg, where, problem);
 }
 
+static char *
+numeric_text(const JsonbValue *v)
+{
+	Datum		number = NumericGetDatum(v->val.numeric);
+
+	return DatumGetCString(DirectFunctionCall1(numeric_out, number));
+}
+
 /*
  * Appends a scalar in the given form.  False with the problem if it cannot be;
  * without one if it is null or empty.
@@ -116,8 +124,7 @@ append_scalar(StringInfo out, const JsonbValue *v, const ItemKey *key,
 			len = v->val.string.len;
 			break;
 		case jbvNumeric:
-			text = DatumGetCString(DirectFunctionCall1(numeric_out,
-													   NumericGetDatum(v->val.numeric)));
+			text = numeric_text(v);
 			len = strlen(text);
 			break;
 		default:
@@ -258,9 +265,7 @@ append_value(StringInfo out, const JsonbValue *v)
 			capi_text_append_json(out, v->val.string.val, v->val.string.len);
 			break;
 		case jbvNumeric:
-			appendStringInfoString(out,
-								   DatumGetCString(DirectFunctionCall1(numeric_out,
-																	   NumericGetDatum(v->val.numeric))));
+			appendStringInfoString(out, numeric_text(v));
 			break;
 		case jbvBool:
 			appendStringInfoString(out, v->val.boolean ? "true" : "false");

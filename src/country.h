@@ -14,7 +14,7 @@ typedef struct CapiCountry
 	char		alpha2[3];
 	char		alpha3[4];
 	int			calling_code;	/* 0: has no telephones of its own */
-	const char *trunk;			/* prefixes before national numbers, "|" between */
+	const char *trunk;			/* before national numbers, "|" between */
 	const char *idd;			/* prefix for calls abroad */
 	int			min_digits;		/* national significant number */
 	int			max_digits;

@@ -15,9 +15,11 @@
 #define EVENT_FIELD(id, name, form, flags, spec) \
 	[CAPI_FIELD_##id] = {name, CAPI_GROUP_EVENT, CAPI_FORM_##form, flags, spec}
 #define USER_FIELD(id, name, form, flags) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_USER_DATA, CAPI_FORM_##form, flags, "3.2"}
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_USER_DATA, CAPI_FORM_##form, flags, \
+		"3.2"}
 #define CUSTOM_FIELD(id, name, form, flags) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, "4"}
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, \
+		"4"}
 
 static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	EVENT_FIELD(EVENT_SOURCE_URL, "event_source_url", URL, 0, "2"),

@@ -115,7 +115,7 @@ typedef enum CapiFieldForm
 
 #define CAPI_FIELD_HASHED	0x01	/* sent as SHA-256 */
 #define CAPI_FIELD_LIST		0x02	/* always sent as an array */
-#define CAPI_FIELD_BARE		0x04	/* sent without quotes: number, boolean, JSON */
+#define CAPI_FIELD_BARE		0x04	/* sent without quotes */
 #define CAPI_FIELD_JSON		0x08	/* the value is JSON text */
 
 typedef struct CapiFieldInfo

@@ -515,13 +515,15 @@ normalize_browser_id(Input *in, StringInfo out)
 		{
 			bad = len == 0 || segment > 4 ||
 				(segment == 4 && len != 2 && len != 8) ||
-				(segment == 3 && len == 2 && strncmp(in->s + i - 2, "fb", 2) == 0);
+				(segment == 3 && len == 2 &&
+				 strncmp(in->s + i - 2, "fb", 2) == 0);
 			segment++;
 			len = 0;
 			continue;
 		}
 		len++;
-		if (c <= ' ' || c >= 0x7F || c == '"' || c == '\\' || c == ',' || c == ';' ||
+		if (c <= ' ' || c >= 0x7F ||
+			c == '"' || c == '\\' || c == ',' || c == ';' ||
 			((segment == 1 || segment == 2) && !is_digit(c)))
 			bad = true;
 	}
@@ -533,10 +535,8 @@ normalize_browser_id(Input *in, StringInfo out)
 static bool
 normalize_url(Input *in, StringInfo out)
 {
-	bool		https = in->len > 8 && pg_strncasecmp(in->s, "https://", 8) == 0;
-	bool		http = in->len > 7 && pg_strncasecmp(in->s, "http://", 7) == 0;
-
-	if (!https && !http)
+	if (!(in->len > 8 && pg_strncasecmp(in->s, "https://", 8) == 0) &&
+		!(in->len > 7 && pg_strncasecmp(in->s, "http://", 7) == 0))
 		return refuse(in, "does not begin with http:// or https://");
 	return normalize_text(in, out);
 }

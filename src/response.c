@@ -296,7 +296,7 @@ classify_status(const CapiAnswer *answer, CapiResult *result)
 	return 0;
 }
 
-/* Meta's words, masked; the translated part explains what the first does not. */
+/* Meta's words, masked; the second, translated text explains the first. */
 static void
 describe_error(const CapiAnswerJson *json, CapiResult *result)
 {

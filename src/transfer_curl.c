@@ -27,7 +27,7 @@
 #include "compat.h"
 #include "transfer_curl.h"
 
-/* A connection is replaced after this time, so that DNS changes are followed. */
+/* A connection is replaced after this time, to follow changes of DNS. */
 #define CONNECTION_LIFETIME_S	900
 
 /*
@@ -239,10 +239,11 @@ set_options(CapiTransfer *x, const CapiHttpRequest *req, const char *url,
 	SETOPT(easy, CURLOPT_PRIVATE, x);
 
 #if LIBCURL_VERSION_NUM >= 0x075500
-	SETOPT(easy, CURLOPT_PROTOCOLS_STR, req->allow_http ? "http,https" : "https");
+	SETOPT(easy, CURLOPT_PROTOCOLS_STR,
+		   req->allow_http ? "http,https" : "https");
 #else
-	SETOPT(easy, CURLOPT_PROTOCOLS, (long)
-		   (req->allow_http ? CURLPROTO_HTTP | CURLPROTO_HTTPS : CURLPROTO_HTTPS));
+	SETOPT(easy, CURLOPT_PROTOCOLS, (long) (CURLPROTO_HTTPS |
+		   (req->allow_http ? CURLPROTO_HTTP : 0)));
 #endif
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* Or taking down a transfer would wait for a name server that is silent. */
@@ -275,7 +276,8 @@ set_options(CapiTransfer *x, const CapiHttpRequest *req, const char *url,
 }
 
 static bool
-set_tls_options(CURL *easy, const CapiHttpRequest *req, char *err, size_t errlen)
+set_tls_options(CURL *easy, const CapiHttpRequest *req,
+				char *err, size_t errlen)
 {
 	bool		has_http2;
 
@@ -415,7 +417,8 @@ static void
 fill_detail(CapiTransfer *x, CURLcode code)
 {
 	CapiAnswer *answer = &x->answer;
-	const char *text = x->error[0] != '\0' ? x->error : curl_easy_strerror(code);
+	const char *text = x->error[0] != '\0' ?
+		x->error : curl_easy_strerror(code);
 	const size_t prefix_len = sizeof(TOKEN_PREFIX) - 1;
 
 	for (struct curl_slist *line = x->headers; line != NULL; line = line->next)

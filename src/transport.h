@@ -59,7 +59,7 @@ typedef struct CapiTransport CapiTransport;
 /*
  * Raises an error (53000, 53200 or 58000) when libcurl cannot be set up.  The
  * transport belongs to the process, not to a memory context or a transaction,
- * and survives errors: whoever creates it destroys it, in PG_FINALLY if need be.
+ * and survives errors: whoever creates it destroys it, also on error.
  */
 extern CapiTransport *capi_transport_create(void);
 

@@ -184,7 +184,8 @@ capi_transport_create(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
 				 errmsg("could not set up the HTTP client"),
-				 errdetail("libcurl %s: %s.", curl_version_info(CURLVERSION_NOW)->version, err),
+				 errdetail("libcurl %s: %s.",
+						   curl_version_info(CURLVERSION_NOW)->version, err),
 				 errhint("Check that the installed libcurl is 7.83 or newer.")));
 	}
 	return t;
@@ -338,7 +339,7 @@ capi_transport_destroy(CapiTransport *t)
 
 	while (!dlist_is_empty(&t->in_flight))
 	{
-		CapiTransfer   *x = dlist_container(CapiTransfer, node,
+		CapiTransfer *x = dlist_container(CapiTransfer, node,
 										dlist_pop_head_node(&t->in_flight));
 
 		(void) curl_multi_remove_handle(t->multi, x->easy);
@@ -535,7 +536,8 @@ abandon_all(CapiTransport *t, const char *why)
 {
 	while (!dlist_is_empty(&t->in_flight))
 	{
-		CapiTransfer   *x = dlist_head_element(CapiTransfer, node, &t->in_flight);
+		CapiTransfer *x = dlist_head_element(CapiTransfer, node,
+											 &t->in_flight);
 
 		finish(t, x, CURLE_ABORTED_BY_CALLBACK);
 		strlcpy(x->answer.detail, why, sizeof(x->answer.detail));

@@ -23,7 +23,8 @@ main(void)
 									   CAPI_BACKOFF_CEILING_MS),
 			   ceilings[i], psprintf("ceiling of attempt %zu", i + 1));
 
-	is_int(capi_backoff_ceiling_ms(0, 1000, 5000), 1000, "attempt 0 is the first");
+	is_int(capi_backoff_ceiling_ms(0, 1000, 5000), 1000,
+		   "attempt 0 is the first");
 	is_int(capi_backoff_ceiling_ms(-5, 1000, 5000), 1000, "so is one below");
 	is_int(capi_backoff_ceiling_ms(PG_INT32_MAX, 1000, 5000), 5000,
 		   "no attempt overflows");
