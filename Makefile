@@ -8,7 +8,7 @@ MODULE_big = capi
 OBJS = $(patsubst %,src/%.o, \
 	answer backoff batch capture check config contents country database_hook \
 	decimal deliver dispatch entry evaluate field guc hash init launcher \
-	normalize normalize_sql outcome payload query queue response \
+	normalize normalize_sql outcome payload preview query queue response \
 	response_json response_mask rule secret shmem status text transfer_curl \
 	transport_curl txn wake worker)
 

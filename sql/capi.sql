@@ -961,6 +961,10 @@ CREATE FUNCTION capi.redrive(source text = NULL, status text = 'rejected', since
 CREATE FUNCTION capi.suggest_query(table_name regclass)
     RETURNS text LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
+CREATE FUNCTION capi.preview(source text, order_key text = NULL, max_rows int = 10)
+    RETURNS TABLE (order_key text, outcome text, reason text, event jsonb, problems text[])
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_preview';
+
 -- Partitions of the logs: the next one is always there before it is needed.
 -- CREATE and ATTACH, so that a running pg_dump is not waited for.
 CREATE FUNCTION capi._add_partition(parent text, from_time timestamptz, until_time timestamptz)
@@ -1255,6 +1259,7 @@ CREATE FUNCTION capi._duties()
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.pause(text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume(text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.redrive(text, text, timestamptz)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview(text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text)'),
@@ -1313,6 +1318,7 @@ COMMENT ON FUNCTION capi.detach(text) IS 'stops watching; its history stays, wai
 COMMENT ON FUNCTION capi.pause(text) IS 'stops reading the orders of a source; captures go on and wait';
 COMMENT ON FUNCTION capi.resume(text) IS 'goes on reading the orders of a source, also of a broken one';
 COMMENT ON FUNCTION capi.suggest_query(regclass) IS 'a query for a table whose columns have usual names';
+COMMENT ON FUNCTION capi.preview(text, text, int) IS 'what would be sent for real orders, without sending; runs the query as the caller';
 COMMENT ON PROCEDURE capi.deliver(interval) IS 'delivers in this session until nothing is due or the time is over; needs no preload';
 COMMENT ON FUNCTION capi.normalize(text, text, text) IS 'a value as Meta wants it before hashing; null if it cannot be used';
 COMMENT ON FUNCTION capi.hash(text, text, text) IS 'SHA-256 in hexadecimal of the normalised value; null if it cannot be used';

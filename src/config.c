@@ -115,15 +115,20 @@ capi_config_load(CapiConfig *old)
 													 SPI_tuptable->tupdesc, 1,
 													 &isnull));
 	}
-	if (old != NULL)
-	{
-		for (int i = 0; i < old->ndatasets; i++)
-			if (old->datasets[i].token != NULL)
-				explicit_bzero(old->datasets[i].token,
-							   strlen(old->datasets[i].token));
-		MemoryContextDelete(GetMemoryChunkContext(old));
-	}
+	capi_config_free(old);
 	return config;
+}
+
+void
+capi_config_free(CapiConfig *config)
+{
+	if (config == NULL)
+		return;
+	for (int i = 0; i < config->ndatasets; i++)
+		if (config->datasets[i].token != NULL)
+			explicit_bzero(config->datasets[i].token,
+						   strlen(config->datasets[i].token));
+	MemoryContextDelete(GetMemoryChunkContext(config));
 }
 
 CapiDataset *

@@ -77,6 +77,9 @@ extern bool capi_config_stale(void);
 /* Inside a transaction with SPI.  Frees old, keeps its run-time members. */
 extern CapiConfig *capi_config_load(CapiConfig *old);
 
+/* Wipes the tokens; safe on NULL. */
+extern void capi_config_free(CapiConfig *config);
+
 extern CapiDataset *capi_config_dataset(CapiConfig *config, int id);
 extern CapiDataset *capi_config_dataset_by_name(CapiConfig *config,
 												const char *name);

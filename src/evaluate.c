@@ -227,16 +227,11 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 	/* what was sent once is sent the same again (P5) */
 	if (item->event_id != NULL)
 		event->event_id = item->event_id;
-	else if (event->event_id == NULL)
-		event->event_id = item->key;
 	if (item->event_name != NULL)
 		event->event_name = item->event_name;
-	else if (event->event_name == NULL)
-		event->event_name = source->event_name;
 	if (item->attempts > 0 && item->has_time)
 		event->event_time_s = item->event_time_s;
-	if (event->action_source == NULL)
-		event->action_source = source->action_source;
+	capi_query_defaults(event, source, item->key);
 
 	initStringInfo(&json);
 	capi_payload_event(event, now_s, &json);

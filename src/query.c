@@ -88,8 +88,6 @@ static TimeoutId query_timeout;
 static bool timeout_registered = false;
 static volatile sig_atomic_t timed_out = false;
 
-static void execute(const CapiSource *source, char **keys, int nkeys,
-					CapiQueryRow *rows);
 static void read_rows(char **keys, int nkeys, CapiQueryRow *rows,
 					  MemoryContext context);
 static void read_row(HeapTuple tuple, TupleDesc desc, ResultColumn *columns,
@@ -179,7 +177,7 @@ capi_query_run(const CapiSource *source, char **keys, int nkeys,
 	PG_TRY();
 	{
 		enable_timeout_after(query_timeout, capi_query_timeout);
-		execute(source, keys, nkeys, rows);
+		capi_query_read(source, keys, nkeys, rows);
 		disable_timeout(query_timeout, false);
 		capi_txn_commit();
 	}
@@ -230,8 +228,9 @@ key_array(const CapiSource *source, char **keys, int nkeys, Oid *array_type)
 	return PointerGetDatum(construct_array(datums, nkeys, type, len, byval, align));
 }
 
-static void
-execute(const CapiSource *source, char **keys, int nkeys, CapiQueryRow *rows)
+void
+capi_query_read(const CapiSource *source, char **keys, int nkeys,
+				CapiQueryRow *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		as_text = strcmp(source->key_type, "record") == 0 ||
@@ -252,6 +251,18 @@ execute(const CapiSource *source, char **keys, int nkeys, CapiQueryRow *rows)
 	SPI_freetuptable(SPI_tuptable);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
+}
+
+/* What the query did not say, the source says (DESIGN 4.2). */
+void
+capi_query_defaults(CapiEvent *event, const CapiSource *source, const char *key)
+{
+	if (event->event_id == NULL)
+		event->event_id = key;
+	if (event->event_name == NULL)
+		event->event_name = source->event_name;
+	if (event->action_source == NULL)
+		event->action_source = source->action_source;
 }
 
 /* ---------- reading the result ---------- */

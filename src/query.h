@@ -54,4 +54,15 @@ extern char *capi_query_single_select(const char *query);
 extern bool capi_query_run(const CapiSource *source, char **keys, int nkeys,
 						   CapiQueryRow *rows, CapiQueryError *error);
 
+/*
+ * The same inside a transaction with SPI that is already open; errors of the
+ * query are raised.
+ */
+extern void capi_query_read(const CapiSource *source, char **keys, int nkeys,
+							CapiQueryRow *rows);
+
+/* Fills event_id, event_name and action_source where the query left them out. */
+extern void capi_query_defaults(CapiEvent *event, const CapiSource *source,
+								const char *key);
+
 #endif							/* CAPI_QUERY_H */

@@ -444,7 +444,7 @@ fill_detail(CapiTransfer *x, CURLcode code)
 static size_t
 on_body(char *data, size_t size, size_t count, void *arg)
 {
-	CapiTransfer   *x = arg;
+	CapiTransfer *x = arg;
 	CapiAnswer *answer = &x->answer;
 	size_t		len = size * count;
 	size_t		wanted;

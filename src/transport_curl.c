@@ -100,6 +100,7 @@ static uint32 wait_event_http = 0;
 
 static void initialize_curl(void);
 static bool open_multi(CapiTransport *t, char *err, size_t errlen);
+static bool configure_multi(CapiTransport *t, char *err, size_t errlen);
 static CapiTransfer *take_transfer(CapiTransport *t);
 static void recycle_transfer(CapiTransport *t, CapiTransfer *x);
 static void drive(CapiTransport *t, curl_socket_t fd, int flags);
@@ -299,7 +300,7 @@ capi_transport_wait(CapiTransport *t, int64 timeout_ms)
 bool
 capi_transport_next(CapiTransport *t, CapiAnswer *answer)
 {
-	CapiTransfer   *x;
+	CapiTransfer *x;
 
 	if (dlist_is_empty(&t->finished))
 		return false;
@@ -340,17 +341,17 @@ capi_transport_destroy(CapiTransport *t)
 	while (!dlist_is_empty(&t->in_flight))
 	{
 		CapiTransfer *x = dlist_container(CapiTransfer, node,
-										dlist_pop_head_node(&t->in_flight));
+										  dlist_pop_head_node(&t->in_flight));
 
 		(void) curl_multi_remove_handle(t->multi, x->easy);
 		capi_transfer_free(x);
 	}
 	while (!dlist_is_empty(&t->finished))
 		capi_transfer_free(dlist_container(CapiTransfer, node,
-									  dlist_pop_head_node(&t->finished)));
+										   dlist_pop_head_node(&t->finished)));
 	while (!dlist_is_empty(&t->idle))
 		capi_transfer_free(dlist_container(CapiTransfer, node,
-									  dlist_pop_head_node(&t->idle)));
+										   dlist_pop_head_node(&t->idle)));
 	if (t->multi != NULL)
 		(void) curl_multi_cleanup(t->multi);
 
@@ -402,7 +403,18 @@ open_multi(CapiTransport *t, char *err, size_t errlen)
 		snprintf(err, errlen, "out of memory");
 		return false;
 	}
+	if (!configure_multi(t, err, errlen))
+	{
+		(void) curl_multi_cleanup(t->multi);
+		t->multi = NULL;
+		return false;
+	}
+	return true;
+}
 
+static bool
+configure_multi(CapiTransport *t, char *err, size_t errlen)
+{
 	SETOPT_MULTI(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	SETOPT_MULTI(t->multi, CURLMOPT_SOCKETDATA, t);
 	SETOPT_MULTI(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);

@@ -10,9 +10,11 @@ CapiTest::Sandbox - the stand-in for Meta's API as a Perl object
 
   use CapiTest::Sandbox;
 
-  my $sandbox = CapiTest::Sandbox->new;
-  $sandbox->call(POST => 'misbehave', { status => 503, times => 2 });
-  my $stats = $sandbox->call(GET => 'stats');
+  my $sandbox = CapiTest::Sandbox->new('--token', 'good', '--dataset', '42');
+  $sandbox->misbehave(status => 503, times => 2);
+  ok($sandbox->wait_for(events => 10), 'ten events arrive');
+  is($sandbox->stats->{duplicates}, 0, 'each once');
+  $sandbox->call(POST => 'tokens', { revoke => ['good'] });
   $sandbox->stop;
 
 =head1 DESCRIPTION
@@ -94,11 +96,114 @@ sub call
 	my %options = (headers => { 'content-type' => 'application/json' });
 
 	$options{content} = encode_json($body) if defined $body;
-	my $answer = HTTP::Tiny->new(timeout => 120)
+	# Whatever proxy the environment names has no business on loopback.
+	my $answer = HTTP::Tiny->new(
+		timeout => 120,
+		proxy => undef,
+		http_proxy => undef)
 	  ->request($method, $self->control_url . "/sandbox/$path", \%options);
 	croak "sandbox: $answer->{status} $answer->{content}"
 	  unless $answer->{success};
 	return decode_json($answer->{content});
+}
+
+=pod
+
+=item $sandbox->get($path), $sandbox->post($path, $body), $sandbox->delete($path)
+
+The same, by method.
+
+=cut
+
+sub get { my ($self, @rest) = @_; return $self->call('GET', @rest) }
+sub post { my ($self, @rest) = @_; return $self->call('POST', @rest) }
+sub delete { my ($self, @rest) = @_; return $self->call('DELETE', @rest) }
+
+=pod
+
+=item $sandbox->stats, $sandbox->events(%match), $sandbox->requests(%limits)
+
+The counters; the accepted events as a list of hashes, chosen by C<dataset>,
+C<event_name>, C<event_id>, C<limit>, C<brief>; the requests as a list of
+hashes, oldest first, chosen by C<since>, C<limit>.
+
+=cut
+
+sub stats { return $_[0]->get('stats') }
+
+sub events
+{
+	my ($self, %match) = @_;
+
+	return @{ $self->get('events?' . query_text(limit => 1_000_000, %match))
+		  ->{events} };
+}
+
+sub requests
+{
+	my ($self, %limits) = @_;
+
+	return @{ $self->get('requests?' . query_text(limit => 1_000_000, %limits))
+		  ->{requests} };
+}
+
+sub query_text
+{
+	my (%members) = @_;
+
+	return HTTP::Tiny->new->www_form_urlencode(\%members);
+}
+
+=pod
+
+=item $sandbox->misbehave(%plan), $sandbox->behave, $sandbox->release
+
+Plans a failure; forgets all plans; lets the requests go that hang.
+
+=cut
+
+sub misbehave { my ($self, %plan) = @_; return $self->post('misbehave', \%plan) }
+sub behave { return $_[0]->delete('misbehave') }
+sub release { return $_[0]->post('release') }
+
+=pod
+
+=item $sandbox->reset
+
+Forgets events, requests, counters and plans; tokens stay.
+
+=cut
+
+sub reset { return $_[0]->post('reset') }
+
+=pod
+
+=item $sandbox->wait_for(%goals)
+
+Waits until the counters reach the goals: C<events>, C<distinct_events>,
+C<requests>, C<answered>, C<hanging>; at most C<timeout_s> seconds, by
+default PostgreSQL::Test::Utils::timeout_default.  Returns whether they did.
+
+=cut
+
+sub wait_for
+{
+	my ($self, %goals) = @_;
+	my $left = CORE::delete $goals{timeout_s}
+	  // $PostgreSQL::Test::Utils::timeout_default;
+
+	# In slices, because the control call itself may take two minutes only.
+	while (1)
+	{
+		my $slice = $left < 60 ? $left : 60;
+
+		$left -= $slice;
+		return 1
+		  if $self->get('wait?' . query_text(%goals, timeout_s => $slice))
+		  ->{reached};
+		return 0 if $left <= 0;
+	}
+	return;
 }
 
 =pod
@@ -114,7 +219,7 @@ Ends it; also done when the object goes away.
 sub stop
 {
 	my ($self) = @_;
-	my $pid = delete $self->{process};
+	my $pid = CORE::delete $self->{process};
 
 	return unless defined $pid;
 	close $self->{in};
