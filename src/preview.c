@@ -129,7 +129,9 @@ static Datum
 problem_array(CapiEvent *event)
 {
 	Datum		json = DirectFunctionCall1(jsonb_in,
-										   CStringGetDatum(psprintf("[%s]", event->problems.data)));
+										   CStringGetDatum(psprintf("[%s]",
+																	event->problems.data != NULL ?
+																	event->problems.data : "")));
 	Jsonb	   *list = DatumGetJsonbP(json);
 	int			n = JB_ROOT_COUNT(list);
 	Datum	   *texts = palloc(sizeof(Datum) * (n + 1));
@@ -154,7 +156,7 @@ put_row(ReturnSetInfo *result, const CapiSource *source, char *key,
 	const char *outcome;
 	const char *reason = NULL;
 	Datum		values[5] = {0};
-	bool		nulls[5] = {false, false, true, true, true};
+	bool		nulls[5] = {false, false, true, true, false};
 	StringInfoData json;
 
 	initStringInfo(&json);
@@ -185,8 +187,6 @@ put_row(ReturnSetInfo *result, const CapiSource *source, char *key,
 	nulls[3] = json.len == 0;
 	if (json.len > 0)
 		values[3] = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
-	nulls[4] = event->problems.data == NULL || event->problems.len == 0;
-	if (!nulls[4])
-		values[4] = problem_array(event);
+	values[4] = problem_array(event);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
