@@ -196,6 +196,17 @@ handle_accepted(CapiBatch *batch, CapiOutcome *outcomes)
 	return batch->n;
 }
 
+/*
+ * An answer that is not understood is taken for a passing fault; when it keeps
+ * coming it may be about one event, so the batch is halved.
+ */
+static bool
+is_stubborn(const CapiBatch *batch, const CapiResult *result)
+{
+	return result->class == CAPI_CLASS_TRANSIENT && result->uncertain &&
+		result->http_status != 0 && batch->n > 1 && batch->items[0]->attempts >= 3;
+}
+
 void
 capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 {
@@ -218,7 +229,7 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 						 answer->duration_ms, batch->n, batch->body.len, &result);
 	if (result.class == CAPI_CLASS_ACCEPTED)
 		n = handle_accepted(batch, outcomes);
-	else if (result.class == CAPI_CLASS_PERMANENT)
+	else if (result.class == CAPI_CLASS_PERMANENT || is_stubborn(batch, &result))
 		n = handle_permanent(d, batch, dataset, &result, outcomes);
 	else
 		n = 0;
@@ -229,7 +240,8 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 		else
 			dataset_failed(dataset, &result);
 	}
-	if (result.class != CAPI_CLASS_ACCEPTED && result.class != CAPI_CLASS_PERMANENT)
+	if (result.class != CAPI_CLASS_ACCEPTED && result.class != CAPI_CLASS_PERMANENT &&
+		!is_stubborn(batch, &result))
 		n = handle_wait(batch, dataset, &result, outcomes);
 	capi_outcome_record(outcomes, n);
 	capi_txn_commit();

@@ -54,11 +54,15 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 	{
 		work(d, until);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
+		/* the lock is the session's: it would outlive the error */
 		capi_dispatch_destroy(d);
+		capi_dispatch_release_lock();
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	capi_dispatch_destroy(d);
 	capi_dispatch_unlock();
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -107,8 +107,9 @@ try_lock(void)
 											Int32GetDatum(LOCK_OBJECT)));
 }
 
-static void
-unlock(void)
+/* Needs no transaction that works: also for use after an error. */
+void
+capi_dispatch_release_lock(void)
 {
 	(void) DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LOCK_CLASS),
 							   Int32GetDatum(LOCK_OBJECT));
@@ -129,7 +130,7 @@ void
 capi_dispatch_unlock(void)
 {
 	capi_txn_begin("capi: giving the sender's lock back");
-	unlock();
+	capi_dispatch_release_lock();
 	capi_txn_commit();
 }
 

@@ -413,13 +413,28 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 				values->v[values->n++] = utf8(OutputFunctionCall(&column->out, elements[i]));
 		return;
 	}
-	if (column->type == JSONBOID && capi_field_is_list(column->target))
+	if (column->type == JSONBOID && capi_field_is_list(column->target) &&
+		!JB_ROOT_IS_SCALAR(DatumGetJsonbP(value)))
 	{
 		Jsonb	   *json = DatumGetJsonbP(value);
 
 		if (JB_ROOT_IS_ARRAY(json))
 		{
 			json_list(json, values);
+			return;
+		}
+	}
+	else if (column->type == JSONBOID)
+	{
+		JsonbValue	scalar;
+
+		/* a JSON string is meant as its text, without the quotes */
+		if (JsonbExtractScalar(&DatumGetJsonbP(value)->root, &scalar) &&
+			scalar.type == jbvString)
+		{
+			values->v = palloc(sizeof(char *));
+			values->v[0] = utf8(pnstrdup(scalar.val.string.val, scalar.val.string.len));
+			values->n = 1;
 			return;
 		}
 	}
