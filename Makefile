@@ -17,7 +17,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   =
+REGRESS   = datasets
 ISOLATION =
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
