@@ -769,8 +769,6 @@ BEGIN
             new.run_as, new.key_columns, new.key_types, new.query_key_type, new.on_column,
             new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL)
      WHERE s.id = new.id;
-    UPDATE capi.backlog b SET next_attempt_at = now()
-     WHERE b.source_id = new.id AND b.reason = 'source broken';
     PERFORM capi._sync_trigger(new.table_name);
     PERFORM capi._config_changed();
 END $$;
@@ -814,8 +812,6 @@ DECLARE
 BEGIN
     UPDATE capi.source s SET paused = false, broken_since = NULL, broken_reason = NULL
      WHERE s.id = old.id;
-    UPDATE capi.backlog b SET next_attempt_at = now()
-     WHERE b.source_id = old.id AND b.reason = 'source broken';
     PERFORM capi._config_changed();
 END $$;
 CREATE FUNCTION capi.resume(source text)

@@ -59,6 +59,8 @@ capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	CapiOutcome *outcomes = palloc0(sizeof(CapiOutcome) * batch->n);
+	TimestampTz next;
+	const char *reason = capi_dataset_obstacle(dataset, now, &next);
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -66,8 +68,7 @@ capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 
 		wait_for(&outcomes[i], item,
 				 item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
-				 dataset == NULL ? "dataset dropped" : "dataset rests",
-				 dataset != NULL ? Max(now, dataset->rest_until) : now);
+				 reason, next);
 	}
 	d->nwaiting -= batch->n;
 	capi_answer_commit(d, outcomes, batch->n);
@@ -167,7 +168,8 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 	for (int i = 0; i < batch->n; i++)
 	{
 		CapiItem   *item = batch->items[i];
-		TimestampTz next = dataset != NULL ? Max(now, dataset->rest_until) : now;
+		TimestampTz next;
+		const char *obstacle = capi_dataset_obstacle(dataset, now, &next);
 
 		/* its own jitter, so that a thousand events do not come back at once */
 		if (result->class == CAPI_CLASS_TRANSIENT)
@@ -175,7 +177,7 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 														 capi_backoff_delay_ms(item->attempts,
 																			   pg_prng_double(&pg_global_prng_state), 0)));
 		wait_for(&outcomes[i], item, refused ? CAPI_OUTCOME_QUEUED : CAPI_OUTCOME_RETRYING,
-				 refused ? "dataset waits for its token" : capi_response_class_name(result->class),
+				 refused ? obstacle : capi_response_class_name(result->class),
 				 next);
 		outcomes[i].error_code = result->error_code;
 		outcomes[i].error_subcode = result->error_subcode;

@@ -487,6 +487,29 @@ capi_dataset_may_send(CapiDataset *dataset, TimestampTz now)
 	return dataset->state == CAPI_DATASET_ACTIVE || dataset->in_flight == 0;
 }
 
+/*
+ * Why events of the dataset (NULL: dropped) wait, and from when on they may be
+ * tried.  What a person or a probe must lift has no time of its own: such
+ * events are due at once, and fetch_backlog() passes over them meanwhile, so
+ * that nothing needs to be rewritten when the obstacle is gone.
+ */
+const char *
+capi_dataset_obstacle(const CapiDataset *dataset, TimestampTz now,
+					  TimestampTz *next)
+{
+	*next = now;
+	if (dataset == NULL)
+		return "dataset dropped";
+	if (dataset->token == NULL)
+		return dataset->token_problem;
+	if (dataset->state == CAPI_DATASET_PAUSED)
+		return "dataset paused";
+	if (dataset->state != CAPI_DATASET_ACTIVE)
+		return "dataset waits for its token";
+	*next = Max(now, dataset->rest_until);
+	return "dataset rests";
+}
+
 static void
 submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {

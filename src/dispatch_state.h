@@ -55,6 +55,8 @@ extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);
 extern void capi_dispatch_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 								  int n);
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
+extern const char *capi_dataset_obstacle(const CapiDataset *dataset,
+										 TimestampTz now, TimestampTz *next);
 
 /* in evaluate.c */
 extern void capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n);

@@ -97,8 +97,7 @@ evaluate_source(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 		else if (source->paused)
 			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source paused");
 		else if (source->broken && source->retry_at > now)
-			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source broken")->next_attempt_at =
-				source->retry_at;
+			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source broken");
 		else
 			items[left++] = item;
 	}
@@ -138,8 +137,7 @@ query_failed(Chunk *chunk, CapiSource *source, CapiItem **items, int n,
 		TimestampTzPlusMilliseconds(now, capi_backoff_ceiling_ms(source->failures, 1000, 60000));
 	chunk->broken_reason = pstrdup(error->text);
 	for (int i = 0; i < n; i++)
-		decide(chunk, items[i], CAPI_OUTCOME_QUEUED, "source broken")->next_attempt_at =
-			source->retry_at;
+		decide(chunk, items[i], CAPI_OUTCOME_QUEUED, "source broken");
 }
 
 /* One bad order must not hold up the others: on an error of data, bisect (P6). */
@@ -175,6 +173,8 @@ route(Chunk *chunk, CapiItem *item, CapiQueryRow *row)
 	CapiDataset *dataset = row->dataset != NULL ?
 		capi_config_dataset_by_name(config, row->dataset) :
 		capi_config_dataset(config, item->dataset_id);
+	const char *reason;
+	TimestampTz next;
 
 	if (dataset == NULL)
 	{
@@ -186,11 +186,9 @@ route(Chunk *chunk, CapiItem *item, CapiQueryRow *row)
 		(dataset->state != CAPI_DATASET_PAUSED && dataset->token != NULL &&
 		 dataset->rest_until <= now && dataset->in_flight == 0))
 		return true;
+	reason = capi_dataset_obstacle(dataset, now, &next);
 	decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
-		   dataset->token == NULL ? dataset->token_problem :
-		   dataset->state == CAPI_DATASET_PAUSED ? "dataset paused" :
-		   dataset->state != CAPI_DATASET_ACTIVE ? "dataset waits for its token" :
-		   "dataset rests")->next_attempt_at = Max(now, dataset->rest_until);
+		   reason)->next_attempt_at = next;
 	return false;
 }
 

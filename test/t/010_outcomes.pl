@@ -28,8 +28,11 @@ foreach my $plan ([ 'a 503', status => 503 ], [ 'garbage', garbage => JSON::PP::
 		"after $name the events are tried again");
 	$node->wait_until_idle;
 	$node->deliveries_ok("P3: $name");
-	is($node->sql("SELECT min(attempts), max(attempts) FROM capi.delivery_status WHERE order_key IN ('"
-			. join("', '", @ids) . "')"), '2|2', "two attempts after $name");
+	# a request whose kept connection ends without an answer libcurl itself
+	# repeats on a new one, and we do not get to know
+	my $attempts = $name eq 'a cut before' ? qr/^([12])\|\1$/ : qr/^2\|2$/;
+	like($node->sql("SELECT min(attempts), max(attempts) FROM capi.delivery_status WHERE order_key IN ('"
+			. join("', '", @ids) . "')"), $attempts, "two attempts after $name");
 }
 
 # a timeout is an unknown outcome: repeated with the same id, name and time (P5)

@@ -110,6 +110,8 @@ sub _capi_conf
 	# Tests are about what happens, not about how patiently.
 	push @conf, "capi.linger = '5ms'";
 	push @conf, "max_prepared_transactions = 10";
+	# what a shop has, unlike the module that makes this cluster
+	push @conf, "restart_after_crash = on";
 	push @conf, $options{conf} if defined $options{conf};
 	return join("\n", @conf) . "\n";
 }
