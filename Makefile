@@ -12,6 +12,10 @@ OBJS = $(patsubst %,src/%.o, \
 	response_json response_mask rule secret shmem status text transfer_curl \
 	transport_curl txn wake worker)
 
+# What CREATE EXTENSION runs is put together from these, in this order.
+SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
+	datasets sources suggest doing logs views privileges comments)
+
 DATA       = $(wildcard sql/capi--*--*.sql)
 DATA_built = sql/capi--$(EXTVERSION).sql
 
@@ -50,8 +54,8 @@ include $(PGXS)
 
 $(OBJS): capi.control
 
-$(DATA_built): sql/capi.sql capi.control
-	cp $< $@
+$(DATA_built): $(SQL_PARTS) capi.control
+	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(SQL_PARTS) > $@
 else
 all install installcheck clean:
 	@echo "no server headers at '$(PG_CONFIG)': run \"make deps\" or set PG_CONFIG" >&2; exit 1

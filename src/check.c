@@ -2,7 +2,7 @@
  * check.c
  *		Checks of what users give to create_dataset() and attach().
  *
- * Called by the functions of sql/capi.sql, as the owner of the extension.
+ * Called by the functions of sql/capi/, as the owner of the extension.
  */
 #include "postgres.h"
 

@@ -36,7 +36,7 @@
 #include "queue.h"
 #include "rule.h"
 
-/* Columns of capi.source, in the order of sql/capi.sql. */
+/* Columns of capi.source, in the order of sql/capi/tables.sql. */
 #define S_ID				1
 #define S_TABLE				3
 #define S_KEY_COLUMNS		10

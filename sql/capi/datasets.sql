@@ -1,0 +1,157 @@
+----------------------------------------------------------------------------
+-- Datasets: where events go.
+----------------------------------------------------------------------------
+
+CREATE FUNCTION capi._create_dataset(caller oid, name text, dataset_id text,
+        access_token text, access_token_file text, app_secret text, endpoint text,
+        api_version text, test_event_code text, events_per_hour int)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    new_id int;
+BEGIN
+    PERFORM capi._check_name('dataset', name);
+    IF dataset_id IS NULL OR endpoint IS NULL OR events_per_hour IS NULL THEN
+        RAISE EXCEPTION 'dataset_id, endpoint and events_per_hour must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM capi._check_dataset_args(dataset_id, access_token, access_token_file,
+                                     app_secret, api_version, test_event_code, events_per_hour);
+    PERFORM capi._check_token_file(caller, access_token_file);
+    endpoint := capi._check_endpoint(endpoint);
+    LOCK TABLE capi.dataset IN SHARE ROW EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM capi.dataset d
+                WHERE d.name = _create_dataset.name AND d.dropped_at IS NULL) THEN
+        RAISE EXCEPTION 'dataset "%" already exists', name
+            USING ERRCODE = 'duplicate_object',
+                  HINT = 'Change it with capi.alter_dataset().';
+    END IF;
+    new_id := nextval('capi.dataset_id_seq');
+    INSERT INTO capi.dataset (id, name, dataset_id, endpoint, api_version,
+                              test_event_code, events_per_hour, token_file)
+    VALUES (new_id, name, dataset_id, endpoint, api_version, test_event_code,
+            events_per_hour, access_token_file);
+    PERFORM capi._store_secret(new_id, 'access_token', access_token);
+    PERFORM capi._store_secret(new_id, 'app_secret', app_secret);
+    PERFORM capi._init_state();
+    PERFORM capi._config_changed();
+END $$;
+
+CREATE FUNCTION capi.create_dataset(name text, dataset_id text, access_token text = NULL,
+        access_token_file text = NULL, app_secret text = NULL,
+        endpoint text = 'https://graph.facebook.com', api_version text = NULL,
+        test_event_code text = NULL, events_per_hour int = 200000)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_secret';
+
+CREATE FUNCTION capi._alter_dataset(caller oid, name text, dataset_id text,
+        access_token text, access_token_file text, app_secret text, endpoint text,
+        api_version text, test_event_code text, events_per_hour int)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.dataset := capi._dataset(name);
+BEGIN
+    -- an empty text takes an optional setting away
+    PERFORM capi._check_dataset_args(dataset_id, access_token,
+                                     nullif(access_token_file, ''), app_secret,
+                                     nullif(api_version, ''), nullif(test_event_code, ''),
+                                     events_per_hour);
+    PERFORM capi._check_token_file(caller, nullif(access_token_file, ''));
+    UPDATE capi.dataset d
+       SET dataset_id = coalesce(_alter_dataset.dataset_id, d.dataset_id),
+           endpoint = coalesce(capi._check_endpoint(_alter_dataset.endpoint), d.endpoint),
+           api_version = nullif(coalesce(_alter_dataset.api_version, d.api_version), ''),
+           test_event_code = nullif(coalesce(_alter_dataset.test_event_code, d.test_event_code), ''),
+           events_per_hour = coalesce(_alter_dataset.events_per_hour, d.events_per_hour),
+           token_file = CASE WHEN access_token IS NOT NULL THEN NULL
+                             ELSE nullif(coalesce(access_token_file, d.token_file), '') END
+     WHERE d.id = old.id;
+    IF access_token_file <> '' THEN
+        DELETE FROM capi.secret s WHERE s.dataset_id = old.id AND s.kind = 'access_token';
+    END IF;
+    PERFORM capi._store_secret(old.id, 'access_token', access_token);
+    PERFORM capi._store_secret(old.id, 'app_secret', app_secret);
+    PERFORM capi._reactivate(old.id);
+    PERFORM capi._config_changed();
+END $$;
+
+-- A changed dataset gets another chance, unless somebody paused it.
+CREATE FUNCTION capi._reactivate(dataset int) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE capi.dataset d SET state = 'active', reason = NULL, state_since = now()
+     WHERE d.id = dataset AND d.state IN ('credential', 'version');
+END $$;
+
+CREATE FUNCTION capi.alter_dataset(name text, dataset_id text = NULL, access_token text = NULL,
+        access_token_file text = NULL, app_secret text = NULL, endpoint text = NULL,
+        api_version text = NULL, test_event_code text = NULL, events_per_hour int = NULL)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_secret';
+
+CREATE FUNCTION capi._set_access_token(caller oid, name text, access_token text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.dataset := capi._dataset(name);
+BEGIN
+    IF access_token IS NULL THEN
+        RAISE EXCEPTION 'access_token must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM capi._check_dataset_args(NULL, access_token, NULL, NULL, NULL, NULL, NULL);
+    PERFORM capi._store_secret(old.id, 'access_token', access_token);
+    UPDATE capi.dataset d SET token_file = NULL WHERE d.id = old.id;
+    -- rotation resumes a paused dataset too (DESIGN 4.1)
+    UPDATE capi.dataset d SET state = 'active', reason = NULL, state_since = now()
+     WHERE d.id = old.id AND d.state <> 'active';
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.set_access_token(name text, access_token text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_secret';
+
+CREATE FUNCTION capi._pause_dataset(caller oid, name text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.dataset := capi._dataset(name);
+BEGIN
+    UPDATE capi.dataset d
+       SET state = 'paused', reason = 'paused by ' || pg_get_userbyid(caller), state_since = now()
+     WHERE d.id = old.id AND d.state <> 'paused';
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.pause_dataset(name text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi._resume_dataset(caller oid, name text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.dataset := capi._dataset(name);
+BEGIN
+    UPDATE capi.dataset d SET state = 'active', reason = NULL, state_since = now()
+     WHERE d.id = old.id AND d.state <> 'active';
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.resume_dataset(name text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi._drop_dataset(caller oid, name text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.dataset := capi._dataset(name);
+    users text;
+BEGIN
+    LOCK TABLE capi.source IN SHARE MODE;
+    SELECT string_agg(s.name, ', ' ORDER BY s.name) INTO users
+      FROM capi.source s WHERE s.dataset_id = old.id AND s.detached_at IS NULL;
+    IF users IS NOT NULL THEN
+        RAISE EXCEPTION 'dataset "%" is used by sources', name
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  DETAIL = 'Sources: ' || users || '.',
+                  HINT = 'Detach them, or give them another dataset with capi.alter_source().';
+    END IF;
+    -- the row stays for the names in the delivery log; the secrets go
+    DELETE FROM capi.secret s WHERE s.dataset_id = old.id;
+    UPDATE capi.dataset d SET dropped_at = now() WHERE d.id = old.id;
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.drop_dataset(name text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';

@@ -1,0 +1,81 @@
+----------------------------------------------------------------------------
+-- What users do: deliver, normalise, confirm, send again, preview.
+----------------------------------------------------------------------------
+
+CREATE PROCEDURE capi.deliver(max_time interval = NULL)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'capi_sql_deliver';
+
+CREATE FUNCTION capi.normalize(field text, value text, country text = NULL) RETURNS text
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'capi_sql_normalize';
+CREATE FUNCTION capi.hash(field text, value text, country text = NULL) RETURNS text
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'capi_sql_hash';
+
+-- Everything unread goes to the backlog, whatever its transaction ids mean
+-- here; from then on this database is the one that sends.
+CREATE FUNCTION capi._confirm_identity(caller oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM capi.state) THEN
+        PERFORM capi._init_state();
+        RETURN;
+    END IF;
+    IF NOT capi._is_copy() THEN
+        RETURN;
+    END IF;
+    LOCK TABLE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3
+        IN ACCESS EXCLUSIVE MODE;
+    INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
+    SELECT q.source_id, q.key, s.dataset_id, 'queued', q.captured_at, now(), 'restored copy'
+      FROM (SELECT DISTINCT ON (u.source_id, u.key) u.*
+              FROM capi._queue u WHERE u.key IS NOT NULL
+             ORDER BY u.source_id, u.key, u.captured_at) q
+      JOIN capi.source s ON s.id = q.source_id
+     WHERE NOT EXISTS (SELECT FROM capi.delivery d
+                        WHERE d.source_id = q.source_id AND d.key = q.key)
+    ON CONFLICT DO NOTHING;
+    TRUNCATE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3;
+    UPDATE capi.state st
+       SET (system_identifier, database_oid) = (SELECT i.system_identifier, i.database_oid
+                                                  FROM capi._identity() i),
+           snapshot = pg_current_snapshot(), saved_at = now();
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.confirm_identity()
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timestamptz) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    only_source int := (capi._source(source)).id;
+    moved bigint;
+BEGIN
+    IF status IS NULL OR status NOT IN ('rejected', 'expired', 'ignored') THEN
+        RAISE EXCEPTION 'cannot redrive events with status "%"', status
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Known values: rejected, expired, ignored.';
+    END IF;
+    WITH gone AS (
+        DELETE FROM capi.delivery d
+         USING capi.source s
+         WHERE s.id = d.source_id AND s.detached_at IS NULL
+           AND d.outcome = status
+           AND (only_source IS NULL OR d.source_id = only_source)
+           AND (since IS NULL OR d.captured_at >= since)
+        RETURNING d.*, s.dataset_id AS source_dataset)
+    INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
+    SELECT g.source_id, g.key, g.source_dataset, 'queued', g.captured_at, now(), 'redriven'
+      FROM gone g
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    PERFORM capi._config_changed();
+    RETURN moved;
+END $$;
+CREATE FUNCTION capi.redrive(source text = NULL, status text = 'rejected', since timestamptz = NULL)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi.suggest_query(table_name regclass)
+    RETURNS text LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi.preview(source text, order_key text = NULL, max_rows int = 10)
+    RETURNS TABLE (order_key text, outcome text, reason text, event jsonb, problems text[])
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_preview';

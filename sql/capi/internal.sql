@@ -1,0 +1,34 @@
+----------------------------------------------------------------------------
+-- Internal functions in C.
+----------------------------------------------------------------------------
+
+CREATE FUNCTION capi._installed() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_installed';
+CREATE FUNCTION capi._config_changed() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_config_changed';
+CREATE FUNCTION capi._rotate_hint(segment int) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_rotate_hint';
+CREATE FUNCTION capi._seal(secret text, OUT encrypted boolean, OUT value bytea)
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_seal';
+CREATE FUNCTION capi._check_endpoint(endpoint text) RETURNS text
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_endpoint';
+CREATE FUNCTION capi._check_query(query text, search_path text, run_as oid,
+                                  key_types oid[])
+    RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_query';
+CREATE FUNCTION capi._check_values(type oid, vals text[]) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_values';
+CREATE FUNCTION capi._identity(OUT system_identifier text, OUT database_oid oid)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_identity';
+CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,
+                           OUT launcher_pid int, OUT dispatcher_pid int,
+                           OUT state text, OUT since timestamptz,
+                           OUT failures int, OUT missed bigint)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_slot';
+CREATE FUNCTION capi._token_state(dataset int) RETURNS text
+    LANGUAGE C VOLATILE STRICT SECURITY DEFINER AS 'MODULE_PATHNAME', 'capi_sql_token_state';
+CREATE FUNCTION capi._rule_problem(source int) RETURNS text
+    LANGUAGE C VOLATILE STRICT SECURITY DEFINER AS 'MODULE_PATHNAME', 'capi_sql_rule_problem';
+
+CREATE FUNCTION capi.capture() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'capi_sql_capture';

@@ -1,0 +1,51 @@
+----------------------------------------------------------------------------
+-- Partitions of the logs.
+----------------------------------------------------------------------------
+
+-- Partitions of the logs: the next one is always there before it is needed.
+-- CREATE and ATTACH, so that a running pg_dump is not waited for.
+CREATE FUNCTION capi._add_partition(parent text, from_time timestamptz, until_time timestamptz)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    child text := parent || to_char(from_time AT TIME ZONE 'UTC', '"_p"YYYYMMDD"_"HH24MI');
+BEGIN
+    EXECUTE format('CREATE TABLE capi.%I (LIKE capi.%I INCLUDING DEFAULTS)', child, parent);
+    EXECUTE format('ALTER TABLE capi.%I ATTACH PARTITION capi.%I FOR VALUES FROM (%L) TO (%L)',
+                   parent, child, from_time, until_time);
+END $$;
+
+CREATE FUNCTION capi._bound(partition oid, which int) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                         '\(''([^'']+)''\) TO \(''([^'']+)''\)'))[which]::timestamptz
+      FROM pg_class c WHERE c.oid = partition
+$$;
+
+CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+DECLARE
+    parent text;
+    child record;
+    last_end timestamptz;
+    step interval := greatest('1 day'::interval, date_trunc('day', keep / 3));
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
+        SELECT max(capi._bound(i.inhrelid, 2)) INTO last_end
+          FROM pg_inherits i WHERE i.inhparent = ('capi.' || parent)::regclass;
+        IF last_end IS NULL OR last_end <= now() THEN
+            last_end := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 day';
+            PERFORM capi._add_partition(parent, last_end, last_end + step + interval '1 day');
+            last_end := last_end + step + interval '1 day';
+        END IF;
+        IF last_end < now() + step / 2 THEN
+            PERFORM capi._add_partition(parent, last_end, last_end + step);
+        END IF;
+        FOR child IN SELECT i.inhrelid::regclass AS rel
+                       FROM pg_inherits i
+                      WHERE i.inhparent = ('capi.' || parent)::regclass
+                        AND capi._bound(i.inhrelid, 2) < now() - keep LOOP
+            EXECUTE format('DROP TABLE %s', child.rel);
+        END LOOP;
+    END LOOP;
+END $$;

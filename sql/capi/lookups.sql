@@ -1,0 +1,137 @@
+----------------------------------------------------------------------------
+-- Internal look-ups and checks, whose errors name what is known.
+----------------------------------------------------------------------------
+
+CREATE FUNCTION capi._dataset(name text) RETURNS capi.dataset
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_row capi.dataset;
+BEGIN
+    SELECT d.* INTO found_row FROM capi.dataset d
+     WHERE d.name = _dataset.name AND d.dropped_at IS NULL;
+    IF found_row.id IS NULL THEN
+        RAISE EXCEPTION 'dataset "%" does not exist', name
+            USING ERRCODE = 'undefined_object',
+                  DETAIL = coalesce((SELECT 'Known datasets: '
+                                         || string_agg(d.name, ', ' ORDER BY d.name) || '.'
+                                      FROM capi.dataset d WHERE d.dropped_at IS NULL),
+                                    'There are no datasets yet.'),
+                  HINT = 'Create it with capi.create_dataset().';
+    END IF;
+    RETURN found_row;
+END $$;
+
+CREATE FUNCTION capi._source(name text) RETURNS capi.source
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_row capi.source;
+BEGIN
+    SELECT s.* INTO found_row FROM capi.source s
+     WHERE s.name = _source.name AND s.detached_at IS NULL;
+    IF found_row.id IS NULL THEN
+        RAISE EXCEPTION 'source "%" does not exist', name
+            USING ERRCODE = 'undefined_object',
+                  DETAIL = coalesce((SELECT 'Known sources: '
+                                         || string_agg(s.name, ', ' ORDER BY s.name) || '.'
+                                      FROM capi.source s WHERE s.detached_at IS NULL),
+                                    'There are no sources yet.'),
+                  HINT = 'Attach a table with capi.attach().';
+    END IF;
+    RETURN found_row;
+END $$;
+
+CREATE FUNCTION capi._check_name(what text, name text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF name IS NULL OR name = '' OR length(name) > 63 OR name ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION 'invalid % name', what
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A name has 1 to 63 characters and no control characters.';
+    END IF;
+END $$;
+
+CREATE FUNCTION capi._check_dataset_args(dataset_id text, access_token text,
+        access_token_file text, app_secret text, api_version text,
+        test_event_code text, events_per_hour int)
+    RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF dataset_id !~ '^[0-9]{1,20}$' THEN
+        RAISE EXCEPTION 'invalid dataset id'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A dataset id (formerly pixel id) has 1 to 20 digits and nothing else.',
+                  HINT = 'Copy it from Events Manager, Settings.';
+    END IF;
+    -- the message never repeats the token (P8)
+    IF access_token = '' OR access_token ~ '[^!-~]' OR length(access_token) > 4096 THEN
+        RAISE EXCEPTION 'invalid access token'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A token has 1 to 4096 visible ASCII characters, no spaces and no control characters.',
+                  HINT = 'Copy it again from Events Manager, without line breaks.';
+    END IF;
+    IF app_secret = '' OR app_secret ~ '[^!-~]' OR length(app_secret) > 1024 THEN
+        RAISE EXCEPTION 'invalid app secret'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A secret has 1 to 1024 visible ASCII characters, no spaces and no control characters.';
+    END IF;
+    IF access_token IS NOT NULL AND access_token_file IS NOT NULL THEN
+        RAISE EXCEPTION 'access_token and access_token_file exclude each other'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Give the token itself, or the file that holds it.';
+    END IF;
+    IF access_token_file !~ '^/' OR access_token_file ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION 'access_token_file must be an absolute path'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF api_version !~ '^v[0-9]{1,3}\.[0-9]{1,2}$' THEN
+        RAISE EXCEPTION 'invalid api_version "%"', left(api_version, 20)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A version looks like v25.0.',
+                  HINT = 'Leave it null to follow the setting capi.api_version.';
+    END IF;
+    IF test_event_code !~ '^[A-Za-z0-9_-]{1,64}$' THEN
+        RAISE EXCEPTION 'invalid test_event_code'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A code has letters, digits, "_" and "-", for example TEST12345.';
+    END IF;
+    IF events_per_hour < 1 THEN
+        RAISE EXCEPTION 'events_per_hour must be at least 1'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Use capi.pause_dataset() to stop sending.';
+    END IF;
+END $$;
+
+CREATE FUNCTION capi._check_token_file(caller oid, path text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF path IS NOT NULL
+       AND NOT pg_has_role(caller, 'pg_read_server_files', 'USAGE') THEN
+        RAISE EXCEPTION 'permission denied to name a file of the server'
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'access_token_file needs the rights of pg_read_server_files.',
+                  HINT = 'Give the token itself, or ask an administrator to set the file.';
+    END IF;
+END $$;
+
+CREATE FUNCTION capi._store_secret(dataset int, what text, secret text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF secret IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO capi.secret AS s (dataset_id, kind, encrypted, value)
+    SELECT dataset, what, e.encrypted, e.value FROM capi._seal(secret) e
+    ON CONFLICT (dataset_id, kind) DO UPDATE
+        SET encrypted = excluded.encrypted, value = excluded.value, changed_at = now();
+END $$;
+
+-- The row of capi.state is made with the first dataset, not at installation:
+-- a restored dump brings its own, and with it the identity it was made under.
+CREATE FUNCTION capi._init_state() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO capi.state (system_identifier, database_oid, snapshot, saved_at, segment)
+    SELECT i.system_identifier, i.database_oid, '1:1:', now(), 0 FROM capi._identity() i
+    ON CONFLICT DO NOTHING;
+    PERFORM capi._maintain_logs(current_setting('capi.retention')::interval);
+END $$;

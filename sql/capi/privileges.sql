@@ -1,0 +1,62 @@
+----------------------------------------------------------------------------
+-- Privileges: nothing to PUBLIC; three duties to grant.
+----------------------------------------------------------------------------
+
+CREATE FUNCTION capi._grant_access(caller oid, grantee regrole, duty text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    duties text[] := ARRAY['reader', 'operator', 'admin'];
+    level int := array_position(duties, duty);
+    item record;
+BEGIN
+    IF level IS NULL THEN
+        RAISE EXCEPTION 'unknown duty "%"', left(duty, 40)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Known duties: reader, operator, admin.';
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA capi TO %s', grantee);
+    FOR item IN SELECT * FROM capi._duties() d WHERE array_position(duties, d.duty) <= level LOOP
+        EXECUTE format('GRANT %s ON %s %s TO %s', item.privilege, item.kind, item.object, grantee);
+    END LOOP;
+END $$;
+
+-- Who may do what, as one table: reader < operator < admin.
+CREATE FUNCTION capi._duties()
+    RETURNS TABLE (duty text, privilege text, kind text, object text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('reader', 'SELECT', 'TABLE', 'capi.delivery_status'),
+           ('reader', 'SELECT', 'TABLE', 'capi.request_log'),
+           ('reader', 'SELECT', 'TABLE', 'capi.source_status'),
+           ('reader', 'SELECT', 'TABLE', 'capi.health'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi.diagnose()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi.normalize(text, text, text)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi.hash(text, text, text)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._token_state(int)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._identity()'),
+           ('operator', 'EXECUTE', 'PROCEDURE', 'capi.deliver(interval)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.pause_dataset(text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume_dataset(text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.pause(text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume(text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.redrive(text, text, timestamptz)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview(text, text, int)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.detach(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.suggest_query(regclass)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.confirm_identity()'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.grant_access(regrole, text)')
+$$;
+CREATE FUNCTION capi.grant_access(grantee regrole, duty text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA capi FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA capi FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA capi FROM PUBLIC;
+REVOKE ALL ON SCHEMA capi FROM PUBLIC;

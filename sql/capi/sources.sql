@@ -1,0 +1,312 @@
+----------------------------------------------------------------------------
+-- Sources: when a row means an event, and what the event is.
+----------------------------------------------------------------------------
+
+CREATE FUNCTION capi._check_source_args(event_name text, action_source text, hold interval)
+    RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF event_name = '' OR length(event_name) > 50 OR event_name ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION 'invalid event_name'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'An event name has 1 to 50 characters and no control characters.';
+    END IF;
+    IF action_source NOT IN ('email', 'website', 'app', 'phone_call', 'chat', 'physical_store',
+                             'system_generated', 'business_messaging', 'other') THEN
+        RAISE EXCEPTION 'unknown action_source "%"', left(action_source, 40)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Known values: app, business_messaging, chat, email, other, phone_call, physical_store, system_generated, website.';
+    END IF;
+    IF hold < '0'::interval OR hold > '6 days'::interval THEN
+        RAISE EXCEPTION 'hold must be between 0 and 6 days'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Meta takes events for 7 days; a held event must still be young enough to send.';
+    END IF;
+END $$;
+
+-- Names of the key columns: as given, else the primary key.
+CREATE FUNCTION capi._key_columns(tab regclass, given text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_columns text[] := given;
+BEGIN
+    IF found_columns IS NULL THEN
+        SELECT array_agg(a.attname::text ORDER BY k.n) INTO found_columns
+          FROM pg_index i
+          CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
+          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+         WHERE i.indrelid = tab AND i.indisprimary;
+        IF found_columns IS NULL THEN
+            RAISE EXCEPTION 'table "%" has no primary key', tab
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Name the columns that identify the order in key_columns.';
+        END IF;
+    END IF;
+    IF cardinality(found_columns) NOT BETWEEN 1 AND 8 THEN
+        RAISE EXCEPTION 'key_columns must name 1 to 8 columns'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN found_columns;
+END $$;
+
+CREATE FUNCTION capi._column_type(tab regclass, col text) RETURNS regtype
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_type regtype;
+BEGIN
+    SELECT a.atttypid INTO found_type FROM pg_attribute a
+     WHERE a.attrelid = tab AND a.attname = col AND a.attnum > 0 AND NOT a.attisdropped;
+    IF found_type IS NULL THEN
+        RAISE EXCEPTION 'column "%" of table "%" does not exist', col, tab
+            USING ERRCODE = 'undefined_column',
+                  DETAIL = (SELECT 'Known columns: ' || string_agg(a.attname, ', ' ORDER BY a.attnum) || '.'
+                              FROM pg_attribute a
+                             WHERE a.attrelid = tab AND a.attnum > 0 AND NOT a.attisdropped);
+    END IF;
+    RETURN found_type;
+END $$;
+
+CREATE FUNCTION capi._column_types(tab regclass, cols text[]) RETURNS regtype[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(capi._column_type(tab, c) ORDER BY n)
+      FROM unnest(cols) WITH ORDINALITY AS u (c, n)
+$$;
+
+CREATE FUNCTION capi._check_table(caller oid, tab regclass) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind "char";
+    persistence "char";
+    space oid;
+BEGIN
+    IF tab IS NULL THEN
+        RAISE EXCEPTION 'table_name must not be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT c.relkind, c.relpersistence, c.relnamespace INTO kind, persistence, space
+      FROM pg_class c WHERE c.oid = tab;
+    IF kind IS NULL OR kind NOT IN ('r', 'p') OR persistence = 't'
+       OR space IN ('pg_catalog'::regnamespace, 'capi'::regnamespace) THEN
+        RAISE EXCEPTION 'cannot attach to "%"', tab
+            USING ERRCODE = 'wrong_object_type',
+                  DETAIL = 'A source needs an ordinary or partitioned table that is neither temporary nor part of the system.';
+    END IF;
+    IF NOT has_table_privilege(caller, tab, 'TRIGGER') THEN
+        RAISE EXCEPTION 'permission denied to attach to table "%"', tab
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'Attaching puts a trigger on the table and needs the TRIGGER privilege on it.';
+    END IF;
+END $$;
+
+-- Whose rights the query gets: the caller's, but never a superuser's (P9).
+CREATE FUNCTION capi._run_as(caller oid, tab regclass) RETURNS regrole
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN NOT me.rolsuper THEN me.oid
+                WHEN NOT owner.rolsuper THEN owner.oid
+                ELSE 'pg_read_all_data'::regrole END::regrole
+      FROM pg_roles me, pg_class c JOIN pg_roles owner ON owner.oid = c.relowner
+     WHERE me.oid = caller AND c.oid = tab
+$$;
+
+-- One trigger for all sources of a table; ALWAYS when one of them wants replicas.
+CREATE FUNCTION capi._sync_trigger(tab regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wanted boolean;
+    always boolean;
+    enabled "char";
+BEGIN
+    SELECT count(*) > 0, coalesce(bool_or(s.fire_on_replica), false) INTO wanted, always
+      FROM capi.source s WHERE s.table_name = tab AND s.detached_at IS NULL;
+    SELECT t.tgenabled INTO enabled FROM pg_trigger t
+     WHERE t.tgrelid = tab AND t.tgname = 'capi_capture';
+    IF NOT wanted THEN
+        IF enabled IS NOT NULL THEN
+            EXECUTE format('DROP TRIGGER capi_capture ON %s', tab);
+        END IF;
+        RETURN;
+    END IF;
+    IF enabled IS NULL THEN
+        EXECUTE format('CREATE TRIGGER capi_capture AFTER INSERT OR UPDATE ON %s '
+                       'FOR EACH ROW EXECUTE FUNCTION capi.capture()', tab);
+        EXECUTE format('ALTER TRIGGER capi_capture ON %s DEPENDS ON EXTENSION capi', tab);
+        enabled := 'O';
+    END IF;
+    IF always <> (enabled = 'A') THEN
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER capi_capture', tab,
+                       CASE WHEN always THEN 'ALWAYS' ELSE '' END);
+    END IF;
+END $$;
+
+CREATE FUNCTION capi._attach(caller oid, path text, source text, table_name regclass, dataset text,
+        event_name text, query text, key_columns text[], on_column text, on_values text[],
+        action_source text, hold interval, fire_on_replica boolean)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target capi.dataset;
+    role regrole;
+    keys text[];
+    key_kinds regtype[];
+    on_kind regtype;
+    query_key text;
+    old capi.source;
+BEGIN
+    PERFORM capi._check_name('source', source);
+    PERFORM capi._check_table(caller, table_name);
+    PERFORM capi._check_source_args(event_name, action_source, hold);
+    IF event_name IS NULL OR action_source IS NULL OR hold IS NULL OR fire_on_replica IS NULL THEN
+        RAISE EXCEPTION 'event_name, action_source, hold and fire_on_replica must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF on_values IS NOT NULL AND on_column IS NULL THEN
+        RAISE EXCEPTION 'on_values needs on_column'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name the column that takes these values.';
+    END IF;
+    target := capi._dataset(dataset);
+    keys := capi._key_columns(table_name, key_columns);
+    key_kinds := capi._column_types(table_name, keys);
+    on_kind := CASE WHEN on_column IS NOT NULL THEN capi._column_type(table_name, on_column) END;
+    IF on_values IS NOT NULL THEN
+        PERFORM capi._check_values(on_kind, on_values);
+    END IF;
+    role := capi._run_as(caller, table_name);
+    IF query IS NULL THEN
+        query := capi._usual_query(table_name, keys);
+        RAISE NOTICE 'capi uses this query for source "%":%', source, E'\n' || query
+            USING HINT = 'Pass your own as query, or change it with capi.alter_source().';
+    END IF;
+    query_key := capi._check_query(query, path, role, key_kinds);
+
+    -- writers wait for us, so every row written after this returns is captured
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', table_name);
+    SELECT s.* INTO old FROM capi.source s WHERE s.name = source FOR UPDATE;
+    IF old.id IS NOT NULL AND old.detached_at IS NULL THEN
+        RAISE EXCEPTION 'source "%" already exists', source
+            USING ERRCODE = 'duplicate_object',
+                  DETAIL = format('It is attached to table "%s".', old.table_name),
+                  HINT = 'Change it with capi.alter_source(), or capi.detach() it first.';
+    END IF;
+    -- a name that was detached before keeps its id, and so its history (P5)
+    DELETE FROM capi.source s WHERE s.id = old.id;
+    INSERT INTO capi.source (id, name, table_name, dataset_id, event_name, action_source, query,
+                             search_path, run_as, key_columns, key_types, query_key_type,
+                             on_column, on_type, on_values, hold, fire_on_replica,
+                             missed_captures)
+    VALUES (coalesce(old.id, nextval('capi.source_id_seq')::int), source, table_name, target.id,
+            event_name, action_source, query, path, role, keys, key_kinds, query_key,
+            on_column, on_kind, on_values, hold, fire_on_replica,
+            coalesce(old.missed_captures, 0));
+    PERFORM capi._sync_trigger(table_name);
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.attach(source text, table_name regclass, dataset text,
+        event_name text = 'Purchase', query text = NULL, key_columns text[] = NULL,
+        on_column text = NULL, on_values text[] = NULL, action_source text = 'website',
+        hold interval = '0', fire_on_replica boolean = false)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_path';
+
+-- Only who may attach to the table may change or detach what is attached.
+CREATE FUNCTION capi._check_source_owner(caller oid, src capi.source) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = src.table_name)
+       AND NOT has_table_privilege(caller, src.table_name::oid, 'TRIGGER') THEN
+        RAISE EXCEPTION 'permission denied for source "%"', src.name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('It needs the TRIGGER privilege on table "%s".', src.table_name);
+    END IF;
+END $$;
+
+CREATE FUNCTION capi._alter_source(caller oid, path text, source text, event_name text, query text,
+        key_columns text[], on_column text, on_values text[], action_source text, hold interval,
+        fire_on_replica boolean, dataset text)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    new capi.source := capi._source(source);
+    columns_named boolean := key_columns IS NOT NULL OR on_column IS NOT NULL;
+BEGIN
+    PERFORM capi._check_source_owner(caller, new);
+    PERFORM capi._check_table(caller, new.table_name);
+    PERFORM capi._check_source_args(event_name, action_source, hold);
+    new.event_name := coalesce(event_name, new.event_name);
+    new.action_source := coalesce(action_source, new.action_source);
+    new.hold := coalesce(hold, new.hold);
+    new.fire_on_replica := coalesce(fire_on_replica, new.fire_on_replica);
+    new.dataset_id := CASE WHEN dataset IS NULL THEN new.dataset_id ELSE (capi._dataset(dataset)).id END;
+    new.key_columns := coalesce(key_columns, new.key_columns);
+    -- '' and '{}' take the rule's column and values away
+    new.on_column := nullif(coalesce(on_column, new.on_column), '');
+    new.on_values := CASE WHEN on_column = '' OR on_values = '{}' THEN NULL
+                          ELSE coalesce(on_values, new.on_values) END;
+    -- names and types are read afresh: this also mends a rule that broke
+    new.key_types := capi._column_types(new.table_name, new.key_columns);
+    new.on_type := CASE WHEN new.on_column IS NOT NULL
+                        THEN capi._column_type(new.table_name, new.on_column) END;
+    IF new.on_values IS NOT NULL THEN
+        PERFORM capi._check_values(new.on_type, new.on_values);
+    END IF;
+    IF query IS NOT NULL THEN
+        new.query := query;
+        new.search_path := path;
+        new.run_as := capi._run_as(caller, new.table_name);
+    END IF;
+    new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types);
+    new.broken_since := NULL;
+    new.broken_reason := NULL;
+    UPDATE capi.source s
+       SET (dataset_id, event_name, action_source, query, search_path, run_as, key_columns,
+            key_types, query_key_type, on_column, on_type, on_values, hold, fire_on_replica,
+            broken_since, broken_reason)
+         = (new.dataset_id, new.event_name, new.action_source, new.query, new.search_path,
+            new.run_as, new.key_columns, new.key_types, new.query_key_type, new.on_column,
+            new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL)
+     WHERE s.id = new.id;
+    PERFORM capi._sync_trigger(new.table_name);
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.alter_source(source text, event_name text = NULL, query text = NULL,
+        key_columns text[] = NULL, on_column text = NULL, on_values text[] = NULL,
+        action_source text = NULL, hold interval = NULL, fire_on_replica boolean = NULL,
+        dataset text = NULL)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_path';
+
+CREATE FUNCTION capi._detach(caller oid, source text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.source := capi._source(source);
+BEGIN
+    PERFORM capi._check_source_owner(caller, old);
+    UPDATE capi.source s SET detached_at = now() WHERE s.id = old.id;
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = old.table_name) THEN
+        PERFORM capi._sync_trigger(old.table_name);
+    END IF;
+    UPDATE capi.backlog b SET next_attempt_at = now() WHERE b.source_id = old.id;
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.detach(source text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi._pause(caller oid, source text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.source := capi._source(source);
+BEGIN
+    UPDATE capi.source s SET paused = true WHERE s.id = old.id;
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.pause(source text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi._resume(caller oid, source text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.source := capi._source(source);
+BEGIN
+    UPDATE capi.source s SET paused = false, broken_since = NULL, broken_reason = NULL
+     WHERE s.id = old.id;
+    PERFORM capi._config_changed();
+END $$;
+CREATE FUNCTION capi.resume(source text)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';

@@ -1,0 +1,162 @@
+----------------------------------------------------------------------------
+-- The tables of the extension, and what of them a dump holds.
+----------------------------------------------------------------------------
+
+CREATE SEQUENCE capi.dataset_id_seq AS int;
+CREATE SEQUENCE capi.source_id_seq AS int;
+CREATE SEQUENCE capi.request_id_seq;
+
+CREATE TABLE capi.dataset (
+    id              int PRIMARY KEY,
+    name            text NOT NULL,
+    dataset_id      text NOT NULL CHECK (dataset_id ~ '^[0-9]{1,20}$'),
+    endpoint        text NOT NULL,
+    api_version     text,
+    test_event_code text,
+    events_per_hour int NOT NULL CHECK (events_per_hour > 0),
+    token_file      text,
+    state           text NOT NULL DEFAULT 'active'
+                    CHECK (state IN ('active', 'paused', 'credential', 'version')),
+    reason          text,
+    state_since     timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    dropped_at      timestamptz
+);
+CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS NULL;
+
+-- No grants at all, and a plain dump holds only what is encrypted (P8).
+CREATE TABLE capi.secret (
+    dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
+    kind         text NOT NULL CHECK (kind IN ('access_token', 'app_secret')),
+    encrypted    boolean NOT NULL,
+    value        bytea NOT NULL,
+    changed_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (dataset_id, kind)
+);
+
+-- No foreign key or dependency leads from here to the shop's objects (P2).
+CREATE TABLE capi.source (
+    id              int PRIMARY KEY,
+    name            text NOT NULL UNIQUE,
+    table_name      regclass NOT NULL,
+    dataset_id      int NOT NULL REFERENCES capi.dataset (id),
+    event_name      text NOT NULL,
+    action_source   text NOT NULL,
+    query           text NOT NULL,
+    search_path     text NOT NULL,
+    run_as          regrole NOT NULL,
+    key_columns     text[] NOT NULL,
+    key_types       regtype[] NOT NULL,
+    query_key_type  text NOT NULL,
+    on_column       text,
+    on_type         regtype,
+    on_values       text[],
+    hold            interval NOT NULL DEFAULT '0',
+    fire_on_replica boolean NOT NULL DEFAULT false,
+    paused          boolean NOT NULL DEFAULT false,
+    broken_since    timestamptz,
+    broken_reason   text,
+    missed_captures bigint NOT NULL DEFAULT 0,
+    attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    detached_at     timestamptz
+);
+
+-- One row: how far the queue was read, where new rows go, whose copy this is.
+CREATE TABLE capi.state (
+    one               boolean PRIMARY KEY DEFAULT true CHECK (one),
+    system_identifier text NOT NULL,
+    database_oid      oid NOT NULL,
+    snapshot          pg_snapshot NOT NULL,
+    saved_at          timestamptz NOT NULL,
+    segment           int NOT NULL
+) WITH (fillfactor = 10);
+
+-- Insert-only, no index: see doc/design.md "The queue".
+CREATE TABLE capi.queue_0 (
+    xid         xid8 NOT NULL,
+    captured_at timestamptz NOT NULL,
+    source_id   int NOT NULL,
+    missed      int,
+    key         text
+) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+CREATE TABLE capi.queue_1 (LIKE capi.queue_0)
+    WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+CREATE TABLE capi.queue_2 (LIKE capi.queue_0)
+    WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+CREATE TABLE capi.queue_3 (LIKE capi.queue_0)
+    WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+
+CREATE TABLE capi.backlog (
+    source_id       int NOT NULL,
+    key             text COLLATE "C" NOT NULL,
+    dataset_id      int NOT NULL,
+    status          text NOT NULL CHECK (status IN ('queued', 'held', 'retrying')),
+    captured_at     timestamptz NOT NULL,
+    next_attempt_at timestamptz NOT NULL,
+    attempts        int NOT NULL DEFAULT 0,
+    event_id        text,
+    event_name      text,
+    event_time      timestamptz,
+    value           numeric,
+    currency        text,
+    reason          text,
+    error_code      int,
+    error_subcode   int,
+    request_id      bigint,
+    PRIMARY KEY (source_id, key)
+);
+CREATE INDEX backlog_due ON capi.backlog (source_id, dataset_id, next_attempt_at);
+
+CREATE TABLE capi.delivery (
+    finished_at   timestamptz NOT NULL,
+    captured_at   timestamptz NOT NULL,
+    event_time    timestamptz,
+    request_id    bigint,
+    source_id     int NOT NULL,
+    dataset_id    int,
+    attempts      int NOT NULL,
+    error_code    int,
+    error_subcode int,
+    outcome       text NOT NULL,
+    key           text COLLATE "C" NOT NULL,
+    event_id      text,
+    event_name    text,
+    value         numeric,
+    currency      text,
+    reason        text,
+    problems      jsonb
+) PARTITION BY RANGE (finished_at);
+-- key first: one order is looked up by its key alone, too
+CREATE INDEX delivery_key ON capi.delivery (key, source_id);
+CREATE INDEX delivery_finished ON capi.delivery USING brin (finished_at);
+
+CREATE TABLE capi.request (
+    request_id    bigint NOT NULL,
+    dataset_id    int NOT NULL,
+    sent_at       timestamptz NOT NULL,
+    duration_ms   int NOT NULL,
+    events        int NOT NULL,
+    bytes         int NOT NULL,
+    http_status   int,
+    error_code    int,
+    error_subcode int,
+    class         text NOT NULL,
+    message       text,
+    fbtrace_id    text,
+    usage_percent int
+) PARTITION BY RANGE (sent_at);
+CREATE INDEX request_id_idx ON capi.request (request_id);
+CREATE INDEX request_sent ON capi.request (dataset_id, sent_at);
+
+SELECT pg_catalog.pg_extension_config_dump('capi.dataset_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.source_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.request_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.dataset', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.secret', 'WHERE encrypted');
+SELECT pg_catalog.pg_extension_config_dump('capi.source', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.state', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.queue_0', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.queue_1', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.queue_2', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.queue_3', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');

@@ -1,0 +1,202 @@
+----------------------------------------------------------------------------
+-- What users see.
+----------------------------------------------------------------------------
+
+CREATE VIEW capi._queue AS
+    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_0 q
+    UNION ALL
+    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_1 q
+    UNION ALL
+    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_2 q
+    UNION ALL
+    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_3 q;
+
+-- Is this database a restored or cloned copy that has not been confirmed?
+CREATE FUNCTION capi._is_copy() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT st.system_identifier <> i.system_identifier
+                         OR st.database_oid <> i.database_oid
+                       FROM capi.state st, capi._identity() i), false)
+$$;
+
+-- Captured, not yet known to backlog or delivery.
+CREATE VIEW capi._unread AS
+    SELECT q.captured_at, q.source_id, q.missed, q.key COLLATE "C" AS key
+      FROM capi._queue q
+     WHERE NOT pg_catalog.pg_visible_in_snapshot(q.xid,
+               (SELECT CASE WHEN capi._is_copy() THEN '1:1:'::pg_catalog.pg_snapshot
+                            ELSE st.snapshot END FROM capi.state st));
+
+CREATE VIEW capi._queued AS
+    SELECT DISTINCT ON (q.source_id, q.key) q.source_id, q.key, q.captured_at
+      FROM capi._unread q
+     WHERE q.key IS NOT NULL
+       AND NOT EXISTS (SELECT FROM capi.backlog b
+                        WHERE b.source_id = q.source_id AND b.key = q.key)
+       AND NOT EXISTS (SELECT FROM capi.delivery d
+                        WHERE d.source_id = q.source_id AND d.key = q.key
+                          AND (d.outcome <> 'ignored' OR d.captured_at >= q.captured_at))
+     ORDER BY q.source_id, q.key, q.captured_at;
+
+CREATE VIEW capi.delivery_status AS
+    SELECT s.name AS source, e.key AS order_key, ds.name AS dataset,
+           coalesce(e.event_name, s.event_name) AS event_name,
+           coalesce(e.event_id, e.key) AS event_id, e.event_time, e.value, e.currency,
+           e.status, e.reason, e.attempts, e.captured_at, e.next_attempt_at, e.finished_at,
+           e.http_status, e.error_code, e.error_subcode, e.fbtrace_id, e.request_id
+      FROM (SELECT d.source_id, d.key, d.dataset_id, d.event_name, d.event_id, d.event_time,
+                   d.value, d.currency, d.outcome AS status, d.reason, d.attempts, d.captured_at,
+                   NULL::timestamptz AS next_attempt_at, d.finished_at,
+                   r.http_status, d.error_code, d.error_subcode, r.fbtrace_id, d.request_id
+              FROM capi.delivery d
+              LEFT JOIN capi.request r ON r.request_id = d.request_id
+            UNION ALL
+            SELECT b.source_id, b.key, b.dataset_id, b.event_name, b.event_id, b.event_time,
+                   b.value, b.currency, b.status, b.reason, b.attempts, b.captured_at,
+                   b.next_attempt_at, NULL,
+                   r.http_status, b.error_code, b.error_subcode, r.fbtrace_id, b.request_id
+              FROM capi.backlog b
+              LEFT JOIN capi.request r ON r.request_id = b.request_id
+            UNION ALL
+            SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
+                   'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+              FROM capi._queued q) AS e
+      JOIN capi.source s ON s.id = e.source_id
+      LEFT JOIN capi.dataset ds ON ds.id = coalesce(e.dataset_id, s.dataset_id);
+
+CREATE VIEW capi.request_log AS
+    SELECT r.request_id, d.name AS dataset, r.sent_at, r.duration_ms, r.events, r.bytes,
+           r.http_status, r.error_code, r.error_subcode,
+           r.class IN ('transient', 'throttled') AS is_transient,
+           r.message, r.fbtrace_id
+      FROM capi.request r
+      LEFT JOIN capi.dataset d ON d.id = r.dataset_id;
+
+CREATE VIEW capi.source_status AS
+    SELECT s.name AS source, s.table_name, d.name AS dataset,
+           CASE WHEN p.problem IS NOT NULL OR s.broken_since IS NOT NULL THEN 'broken'
+                WHEN s.paused THEN 'paused'
+                ELSE 'active' END AS state,
+           CASE WHEN p.problem IS NOT NULL THEN p.problem
+                WHEN s.broken_since IS NOT NULL THEN s.broken_reason
+                WHEN s.paused THEN 'paused with capi.pause()' END AS reason,
+           (SELECT pg_catalog.count(*) FROM capi._queued q
+             WHERE q.source_id = s.id AND q.captured_at > pg_catalog.now() - interval '1 hour')
+           + (SELECT pg_catalog.count(*) FROM capi.backlog b
+               WHERE b.source_id = s.id AND b.captured_at > pg_catalog.now() - interval '1 hour')
+           + (SELECT pg_catalog.count(*) FROM capi.delivery v
+               WHERE v.source_id = s.id AND v.finished_at > pg_catalog.now() - interval '1 hour'
+                 AND v.captured_at > pg_catalog.now() - interval '1 hour') AS captured_1h,
+           s.missed_captures
+           + coalesce((SELECT pg_catalog.sum(u.missed) FROM capi._unread u
+                        WHERE u.source_id = s.id AND u.missed IS NOT NULL), 0)::bigint AS missed_captures
+      FROM capi.source s
+      JOIN capi.dataset d ON d.id = s.dataset_id
+     CROSS JOIN LATERAL (SELECT capi._rule_problem(s.id) AS problem) p
+     WHERE s.detached_at IS NULL;
+
+CREATE VIEW capi.health AS
+    SELECT d.name AS dataset,
+           CASE WHEN capi._is_copy() THEN 'copy'
+                WHEN d.state <> 'active' THEN d.state
+                WHEN t.problem IS NOT NULL THEN 'no token'
+                WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'disabled'
+                ELSE 'active' END AS state,
+           CASE WHEN capi._is_copy() THEN 'this database is a restored or cloned copy; capi.confirm_identity() lets it send'
+                WHEN d.state <> 'active' THEN d.reason
+                WHEN t.problem IS NOT NULL THEN t.problem
+                WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'capi.enabled is off' END AS reason,
+           coalesce(w.queued, 0) AS queued,
+           coalesce(w.retrying, 0) AS retrying,
+           w.oldest AS oldest_waiting,
+           w.oldest + interval '7 days' - pg_catalog.now() AS expires_in,
+           coalesce(f.delivered, 0) AS delivered_1h,
+           coalesce(f.rejected, 0) AS rejected_1h,
+           (SELECT pg_catalog.max(r.sent_at) FROM capi.request r
+             WHERE r.dataset_id = d.id AND r.class = 'accepted') AS last_delivered_at,
+           (SELECT coalesce(r.message, r.class) FROM capi.request r
+             WHERE r.dataset_id = d.id AND r.class <> 'accepted'
+             ORDER BY r.sent_at DESC LIMIT 1) AS last_error,
+           NULL::timestamptz AS token_expires_at,
+           (SELECT r.usage_percent FROM capi.request r
+             WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent
+      FROM capi.dataset d
+     CROSS JOIN LATERAL (SELECT CASE WHEN d.state = 'active' THEN capi._token_state(d.id) END AS problem) t
+      LEFT JOIN (SELECT u.dataset_id,
+                        pg_catalog.count(*) FILTER (WHERE u.status <> 'retrying') AS queued,
+                        pg_catalog.count(*) FILTER (WHERE u.status = 'retrying') AS retrying,
+                        pg_catalog.min(u.captured_at) AS oldest
+                   FROM (SELECT b.dataset_id, b.status, b.captured_at FROM capi.backlog b
+                         UNION ALL
+                         SELECT s.dataset_id, 'queued', q.captured_at
+                           FROM capi._queued q JOIN capi.source s ON s.id = q.source_id) u
+                  GROUP BY u.dataset_id) w ON w.dataset_id = d.id
+      LEFT JOIN (SELECT v.dataset_id,
+                        pg_catalog.count(*) FILTER (WHERE v.outcome = 'delivered') AS delivered,
+                        pg_catalog.count(*) FILTER (WHERE v.outcome = 'rejected') AS rejected
+                   FROM capi.delivery v
+                  WHERE v.finished_at > pg_catalog.now() - interval '1 hour'
+                  GROUP BY v.dataset_id) f ON f.dataset_id = d.id
+     WHERE d.dropped_at IS NULL;
+
+CREATE FUNCTION capi.diagnose()
+    RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    slot record;
+    version text;
+BEGIN
+    SELECT * INTO slot FROM capi._slot();
+    RETURN QUERY SELECT 'preloaded', slot.preloaded,
+        CASE WHEN slot.preloaded THEN 'capi is in shared_preload_libraries.'
+             ELSE 'capi is not in shared_preload_libraries: no worker sends.' END,
+        CASE WHEN NOT slot.preloaded
+             THEN 'Add capi to shared_preload_libraries and restart, or run CALL capi.deliver() regularly.' END;
+    RETURN QUERY SELECT 'listed', slot.listed,
+        format('Database "%s" is %s capi.databases.', current_database(),
+               CASE WHEN slot.listed THEN 'in' ELSE 'not in' END),
+        CASE WHEN NOT slot.listed
+             THEN format('ALTER SYSTEM SET capi.databases = %L; SELECT pg_reload_conf();',
+                         concat_ws(',', nullif(current_setting('capi.databases', true), ''), current_database())) END;
+    RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
+        CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
+             ELSE format('No dispatcher runs for this database; state: %s, failed starts in a row: %s.',
+                         coalesce(slot.state, 'none'), coalesce(slot.failures, 0)) END,
+        CASE WHEN slot.dispatcher_pid IS NULL AND slot.preloaded AND slot.listed
+             THEN 'See the server log, and max_worker_processes.' END;
+    RETURN QUERY SELECT 'enabled', current_setting('capi.enabled') = 'on',
+        format('capi.enabled is %s.', current_setting('capi.enabled')),
+        CASE WHEN current_setting('capi.enabled') <> 'on'
+             THEN 'ALTER SYSTEM SET capi.enabled = on; SELECT pg_reload_conf();' END;
+    RETURN QUERY SELECT 'identity', NOT capi._is_copy(),
+        CASE WHEN capi._is_copy() THEN 'This database is a restored or cloned copy and sends nothing.'
+             ELSE 'This database is the one its datasets were created in.' END,
+        CASE WHEN capi._is_copy() THEN 'If it is now the shop''s own: SELECT capi.confirm_identity();' END;
+    RETURN QUERY SELECT 'captures', coalesce(slot.missed, 0) = 0,
+        format('%s rows could not be noted in the queue since the server started.', coalesce(slot.missed, 0)),
+        CASE WHEN slot.missed > 0 THEN 'Somebody held exclusive locks on capi''s queue tables; look for the missing orders.' END;
+    SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
+    RETURN QUERY SELECT 'version', version = capi._library_version(),
+        format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
+        CASE WHEN version <> capi._library_version()
+             THEN 'Restart the server to load the new library, then ALTER EXTENSION capi UPDATE.' END;
+    RETURN QUERY SELECT 'sources', count(*) FILTER (WHERE s.state = 'broken') = 0,
+        coalesce('Broken: ' || string_agg(format('%s (%s)', s.source, s.reason), '; ')
+                     FILTER (WHERE s.state = 'broken') || '.',
+                 format('%s sources attached, none broken.', count(*))),
+        CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
+             THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
+      FROM capi.source_status s;
+    RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
+        CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
+                                                 h.queued + h.retrying, h.delivered_1h)
+             ELSE format('State %s: %s.', h.state, coalesce(h.reason, 'no reason given')) END,
+        CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
+                     WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
+                     WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'version' THEN 'Set a current capi.api_version.' END
+      FROM capi.health h ORDER BY h.dataset;
+END $$;
+
+CREATE FUNCTION capi._library_version() RETURNS text
+    LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'capi_sql_library_version';
