@@ -53,8 +53,9 @@
 #define LOCK_CLASS	0x63617069
 #define LOCK_OBJECT	0x73656e64
 
-/* How often the cursor is saved while there is work, and logs maintained. */
+/* How often the cursor is saved while there is work or none, logs maintained. */
 #define SAVE_INTERVAL_MS		10000
+#define IDLE_SAVE_INTERVAL_MS	1000
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 
 static void refresh_config(CapiDispatcher *d);
@@ -87,6 +88,7 @@ capi_dispatch_create(void)
 	d->transport = capi_transport_create();
 	d->backlog_due_at = DT_NOBEGIN;
 	d->look_at_queue = true;
+	d->reclaim_again = true;
 	capi_config_init();
 	return d;
 }
@@ -580,15 +582,18 @@ housekeep(CapiDispatcher *d)
 
 	if (d->reader == NULL)
 		return;
-	if (now >= d->save_at)
+	if (idle)
+		d->save_at = Min(d->save_at, TimestampTzPlusMilliseconds(now, IDLE_SAVE_INTERVAL_MS));
+	if (now >= d->save_at && (capi_queue_unsaved(d->reader) || d->reclaim_again))
 	{
 		capi_txn_begin("capi: saving the cursor");
 		(void) capi_queue_save(d->reader);
 		capi_txn_commit();
 		capi_txn_begin("capi: reclaiming queue segments");
-		capi_queue_reclaim(d->reader);
+		d->reclaim_again = capi_queue_reclaim(d->reader);
 		capi_txn_commit();
-		d->save_at = TimestampTzPlusMilliseconds(now, idle ? 1000 : SAVE_INTERVAL_MS);
+		d->save_at = TimestampTzPlusMilliseconds(now, d->reclaim_again ?
+												 IDLE_SAVE_INTERVAL_MS : SAVE_INTERVAL_MS);
 	}
 	if (now >= d->maintain_at)
 	{
@@ -628,6 +633,8 @@ time_to_wait(CapiDispatcher *d)
 
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
 		}
+	if (capi_queue_unsaved(d->reader) || d->reclaim_again)
+		until = Min(until, d->save_at);
 	if (d->nwaiting < (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS)
 	{
 		if (d->more_in_queue)

@@ -38,7 +38,8 @@ typedef struct CapiDispatcher
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
 	TimestampTz config_until;	/* configuration is read again then */
-	TimestampTz save_at;		/* cursor is saved then */
+	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
+	bool		reclaim_again;	/* a past segment is still there */
 	TimestampTz maintain_at;	/* partitions are looked at then */
 } CapiDispatcher;
 

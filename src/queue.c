@@ -121,6 +121,7 @@ struct CapiQueueReader
 	OpenPass	open[MAX_OPEN_PASSES];	/* oldest first */
 	XidSet		settled;		/* cursor that may be saved */
 	bool		moved;			/* settled differs from what is saved */
+	bool		dirty;			/* rows were settled since it was saved */
 };
 
 /* Per backend: where capture appends.  hint < 0: look it up. */
@@ -550,6 +551,7 @@ void
 capi_queue_settle(CapiQueueReader *reader, int segment, uint64 pass)
 {
 	reader->segments[segment].unsettled--;
+	reader->dirty = true;
 	for (int i = 0; i < reader->nopen; i++)
 		if (reader->open[i].number == pass)
 		{
@@ -581,13 +583,23 @@ advance_settled(CapiQueueReader *reader)
 	}
 }
 
+/*
+ * A cursor that moved past no row of ours is as good as the one before: an
+ * idle dispatcher writes nothing.
+ */
+bool
+capi_queue_unsaved(const CapiQueueReader *reader)
+{
+	return reader->dirty;
+}
+
 bool
 capi_queue_save(CapiQueueReader *reader)
 {
 	Oid			argtypes[1] = {TEXTOID};
 	Datum		args[1];
 
-	if (!reader->moved)
+	if (!reader->moved || !reader->dirty)
 		return false;
 	args[0] = CStringGetTextDatum(xidset_text(&reader->settled));
 	if (SPI_execute_with_args("UPDATE capi.state SET snapshot = $1::pg_snapshot,"
@@ -595,6 +607,7 @@ capi_queue_save(CapiQueueReader *reader)
 							  false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not save the cursor");
 	reader->moved = false;
+	reader->dirty = reader->nopen > 0;
 	return true;
 }
 
@@ -622,7 +635,7 @@ segment_is_past(Segment *segment, Relation rel)
 	return true;
 }
 
-static void
+static bool
 rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 {
 	for (int i = 1; i < CAPI_QUEUE_SEGMENTS; i++)
@@ -637,18 +650,20 @@ rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 				elog(ERROR, "could not turn to another segment");
 			CacheInvalidateRelcacheByRelid(capi_config_table("state"));
 			reader->hint = next;
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
-void
+bool
 capi_queue_reclaim(CapiQueueReader *reader)
 {
 	BlockNumber nblocks[CAPI_QUEUE_SEGMENTS];
+	bool		again = false;
 
 	if (reader->in_pass)
-		return;
+		return true;
 	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
 	{
 		Segment    *segment = &reader->segments[i];
@@ -656,9 +671,14 @@ capi_queue_reclaim(CapiQueueReader *reader)
 
 		nblocks[i] = RelationGetNumberOfBlocks(rel);
 		table_close(rel, AccessShareLock);
-		if (i == reader->hint || nblocks[i] < RECLAIM_BLOCKS || segment->unsettled > 0 ||
-			!ConditionalLockRelationOid(segment->relid, AccessExclusiveLock))
+		if (i == reader->hint || nblocks[i] < RECLAIM_BLOCKS)
 			continue;
+		if (segment->unsettled > 0 ||
+			!ConditionalLockRelationOid(segment->relid, AccessExclusiveLock))
+		{
+			again = true;
+			continue;
+		}
 		rel = table_open(segment->relid, NoLock);
 		if (segment_is_past(segment, rel))
 		{
@@ -671,8 +691,12 @@ capi_queue_reclaim(CapiQueueReader *reader)
 			nblocks[i] = 0;
 		}
 		else
+		{
 			table_close(rel, NoLock);
+			again = true;
+		}
 	}
-	if (nblocks[reader->hint] >= ROTATE_BLOCKS)
-		rotate(reader, nblocks);
+	if (nblocks[reader->hint] >= ROTATE_BLOCKS && rotate(reader, nblocks))
+		again = true;
+	return again;
 }

@@ -48,13 +48,17 @@ extern int	capi_queue_read(CapiQueueReader *reader, CapiQueueRow *rows,
 extern void capi_queue_settle(CapiQueueReader *reader, int segment,
 							  uint64 pass);
 
-/* Saves the cursor if it moved.  Inside a transaction with SPI. */
+/* Rows were settled since the cursor was saved. */
+extern bool capi_queue_unsaved(const CapiQueueReader *reader);
+
+/* Saves the cursor if it moved past rows.  Inside a transaction with SPI. */
 extern bool capi_queue_save(CapiQueueReader *reader);
 
 /*
  * Turns to another segment when the present one is large, and truncates what
  * is past.  Inside a transaction of its own, with SPI.  Waits for no lock.
+ * True when something is left to reclaim: another call is worth while soon.
  */
-extern void capi_queue_reclaim(CapiQueueReader *reader);
+extern bool capi_queue_reclaim(CapiQueueReader *reader);
 
 #endif							/* CAPI_QUEUE_H */
