@@ -7,10 +7,10 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	answer backoff batch capture check config contents country database_hook \
-	decimal deliver dispatch entry evaluate field guc hash init launcher \
-	normalize normalize_sql outcome payload preview query queue response \
+	decimal deliver dispatch entry evaluate event field guc hash init launcher \
+	member normalize normalize_sql outcome payload preview query queue response \
 	response_json response_mask rule secret shmem status text transfer_curl \
-	transport_curl txn wake worker)
+	transport_curl txn validate wake worker)
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \

@@ -13,31 +13,14 @@
 #include "utils/memutils.h"
 
 #include "contents.h"
+#include "decimal.h"
 #include "field.h"
+#include "member.h"
 #include "normalize.h"
 #include "text.h"
 
 /* A name in a report is cut here: users write anything. */
 #define MAX_REPORTED_NAME_BYTES		64
-
-/* SPEC 4.1: any other key in an item makes Meta refuse the request. */
-typedef struct ItemKey
-{
-	const char *name;
-	CapiFieldForm form;
-	bool		bare;
-} ItemKey;
-
-static const ItemKey item_keys[] = {
-	{"id", CAPI_FORM_TEXT, false},
-	{"quantity", CAPI_FORM_INTEGER, true},
-	{"item_price", CAPI_FORM_DECIMAL, true},
-	{"delivery_category", CAPI_FORM_TEXT, false},
-	{"title", CAPI_FORM_TEXT, false},
-	{"description", CAPI_FORM_TEXT, false},
-	{"brand", CAPI_FORM_TEXT, false},
-	{"category", CAPI_FORM_TEXT, false}
-};
 
 /* What is being written, and whom to tell of what is not. */
 typedef struct Writer
@@ -45,6 +28,7 @@ typedef struct Writer
 	StringInfo	out;
 	CapiContentsReport report;
 	void	   *arg;
+	int			minor_digits;	/* decimals hidden in an item's price */
 } Writer;
 
 /* The text as jsonb, or NULL if it is no JSON.  Never raises for bad input. */
@@ -101,12 +85,35 @@ numeric_text(const JsonbValue *v)
 	return DatumGetCString(DirectFunctionCall1(numeric_out, number));
 }
 
+/* Appends any value as it is. */
+static void
+append_value(StringInfo out, const JsonbValue *v)
+{
+	switch (v->type)
+	{
+		case jbvString:
+			capi_text_append_json(out, v->val.string.val, v->val.string.len);
+			break;
+		case jbvNumeric:
+			appendStringInfoString(out, numeric_text(v));
+			break;
+		case jbvBool:
+			appendStringInfoString(out, v->val.boolean ? "true" : "false");
+			break;
+		case jbvBinary:
+			(void) JsonbToCString(out, v->val.binary.data, v->val.binary.len);
+			break;
+		default:
+			appendStringInfoString(out, "null");
+	}
+}
+
 /*
- * Appends a scalar in the given form.  False with the problem if it cannot be;
- * without one if it is null or empty.
+ * Appends a scalar as the member wants it.  False with the problem if it
+ * cannot be; without one if it is null or empty.
  */
 static bool
-append_scalar(StringInfo out, const JsonbValue *v, const ItemKey *key,
+append_scalar(StringInfo out, const JsonbValue *v, const CapiMember *member,
 			  const char **problem)
 {
 	const char *text;
@@ -127,13 +134,18 @@ append_scalar(StringInfo out, const JsonbValue *v, const ItemKey *key,
 			text = numeric_text(v);
 			len = strlen(text);
 			break;
+		case jbvBool:
+			text = v->val.boolean ? "true" : "false";
+			len = strlen(text);
+			break;
 		default:
 			*problem = "neither text nor number";
 			return false;
 	}
-	if (!capi_normalize_form(key->form, text, len, NULL, out, problem))
+	if (!capi_normalize_form(member->form, text, len, NULL, out, problem) ||
+		!capi_normalize_word(member->words, out, start, problem))
 		return false;
-	if (key->bare)
+	if (member->flags & CAPI_FIELD_BARE)
 		return true;
 	len = out->len - start;
 	normal = pnstrdup(out->data + start, len);
@@ -143,15 +155,117 @@ append_scalar(StringInfo out, const JsonbValue *v, const ItemKey *key,
 	return true;
 }
 
-static const ItemKey *
-find_item_key(const JsonbValue *key)
+/*
+ * Appends the scalars of an array, or the one scalar, as a JSON array of texts.
+ * Null and empty members stay as empty texts: in extinfo places matter.
+ */
+static bool
+append_list(StringInfo out, const JsonbValue *v, const CapiMember *member,
+			const char **problem)
 {
-	for (int i = 0; i < (int) lengthof(item_keys); i++)
-		if ((int) strlen(item_keys[i].name) == key->val.string.len &&
-			memcmp(item_keys[i].name, key->val.string.val,
-				   key->val.string.len) == 0)
-			return &item_keys[i];
-	return NULL;
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+	const char *between = "";
+
+	*problem = NULL;
+	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
+	{
+		*problem = "not a JSON array";
+		return false;
+	}
+	appendStringInfoChar(out, '[');
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		appendStringInfoString(out, between);
+		if (!append_scalar(out, &element, member, problem))
+		{
+			if (*problem != NULL)
+				return false;
+			appendStringInfoString(out, "\"\"");
+		}
+		between = ",";
+	}
+	appendStringInfoChar(out, ']');
+	return true;
+}
+
+/* Appends the value of a known member.  As append_scalar. */
+static bool
+append_member(Writer *w, const JsonbValue *v, const CapiMember *member,
+			  const char **problem)
+{
+	int			start = w->out->len;
+
+	if (v->type == jbvNull)
+	{
+		*problem = NULL;
+		return false;
+	}
+	if (member->flags & CAPI_FIELD_LIST)
+		return append_list(w->out, v, member, problem);
+	if (member->form == CAPI_FORM_OBJECT)
+	{
+		*problem = "not a JSON object";
+		if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+			return false;
+		append_value(w->out, v);
+		return true;
+	}
+	if (!append_scalar(w->out, v, member, problem))
+		return false;
+	if (w->minor_digits > 0 && strcmp(member->name, "item_price") == 0)
+		capi_decimal_shift(w->out, start, w->minor_digits);
+	return true;
+}
+
+/*
+ * Appends the known members of an object, each with a comma in front if
+ * *separate.  Drops and reports, below prefix, the others.  Tells whether the
+ * first member of the list was among them.
+ */
+static bool
+append_known(Writer *w, JsonbContainer *object, const CapiMember *list,
+			 const char *prefix, bool *separate)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbValue	key;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	bool		has_first = false;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		const CapiMember *known;
+		const char *problem;
+		int			before = w->out->len;
+
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		known = capi_member_find(list, key.val.string.val, key.val.string.len);
+		if (known == NULL)
+		{
+			report_key(w, prefix, &key, "not known to Meta");
+			continue;
+		}
+		if (known->flags & CAPI_MEMBER_COLUMN)
+			continue;			/* capi_contents_hoist took it */
+		appendStringInfo(w->out, "%s\"%s\":", *separate ? "," : "", known->name);
+		if (!append_member(w, &value, known, &problem))
+		{
+			w->out->len = before;
+			if (problem != NULL)
+				report_key(w, prefix, &key, problem);
+			continue;
+		}
+		*separate = true;
+		has_first |= known == list;
+	}
+	return has_first;
 }
 
 /*
@@ -161,42 +275,12 @@ find_item_key(const JsonbValue *key)
 static bool
 append_item(Writer *w, JsonbContainer *item, bool separate)
 {
-	JsonbIterator *it = JsonbIteratorInit(item);
-	JsonbValue	key;
-	JsonbValue	value;
-	JsonbIteratorToken token;
 	int			start = w->out->len;
-	bool		has_id = false;
-	const char *between = "";
+	bool		any = false;
 
 	appendStringInfoString(w->out, separate ? ",{" : "{");
-	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
-	{
-		const ItemKey *known;
-		const char *problem;
-		int			before = w->out->len;
-
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&it, &value, true);
-		known = find_item_key(&key);
-		if (known == NULL)
-		{
-			report_key(w, "contents[].", &key, "not known to Meta");
-			continue;
-		}
-		appendStringInfo(w->out, "%s\"%s\":", between, known->name);
-		if (!append_scalar(w->out, &value, known, &problem))
-		{
-			w->out->len = before;
-			if (problem != NULL)
-				report_key(w, "contents[].", &key, problem);
-			continue;
-		}
-		between = ",";
-		has_id |= known == &item_keys[0];
-	}
-	if (!has_id)
+	if (!append_known(w, item, capi_member_list(CAPI_FIELD_CONTENTS),
+					  "contents[].", &any))
 	{
 		w->out->len = start;
 		w->report(w->arg, "contents[].id", "item without id");
@@ -208,9 +292,10 @@ append_item(Writer *w, JsonbContainer *item, bool separate)
 
 int
 capi_contents_append_items(StringInfo out, const char *json, bool separate,
-						   CapiContentsReport report, void *arg)
+						   int minor_digits, CapiContentsReport report,
+						   void *arg)
 {
-	Writer		w = {out, report, arg};
+	Writer		w = {out, report, arg, minor_digits};
 	Jsonb	   *parsed = parse_json(json);
 	JsonbIterator *it;
 	JsonbValue	value;
@@ -255,35 +340,12 @@ is_standard_name(const JsonbValue *key)
 		capi_field_info(field)->group == CAPI_GROUP_CUSTOM_DATA;
 }
 
-/* Appends any value as it is. */
-static void
-append_value(StringInfo out, const JsonbValue *v)
-{
-	switch (v->type)
-	{
-		case jbvString:
-			capi_text_append_json(out, v->val.string.val, v->val.string.len);
-			break;
-		case jbvNumeric:
-			appendStringInfoString(out, numeric_text(v));
-			break;
-		case jbvBool:
-			appendStringInfoString(out, v->val.boolean ? "true" : "false");
-			break;
-		case jbvBinary:
-			(void) JsonbToCString(out, v->val.binary.data, v->val.binary.len);
-			break;
-		default:
-			appendStringInfoString(out, "null");
-	}
-}
-
 void
 capi_contents_append_members(StringInfo out, const char *json, bool reserve,
 							 bool *separate, CapiContentsReport report,
 							 void *arg)
 {
-	Writer		w = {out, report, arg};
+	Writer		w = {out, report, arg, 0};
 	Jsonb	   *parsed = parse_json(json);
 	JsonbIterator *it;
 	JsonbValue	key;
@@ -314,4 +376,70 @@ capi_contents_append_members(StringInfo out, const char *json, bool reserve,
 		appendStringInfoChar(out, ':');
 		append_value(out, &value);
 	}
+}
+
+void
+capi_contents_append_object(StringInfo out, const char *json, int field,
+							bool *separate, CapiContentsReport report,
+							void *arg)
+{
+	Writer		w = {out, report, arg, 0};
+	Jsonb	   *parsed = parse_json(json);
+	char		prefix[MAX_REPORTED_NAME_BYTES];
+
+	if (parsed == NULL || !JB_ROOT_IS_OBJECT(parsed))
+	{
+		report(arg, "", "not a JSON object");
+		return;
+	}
+	snprintf(prefix, sizeof(prefix), "%s.", capi_field_info(field)->name);
+	(void) append_known(&w, &parsed->root, capi_member_list(field), prefix,
+						separate);
+}
+
+/* The text of a scalar; "" for null and what is no scalar. */
+static char *
+scalar_text(const JsonbValue *v)
+{
+	switch (v->type)
+	{
+		case jbvString:
+			return pnstrdup(v->val.string.val, v->val.string.len);
+		case jbvNumeric:
+			return numeric_text(v);
+		case jbvBool:
+			return pstrdup(v->val.boolean ? "true" : "false");
+		default:
+			return pstrdup("");
+	}
+}
+
+void
+capi_contents_hoist(const char *json, const char *name, CapiValues *values)
+{
+	Jsonb	   *parsed = parse_json(json);
+	JsonbValue	key = {.type = jbvString};
+	JsonbValue *found;
+
+	if (parsed == NULL || !JB_ROOT_IS_OBJECT(parsed))
+		return;
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	found = findJsonbValueFromContainer(&parsed->root, JB_FOBJECT, &key);
+	if (found == NULL || found->type == jbvNull)
+		return;
+	if (found->type == jbvBinary && JsonContainerIsArray(found->val.binary.data))
+	{
+		int			n = JsonContainerSize(found->val.binary.data);
+
+		values->v = palloc(sizeof(char *) * (n + 1));
+		for (int i = 0; i < n; i++)
+			values->v[values->n++] =
+				scalar_text(getIthJsonbValueFromContainer(found->val.binary.data, i));
+		values->is_empty_list = n == 0;
+		return;
+	}
+	values->v = palloc(sizeof(char *));
+	values->v[0] = scalar_text(found);
+	values->n = 1;
 }

@@ -9,6 +9,8 @@
 
 #include "lib/stringinfo.h"
 
+#include "event.h"
+
 /* Is told what was dropped: where ("contents[].name", not the value), why. */
 typedef void (*CapiContentsReport) (void *arg, const char *where,
 									const char *problem);
@@ -17,10 +19,19 @@ typedef void (*CapiContentsReport) (void *arg, const char *where,
  * Appends the items of a contents text, an array of objects or one object,
  * comma-separated; separate tells to begin with a comma.  Returns their
  * number.  Unknown keys and unusable items are dropped and reported.
+ * minor_digits: decimals of prices given in the currency's minor unit.
  */
 extern int	capi_contents_append_items(StringInfo out, const char *json,
-									   bool separate,
+									   bool separate, int minor_digits,
 									   CapiContentsReport report, void *arg);
+
+/*
+ * Appends the members of an object field of known members (member.h), each
+ * with a comma in front if *separate, which is set once one was written.
+ */
+extern void capi_contents_append_object(StringInfo out, const char *json,
+										int field, bool *separate,
+										CapiContentsReport report, void *arg);
 
 /*
  * Appends the members of a JSON object, each with a comma in front if
@@ -31,5 +42,12 @@ extern void capi_contents_append_members(StringInfo out, const char *json,
 										 bool reserve, bool *separate,
 										 CapiContentsReport report,
 										 void *arg);
+
+/*
+ * Fills values with the member of that name of a JSON object, if it is there:
+ * a scalar, or the scalars of an array, null ones as empty texts.
+ */
+extern void capi_contents_hoist(const char *json, const char *name,
+								CapiValues *values);
 
 #endif							/* CAPI_CONTENTS_H */

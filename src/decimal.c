@@ -101,3 +101,13 @@ capi_decimal_append(StringInfo out, const char *s, int len, bool integer)
 	}
 	return true;
 }
+
+void
+capi_decimal_shift(StringInfo out, int start, int digits)
+{
+	char	   *shifted = psprintf("%se-%d", out->data + start, digits);
+
+	out->len = start;
+	(void) capi_decimal_append(out, shifted, strlen(shifted), false);
+	pfree(shifted);
+}

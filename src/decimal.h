@@ -16,4 +16,10 @@
 extern bool capi_decimal_append(StringInfo out, const char *s, int len,
 								bool integer);
 
+/*
+ * Moves the point of the number that out holds from start on, one that
+ * capi_decimal_append wrote, to the left: 6480 and two digits are 64.8.
+ */
+extern void capi_decimal_shift(StringInfo out, int start, int digits);
+
 #endif							/* CAPI_DECIMAL_H */

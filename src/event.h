@@ -18,7 +18,20 @@ typedef struct CapiValues
 {
 	int			n;
 	char	  **v;				/* UTF-8 text, never NULL inside */
+	bool		is_empty_list;	/* an array without members, not null */
 } CapiValues;
+
+/*
+ * Is told of each value: as it came, normalised, as sent (hashed, say), and
+ * what is wrong with it; any but raw may be NULL.  For previews only.
+ */
+typedef void (*CapiValueObserver) (void *arg, int field, const char *raw,
+								   const char *normal, const char *sent,
+								   const char *problem);
+
+/* Amounts in major units, or in minor ones with that many decimals. */
+#define CAPI_MINOR_NONE			0
+#define CAPI_MINOR_BY_CURRENCY	(-1)	/* as ISO 4217 says */
 
 typedef enum CapiVerdict
 {
@@ -36,6 +49,10 @@ typedef struct CapiEvent
 	int64		event_time_s;	/* Unix seconds; valid if has_event_time */
 	bool		has_event_time;
 	CapiValues	values[CAPI_FIELD_COUNT];	/* by CapiField; n = 0: null */
+	int			minor_units;	/* CAPI_MINOR_*, or digits */
+	bool		unchecked;		/* written whatever is wrong with it */
+	CapiValueObserver observer; /* or NULL */
+	void	   *observer_arg;
 
 	/* out: set by payload.c */
 	CapiVerdict verdict;
@@ -47,5 +64,16 @@ typedef struct CapiEvent
 	const char *value_text;		/* exact decimal text of value as sent, or NULL */
 	const char *currency;		/* as sent, or NULL */
 } CapiEvent;
+
+/* Notes what is wrong with a field, or part of one; never with its value. */
+extern void capi_event_problem(CapiEvent *ev, const char *where,
+							   const char *problem);
+
+/*
+ * Notes why the event is not to be sent; the first reason stands.  True when
+ * it is to be written all the same.
+ */
+extern bool capi_event_judge(CapiEvent *ev, CapiVerdict verdict,
+							 const char *reason, int subcode);
 
 #endif							/* CAPI_EVENT_H */

@@ -13,32 +13,64 @@
 #define JSON_BARE		(CAPI_FIELD_JSON | CAPI_FIELD_BARE)
 
 #define EVENT_FIELD(id, name, form, flags, spec) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_EVENT, CAPI_FORM_##form, flags, spec}
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_EVENT, CAPI_FORM_##form, flags, \
+		NULL, spec}
+#define APP_FIELD(id, name, form, flags) \
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_APP_DATA, CAPI_FORM_##form, flags, \
+		NULL, "5"}
 #define USER_FIELD(id, name, form, flags) \
 	[CAPI_FIELD_##id] = {name, CAPI_GROUP_USER_DATA, CAPI_FORM_##form, flags, \
-		"3.2"}
+		NULL, "3.2"}
 #define CUSTOM_FIELD(id, name, form, flags) \
 	[CAPI_FIELD_##id] = {name, CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, \
-		"4"}
+		NULL, "4"}
+#define WORD_FIELD(id, name, group, flags, words, spec) \
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_##group, CAPI_FORM_TEXT, flags, \
+		words, spec}
+
+const char *const capi_words_delivery_category[] = {
+	"in_store", "curbside", "home_delivery", NULL
+};
+
+static const char *const processing_options[] = {"LDU", NULL};
+
+static const char *const messaging_channels[] = {
+	"whatsapp", "messenger", "instagram", NULL
+};
+
+static const char *const customer_segments[] = {
+	"new_customer_to_business", "new_customer_to_business_line",
+	"new_customer_to_product_area", "new_customer_to_medium",
+	"existing_customer_to_business", "existing_customer_to_business_line",
+	"existing_customer_to_product_area", "existing_customer_to_medium",
+	"customer_in_loyalty_program", NULL
+};
 
 static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	EVENT_FIELD(EVENT_SOURCE_URL, "event_source_url", URL, 0, "2"),
 	EVENT_FIELD(REFERRER_URL, "referrer_url", TEXT, 0, "2"),
 	EVENT_FIELD(OPT_OUT, "opt_out", BOOLEAN, CAPI_FIELD_BARE, "2"),
-	EVENT_FIELD(DATA_PROCESSING_OPTIONS, "data_processing_options",
-				TEXT, CAPI_FIELD_LIST, "2"),
+	WORD_FIELD(DATA_PROCESSING_OPTIONS, "data_processing_options", EVENT,
+			   CAPI_FIELD_LIST, processing_options, "2"),
 	EVENT_FIELD(DATA_PROCESSING_OPTIONS_COUNTRY,
 				"data_processing_options_country",
 				INTEGER, CAPI_FIELD_BARE, "2"),
 	EVENT_FIELD(DATA_PROCESSING_OPTIONS_STATE, "data_processing_options_state",
 				INTEGER, CAPI_FIELD_BARE, "2"),
-	EVENT_FIELD(MESSAGING_CHANNEL, "messaging_channel", TEXT, 0, "2"),
+	WORD_FIELD(MESSAGING_CHANNEL, "messaging_channel", EVENT, 0,
+			   messaging_channels, "2"),
 	EVENT_FIELD(ADVANCED_MEASUREMENT_TABLE, "advanced_measurement_table",
 				TEXT, 0, "2"),
-	EVENT_FIELD(APP_DATA, "app_data", OBJECT, JSON_BARE, "5"),
 	EVENT_FIELD(ORIGINAL_EVENT_DATA, "original_event_data",
 				OBJECT, JSON_BARE, "2"),
 	EVENT_FIELD(ATTRIBUTION_DATA, "attribution_data", OBJECT, JSON_BARE, "5"),
+
+	APP_FIELD(ADVERTISER_TRACKING_ENABLED, "advertiser_tracking_enabled",
+			  FLAG, CAPI_FIELD_BARE),
+	APP_FIELD(APPLICATION_TRACKING_ENABLED, "application_tracking_enabled",
+			  FLAG, CAPI_FIELD_BARE),
+	APP_FIELD(EXTINFO, "extinfo", TEXT, CAPI_FIELD_LIST | CAPI_FIELD_PLACES),
+	APP_FIELD(APP_DATA, "app_data", OBJECT, JSON_BARE),
 
 	USER_FIELD(EM, "em", EMAIL, HASHED_LIST),
 	USER_FIELD(PH, "ph", PHONE, HASHED_LIST),
@@ -60,6 +92,7 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	USER_FIELD(LEAD_ID, "lead_id", INTEGER, CAPI_FIELD_BARE),
 	USER_FIELD(MADID, "madid", TEXT, 0),
 	USER_FIELD(ANON_ID, "anon_id", TEXT, 0),
+	USER_FIELD(APP_USER_ID, "app_user_id", TEXT, CAPI_FIELD_HASHED),
 	USER_FIELD(PAGE_ID, "page_id", TEXT, 0),
 	USER_FIELD(PAGE_SCOPED_USER_ID, "page_scoped_user_id", TEXT, 0),
 	USER_FIELD(CTWA_CLID, "ctwa_clid", TEXT, 0),
@@ -81,9 +114,11 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	CUSTOM_FIELD(STATUS, "status", TEXT, 0),
 	CUSTOM_FIELD(PREDICTED_LTV, "predicted_ltv", DECIMAL, CAPI_FIELD_BARE),
 	CUSTOM_FIELD(NET_REVENUE, "net_revenue", DECIMAL, CAPI_FIELD_BARE),
-	CUSTOM_FIELD(DELIVERY_CATEGORY, "delivery_category", TEXT, 0),
+	WORD_FIELD(DELIVERY_CATEGORY, "delivery_category", CUSTOM_DATA, 0,
+			   capi_words_delivery_category, "4"),
 	CUSTOM_FIELD(ITEM_NUMBER, "item_number", TEXT, 0),
-	CUSTOM_FIELD(CUSTOMER_SEGMENTATION, "customer_segmentation", TEXT, 0),
+	WORD_FIELD(CUSTOMER_SEGMENTATION, "customer_segmentation", CUSTOM_DATA, 0,
+			   customer_segments, "2"),
 	CUSTOM_FIELD(STORE_DATA, "store_data", OBJECT, JSON_BARE),
 	CUSTOM_FIELD(CUSTOM_DATA, "custom_data", OBJECT, JSON_BARE)
 };
@@ -95,6 +130,15 @@ capi_field_lookup(const char *name)
 		if (strcmp(fields[i].name, name) == 0)
 			return i;
 	return -1;
+}
+
+const char *
+capi_word_find(const char *const *words, const char *s, int len)
+{
+	for (; *words != NULL; words++)
+		if ((int) strlen(*words) == len && pg_strncasecmp(*words, s, len) == 0)
+			return *words;
+	return NULL;
 }
 
 bool

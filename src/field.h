@@ -21,9 +21,14 @@ typedef enum CapiField
 	CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE,
 	CAPI_FIELD_MESSAGING_CHANNEL,
 	CAPI_FIELD_ADVANCED_MEASUREMENT_TABLE,
-	CAPI_FIELD_APP_DATA,
 	CAPI_FIELD_ORIGINAL_EVENT_DATA,
 	CAPI_FIELD_ATTRIBUTION_DATA,
+
+	/* in app_data */
+	CAPI_FIELD_ADVERTISER_TRACKING_ENABLED,
+	CAPI_FIELD_APPLICATION_TRACKING_ENABLED,
+	CAPI_FIELD_EXTINFO,
+	CAPI_FIELD_APP_DATA,		/* its other members, merged into app_data */
 
 	/* in user_data */
 	CAPI_FIELD_EM,
@@ -46,6 +51,7 @@ typedef enum CapiField
 	CAPI_FIELD_LEAD_ID,
 	CAPI_FIELD_MADID,
 	CAPI_FIELD_ANON_ID,
+	CAPI_FIELD_APP_USER_ID,
 	CAPI_FIELD_PAGE_ID,
 	CAPI_FIELD_PAGE_SCOPED_USER_ID,
 	CAPI_FIELD_CTWA_CLID,
@@ -77,12 +83,14 @@ typedef enum CapiField
 } CapiField;
 
 /* The groups follow one another in the enumeration. */
+#define CAPI_FIELD_FIRST_APP_DATA		CAPI_FIELD_ADVERTISER_TRACKING_ENABLED
 #define CAPI_FIELD_FIRST_USER_DATA		CAPI_FIELD_EM
 #define CAPI_FIELD_FIRST_CUSTOM_DATA	CAPI_FIELD_VALUE
 
 typedef enum CapiFieldGroup
 {
 	CAPI_GROUP_EVENT,
+	CAPI_GROUP_APP_DATA,
 	CAPI_GROUP_USER_DATA,
 	CAPI_GROUP_CUSTOM_DATA
 } CapiFieldGroup;
@@ -107,6 +115,7 @@ typedef enum CapiFieldForm
 	CAPI_FORM_DECIMAL,
 	CAPI_FORM_INTEGER,
 	CAPI_FORM_BOOLEAN,
+	CAPI_FORM_FLAG,				/* a boolean as 0 or 1 */
 	CAPI_FORM_CURRENCY,
 	CAPI_FORM_CONTENTS,			/* JSON array of items, SPEC 4.1 */
 	CAPI_FORM_OBJECT,			/* JSON object, passed on */
@@ -117,6 +126,7 @@ typedef enum CapiFieldForm
 #define CAPI_FIELD_LIST		0x02	/* always sent as an array */
 #define CAPI_FIELD_BARE		0x04	/* sent without quotes */
 #define CAPI_FIELD_JSON		0x08	/* the value is JSON text */
+#define CAPI_FIELD_PLACES	0x10	/* a list that keeps its empty places */
 
 typedef struct CapiFieldInfo
 {
@@ -124,8 +134,16 @@ typedef struct CapiFieldInfo
 	CapiFieldGroup group;
 	CapiFieldForm form;
 	int			flags;
+	const char *const *words;	/* the only values, in Meta's case; NULL: any */
 	const char *spec;			/* section of the API's fact sheet */
 } CapiFieldInfo;
+
+/* Lists of words, ended by NULL, that members of objects take too. */
+extern const char *const capi_words_delivery_category[];
+
+/* The word of the list that equals the text but for case, or NULL. */
+extern const char *capi_word_find(const char *const *words, const char *s,
+								  int len);
 
 /* Index of the field called so (case matters), or -1. */
 extern int	capi_field_lookup(const char *name);

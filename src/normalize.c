@@ -579,6 +579,21 @@ normalize_boolean(Input *in, StringInfo out)
 	return refuse(in, "neither true nor false");
 }
 
+/* SPEC 5: the tracking flags are 0 and 1 there. */
+static bool
+normalize_flag(Input *in, StringInfo out)
+{
+	int			start = out->len;
+	bool		on;
+
+	if (!normalize_boolean(in, out))
+		return false;
+	on = out->data[start] == 't';
+	out->len = start;
+	appendStringInfoChar(out, on ? '1' : '0');
+	return true;
+}
+
 /* The pages show both cases; upper is how ISO 4217 writes them. */
 static bool
 normalize_currency(Input *in, StringInfo out)
@@ -607,7 +622,7 @@ normalize_contents(Input *in, StringInfo out)
 	int			start = out->len;
 
 	appendStringInfoChar(out, '[');
-	if (capi_contents_append_items(out, pnstrdup(in->s, in->len), false,
+	if (capi_contents_append_items(out, pnstrdup(in->s, in->len), false, 0,
 								   keep_problem, in) == 0)
 	{
 		out->len = start;
@@ -653,6 +668,7 @@ static const FormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_DECIMAL] = normalize_decimal,
 	[CAPI_FORM_INTEGER] = normalize_integer,
 	[CAPI_FORM_BOOLEAN] = normalize_boolean,
+	[CAPI_FORM_FLAG] = normalize_flag,
 	[CAPI_FORM_CURRENCY] = normalize_currency,
 	[CAPI_FORM_CONTENTS] = normalize_contents,
 	[CAPI_FORM_OBJECT] = normalize_object
@@ -689,6 +705,24 @@ open_input(Input *in, const char **problem)
 }
 
 bool
+capi_normalize_word(const char *const *words, StringInfo out, int start,
+					const char **problem)
+{
+	const char *word;
+
+	if (words == NULL)
+		return true;
+	word = capi_word_find(words, out->data + start, out->len - start);
+	out->len = start;
+	out->data[start] = '\0';
+	if (word == NULL)
+		*problem = "not one of the values that Meta knows";
+	else
+		appendStringInfoString(out, word);
+	return word != NULL;
+}
+
+bool
 capi_normalize_form(int form, const char *raw, int len, const char *country,
 					StringInfo out, const char **problem)
 {
@@ -721,6 +755,7 @@ capi_normalize(int field, const char *raw, const char *country,
 	const CapiFieldInfo *info = capi_field_info(field);
 	Input		in = {raw, strlen(raw), country, NULL};
 	char		hex[CAPI_HASH_HEX_LEN];
+	int			start = out->len;
 
 	if (!open_input(&in, problem))
 		return false;
@@ -738,5 +773,6 @@ capi_normalize(int field, const char *raw, const char *country,
 			return false;
 		}
 	}
-	return run_form(info->form, &in, out, problem);
+	return run_form(info->form, &in, out, problem) &&
+		capi_normalize_word(info->words, out, start, problem);
 }

@@ -33,4 +33,12 @@ extern bool capi_normalize_form(int form, const char *raw, int len,
 								const char *country, StringInfo out,
 								const char **problem);
 
+/*
+ * What was appended to out from start on must be one of the words, whatever
+ * its case, and becomes it; NULL allows everything.  False, with the problem
+ * and without the text, if it is none of them.
+ */
+extern bool capi_normalize_word(const char *const *words, StringInfo out,
+								int start, const char **problem);
+
 #endif							/* CAPI_NORMALIZE_H */

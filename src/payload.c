@@ -18,34 +18,13 @@
 #include "capi.h"
 #include "contents.h"
 #include "country.h"
+#include "decimal.h"
 #include "hash.h"
+#include "member.h"
 #include "normalize.h"
 #include "payload.h"
 #include "text.h"
-
-#define MAX_CLOCK_AHEAD_S	60	/* SPEC 1.3: tolerance is not documented */
-
-/* Seconds this large are milliseconds: as seconds they are the year 5138. */
-#define MIN_TIME_IN_MS		INT64CONST(100000000000)
-
-#define BIT(field)			(UINT64CONST(1) << (field))
-
-#define USER_DATA_FIELDS \
-	(BIT(CAPI_FIELD_FIRST_CUSTOM_DATA) - BIT(CAPI_FIELD_FIRST_USER_DATA))
-
-StaticAssertDecl(CAPI_FIELD_COUNT <= 64, "a set of fields fits 64 bits");
-
-/*
- * SPEC 3.1: an event is refused when all of its user_data is within one of
- * these sets.
- */
-static const uint64 insufficient_sets[] = {
-	BIT(CAPI_FIELD_CT) | BIT(CAPI_FIELD_COUNTRY) | BIT(CAPI_FIELD_ST) |
-	BIT(CAPI_FIELD_ZP) | BIT(CAPI_FIELD_GE) | BIT(CAPI_FIELD_CLIENT_USER_AGENT),
-	BIT(CAPI_FIELD_DB) | BIT(CAPI_FIELD_CLIENT_USER_AGENT),
-	BIT(CAPI_FIELD_FN) | BIT(CAPI_FIELD_GE),
-	BIT(CAPI_FIELD_LN) | BIT(CAPI_FIELD_GE)
-};
+#include "validate.h"
 
 /* State of one event being written. */
 typedef struct Writer
@@ -55,23 +34,10 @@ typedef struct Writer
 	StringInfoData scratch;		/* normal form of one value */
 	const char *country;		/* alpha-2 of the customer's, or NULL */
 	int64		now_s;
-	uint64		written;		/* set of fields */
+	bool		written[CAPI_FIELD_COUNT];
 	int			field;			/* being written */
+	int			minor_digits;	/* decimals hidden in amounts */
 } Writer;
-
-static void
-add_problem(CapiEvent *ev, const char *where, const char *problem)
-{
-	if (ev->problems.data == NULL)
-		initStringInfo(&ev->problems);
-	else if (ev->problems.len > 0)
-		appendStringInfoChar(&ev->problems, ',');
-	appendStringInfoString(&ev->problems, "{\"field\":");
-	capi_text_append_json(&ev->problems, where, strlen(where));
-	appendStringInfoString(&ev->problems, ",\"problem\":");
-	capi_text_append_json(&ev->problems, problem, strlen(problem));
-	appendStringInfoChar(&ev->problems, '}');
-}
 
 /* CapiContentsReport; an empty name means the field itself. */
 static void
@@ -81,16 +47,18 @@ report_problem(void *arg, const char *where, const char *problem)
 
 	if (where[0] == '\0')
 		where = capi_field_info(w->field)->name;
-	add_problem(w->ev, where, problem);
+	capi_event_problem(w->ev, where, problem);
 }
 
+/* Tells a preview what became of a value. */
 static void
-judge(CapiEvent *ev, CapiVerdict verdict, const char *reason, int subcode)
+observe(Writer *w, const char *raw, const char *sent, const char *problem)
 {
-	ev->verdict = verdict;
-	ev->reason = reason;
-	ev->error_code = 100;
-	ev->error_subcode = subcode;
+	CapiEvent  *ev = w->ev;
+
+	if (ev->observer != NULL)
+		ev->observer(ev->observer_arg, w->field, raw,
+					 sent != NULL ? w->scratch.data : NULL, sent, problem);
 }
 
 /* Is the day in scratch, unless that is a hash, after today? */
@@ -128,7 +96,13 @@ normalize_value(Writer *w, int i)
 		usable = false;
 	}
 	if (problem != NULL)
-		add_problem(w->ev, name, problem);
+		capi_event_problem(w->ev, name, problem);
+	if (!usable)
+		observe(w, w->ev->values[w->field].v[i], NULL,
+				problem != NULL ? problem : "empty");
+	else if (w->minor_digits > 0 &&
+			 capi_field_info(w->field)->form == CAPI_FORM_DECIMAL)
+		capi_decimal_shift(&w->scratch, 0, w->minor_digits);
 	return usable;
 }
 
@@ -144,20 +118,24 @@ has_hash(StringInfo out, int start, const char *hex)
 
 /* Appends scratch hashed, unless equal to one from start on. */
 static void
-append_hash(Writer *w, int start)
+append_hash(Writer *w, int start, const char *raw)
 {
 	StringInfo	out = w->out;
-	char		hex[CAPI_HASH_HEX_LEN];
+	char		hex[CAPI_HASH_HEX_LEN + 1] = "";
 
 	if (!capi_hash_recognise(w->scratch.data, w->scratch.len, hex))
 		capi_hash_hex(w->scratch.data, w->scratch.len, hex);
 	if (has_hash(out, start, hex))
+	{
+		observe(w, raw, NULL, "the same as another");
 		return;
+	}
+	observe(w, raw, hex, NULL);
 	enlargeStringInfo(out, CAPI_HASH_HEX_LEN + 3);
 	if (out->len > start)
 		appendStringInfoCharMacro(out, ',');
 	appendStringInfoCharMacro(out, '"');
-	appendBinaryStringInfo(out, hex, sizeof(hex));
+	appendBinaryStringInfo(out, hex, CAPI_HASH_HEX_LEN);
 	appendStringInfoCharMacro(out, '"');
 }
 
@@ -171,10 +149,16 @@ append_values(Writer *w, const CapiFieldInfo *info)
 	for (int i = 0; i < values->n; i++)
 	{
 		if (!normalize_value(w, i))
-			continue;
+		{
+			if (!(info->flags & CAPI_FIELD_PLACES))
+				continue;
+			resetStringInfo(&w->scratch);
+		}
 		if (info->flags & CAPI_FIELD_HASHED)
 		{
-			append_hash(w, start);
+			append_hash(w, start, values->v[i]);
+			if (!(info->flags & CAPI_FIELD_LIST))
+				break;
 			continue;
 		}
 		if (w->out->len > start)
@@ -183,10 +167,11 @@ append_values(Writer *w, const CapiFieldInfo *info)
 			appendBinaryStringInfo(w->out, w->scratch.data, w->scratch.len);
 		else
 			capi_text_append_json(w->out, w->scratch.data, w->scratch.len);
+		observe(w, values->v[i], w->scratch.data, NULL);
 		if (!(info->flags & CAPI_FIELD_LIST))
 		{
 			if (i + 1 < values->n)
-				add_problem(w->ev, info->name,
+				capi_event_problem(w->ev, info->name,
 							"takes one value, the first was sent");
 			break;
 		}
@@ -194,28 +179,64 @@ append_values(Writer *w, const CapiFieldInfo *info)
 	return w->out->len > start;
 }
 
+/* Appends the items of contents, in brackets; false if there is none. */
+static bool
+append_contents(Writer *w)
+{
+	CapiValues *values = &w->ev->values[w->field];
+	int			n = 0;
+
+	appendStringInfoChar(w->out, '[');
+	for (int i = 0; i < values->n; i++)
+		n += capi_contents_append_items(w->out, values->v[i], n > 0,
+										w->minor_digits, report_problem, w);
+	appendStringInfoChar(w->out, ']');
+	return n > 0;
+}
+
+/*
+ * Appends the members of an object field, each with a comma in front if
+ * *separate.
+ */
+static void
+append_members(Writer *w, bool *separate)
+{
+	CapiValues *values = &w->ev->values[w->field];
+
+	if (values->n == 0)
+		return;
+	if (capi_member_list(w->field) != NULL)
+		capi_contents_append_object(w->out, values->v[0], w->field, separate,
+									report_problem, w);
+	else
+		capi_contents_append_members(w->out, values->v[0],
+									 w->field == CAPI_FIELD_CUSTOM_DATA,
+									 separate, report_problem, w);
+}
+
 /* Appends what a field of JSON kind holds; false if nothing. */
 static bool
 append_json_field(Writer *w, const CapiFieldInfo *info)
 {
-	CapiValues *values = &w->ev->values[w->field];
-	bool		separate = false;
-	int			n = 0;
+	bool		any = false;
+	int			start = w->out->len;
 
 	if (info->form == CAPI_FORM_CONTENTS)
+		any = append_contents(w);
+	else
 	{
-		appendStringInfoChar(w->out, '[');
-		for (int i = 0; i < values->n; i++)
-			n += capi_contents_append_items(w->out, values->v[i], n > 0,
-											report_problem, w);
-		appendStringInfoChar(w->out, ']');
-		return n > 0;
+		appendStringInfoChar(w->out, '{');
+		append_members(w, &any);
+		appendStringInfoChar(w->out, '}');
 	}
-	appendStringInfoChar(w->out, '{');
-	capi_contents_append_members(w->out, values->v[0], false, &separate,
-								 report_problem, w);
-	appendStringInfoChar(w->out, '}');
-	return separate;
+	if (w->ev->observer != NULL)
+	{
+		resetStringInfo(&w->scratch);
+		appendStringInfoString(&w->scratch, w->out->data + start);
+		observe(w, w->ev->values[w->field].v[0], any ? w->scratch.data : NULL,
+				any ? NULL : "nothing usable in it");
+	}
+	return any;
 }
 
 /* Appends "name":value with a comma in front if *separate, or nothing. */
@@ -238,7 +259,7 @@ append_field(Writer *w, int field, bool *separate)
 	if (info->flags & CAPI_FIELD_JSON)
 		any = append_json_field(w, info);
 	else
-		any = append_values(w, info);
+		any = append_values(w, info) || w->ev->values[field].is_empty_list;
 	if (!any)
 	{
 		w->out->len = start;
@@ -247,7 +268,7 @@ append_field(Writer *w, int field, bool *separate)
 	}
 	if (info->flags & CAPI_FIELD_LIST)
 		appendStringInfoChar(w->out, ']');
-	w->written |= BIT(field);
+	w->written[field] = true;
 	*separate = true;
 }
 
@@ -259,7 +280,7 @@ append_fields(Writer *w, int first, int end, bool *separate)
 	{
 		int			start = w->out->len;
 
-		if (w->ev->values[field].n == 0)
+		if (w->ev->values[field].n == 0 && !w->ev->values[field].is_empty_list)
 			continue;
 		append_field(w, field, separate);
 		if (field == CAPI_FIELD_VALUE && w->out->len > start)
@@ -269,84 +290,36 @@ append_fields(Writer *w, int first, int end, bool *separate)
 	}
 }
 
-/* event_time: present, seconds, neither too old nor yet to come (SPEC 1.3). */
-static bool
-check_time(CapiEvent *ev, int64 now_s)
-{
-	int64		max_age_s = CAPI_MAX_AGE_S;
-
-	if (!ev->has_event_time)
-	{
-		judge(ev, CAPI_VERDICT_REJECT, "no_event_time", 0);
-		return false;
-	}
-	if (ev->event_time_s >= MIN_TIME_IN_MS)
-	{
-		ev->event_time_s /= 1000;
-		add_problem(ev, "event_time", "in milliseconds, sent in seconds");
-	}
-	if (ev->action_source != NULL &&
-		pg_strcasecmp(ev->action_source, "physical_store") == 0)
-		max_age_s = CAPI_MAX_AGE_STORE_S;
-	if (now_s - ev->event_time_s > max_age_s)
-		judge(ev, CAPI_VERDICT_EXPIRED, "too_old", 2804003);
-	else if (ev->event_time_s - now_s > MAX_CLOCK_AHEAD_S)
-		judge(ev, CAPI_VERDICT_REJECT, "in_the_future", 2804004);
-	else
-		return true;
-	return false;
-}
-
-/* SPEC 2.1, lower-cased as the Node library does; NULL if not among them. */
-static const char *
-find_action_source(const char *text)
-{
-	static const char *const sources[] = {
-		"website", "email", "app", "phone_call", "chat", "physical_store",
-		"system_generated", "business_messaging", "other"
-	};
-
-	for (int i = 0; i < (int) lengthof(sources); i++)
-		if (text != NULL && pg_strcasecmp(text, sources[i]) == 0)
-			return sources[i];
-	return NULL;
-}
-
-/* The members that are not fields; false if one that must be is missing. */
-static bool
+/* The members that are not fields. */
+static void
 append_head(Writer *w)
 {
 	CapiEvent  *ev = w->ev;
-	const char *source = find_action_source(ev->action_source);
 	char		seconds[MAXINT8LEN + 1];
 
-	if (ev->event_name == NULL || ev->event_name[0] == '\0' ||
-		!capi_text_is_valid(ev->event_name, strlen(ev->event_name)))
-	{
-		judge(ev, CAPI_VERDICT_REJECT, "no_event_name", 0);
-		return false;
-	}
-	if (source == NULL)
-	{
-		judge(ev, CAPI_VERDICT_REJECT, "unknown_action_source", 0);
-		return false;
-	}
-	ev->action_source = source;
 	appendStringInfoString(w->out, "{\"event_name\":");
-	capi_text_append_json(w->out, ev->event_name, strlen(ev->event_name));
-	pg_lltoa(ev->event_time_s, seconds);
-	appendStringInfoString(w->out, ",\"event_time\":");
-	appendStringInfoString(w->out, seconds);
+	if (ev->event_name != NULL && capi_text_is_valid(ev->event_name, strlen(ev->event_name)))
+		capi_text_append_json(w->out, ev->event_name, strlen(ev->event_name));
+	else
+		appendStringInfoString(w->out, "\"\"");
+	if (ev->has_event_time)
+	{
+		pg_lltoa(ev->event_time_s, seconds);
+		appendStringInfoString(w->out, ",\"event_time\":");
+		appendStringInfoString(w->out, seconds);
+	}
 	if (ev->event_id != NULL && ev->event_id[0] != '\0' &&
 		capi_text_is_valid(ev->event_id, strlen(ev->event_id)))
 	{
 		appendStringInfoString(w->out, ",\"event_id\":");
 		capi_text_append_json(w->out, ev->event_id, strlen(ev->event_id));
 	}
-	appendStringInfoString(w->out, ",\"action_source\":\"");
-	appendStringInfoString(w->out, source);
-	appendStringInfoChar(w->out, '"');
-	return true;
+	if (ev->action_source != NULL &&
+		capi_text_is_valid(ev->action_source, strlen(ev->action_source)))
+	{
+		appendStringInfoString(w->out, ",\"action_source\":");
+		capi_text_append_json(w->out, ev->action_source, strlen(ev->action_source));
+	}
 }
 
 /*
@@ -356,45 +329,15 @@ append_head(Writer *w)
 static void
 complete_data_use(Writer *w)
 {
-	if (!(w->written & BIT(CAPI_FIELD_DATA_PROCESSING_OPTIONS)))
+	if (!w->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS] ||
+		w->ev->values[CAPI_FIELD_DATA_PROCESSING_OPTIONS].n == 0)
 		return;
-	if (!(w->written & BIT(CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY)))
+	if (!w->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY])
 		appendStringInfoString(w->out,
 							   ",\"data_processing_options_country\":0");
-	if (!(w->written & BIT(CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE)))
+	if (!w->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE])
 		appendStringInfoString(w->out,
 							   ",\"data_processing_options_state\":0");
-}
-
-static bool
-check_user_data(Writer *w)
-{
-	uint64		user_data = w->written & USER_DATA_FIELDS;
-
-	for (int i = 0; i < (int) lengthof(insufficient_sets); i++)
-		if ((user_data & ~insufficient_sets[i]) == 0)
-		{
-			judge(w->ev, CAPI_VERDICT_REJECT, "no_customer_data", 2804050);
-			return false;
-		}
-	return true;
-}
-
-/* SPEC 2.3 and 4. */
-static bool
-check_custom_data(Writer *w)
-{
-	bool		has_value = (w->written & BIT(CAPI_FIELD_VALUE)) != 0;
-	bool		has_currency = (w->written & BIT(CAPI_FIELD_CURRENCY)) != 0;
-	bool		purchase = strcmp(w->ev->event_name, "Purchase") == 0;
-
-	if (purchase && !has_value)
-		judge(w->ev, CAPI_VERDICT_REJECT, "no_value", 2804009);
-	else if ((purchase || has_value) && !has_currency)
-		judge(w->ev, CAPI_VERDICT_REJECT, "no_currency", 2804023);
-	else
-		return true;
-	return false;
 }
 
 /* What the rules of other fields need: the customer's country. */
@@ -410,43 +353,64 @@ find_country(Writer *w)
 		w->country = capi_country_find(w->scratch.data)->alpha2;
 }
 
-/* Writes the whole object; false if the event is not to be sent. */
-static bool
+/*
+ * Appends ,"name":{...} with the fields from first up to merged, without it,
+ * and the members of the object field merged; nothing if all are empty, unless
+ * Meta wants the object all the same.
+ */
+static void
+append_group(Writer *w, const char *name, int first, int end, int merged,
+			 bool required)
+{
+	int			start = w->out->len;
+	bool		separate = false;
+
+	appendStringInfo(w->out, ",\"%s\":{", name);
+	append_fields(w, first, end, &separate);
+	if (merged >= 0)
+	{
+		w->field = merged;
+		append_members(w, &separate);
+	}
+	if (separate || required)
+		appendStringInfoChar(w->out, '}');
+	else
+	{
+		w->out->len = start;
+		w->out->data[start] = '\0';
+	}
+}
+
+/* Members of app_data that have columns: taken from the object if null there. */
+static void
+hoist_app_data(CapiEvent *ev)
+{
+	CapiValues *object = &ev->values[CAPI_FIELD_APP_DATA];
+
+	for (int f = CAPI_FIELD_FIRST_APP_DATA; f < CAPI_FIELD_APP_DATA && object->n > 0; f++)
+		if (ev->values[f].n == 0)
+			capi_contents_hoist(object->v[0], capi_field_info(f)->name, &ev->values[f]);
+}
+
+/* Writes the whole object. */
+static void
 append_event(Writer *w)
 {
-	CapiEvent  *ev = w->ev;
 	bool		separate = true;
 	int			start;
 
-	if (!append_head(w))
-		return false;
-	append_fields(w, 0, CAPI_FIELD_FIRST_USER_DATA, &separate);
+	append_head(w);
+	append_fields(w, 0, CAPI_FIELD_FIRST_APP_DATA, &separate);
 	complete_data_use(w);
-
-	appendStringInfoString(w->out, ",\"user_data\":{");
-	separate = false;
-	append_fields(w, CAPI_FIELD_FIRST_USER_DATA, CAPI_FIELD_FIRST_CUSTOM_DATA,
-				  &separate);
-	if (!check_user_data(w))
-		return false;
-
-	appendStringInfoChar(w->out, '}');
 	start = w->out->len;
-	appendStringInfoString(w->out, ",\"custom_data\":{");
-	separate = false;
-	append_fields(w, CAPI_FIELD_FIRST_CUSTOM_DATA, CAPI_FIELD_CUSTOM_DATA,
-				  &separate);
-	w->field = CAPI_FIELD_CUSTOM_DATA;
-	if (ev->values[CAPI_FIELD_CUSTOM_DATA].n > 0)
-		capi_contents_append_members(w->out,
-									 ev->values[CAPI_FIELD_CUSTOM_DATA].v[0],
-									 true, &separate, report_problem, w);
-	if (separate)
-		appendStringInfoChar(w->out, '}');
-	else
-		w->out->len = start;
+	append_group(w, "app_data", CAPI_FIELD_FIRST_APP_DATA, CAPI_FIELD_APP_DATA,
+				 CAPI_FIELD_APP_DATA, false);
+	w->written[CAPI_FIELD_APP_DATA] = w->out->len > start;
+	append_group(w, "user_data", CAPI_FIELD_FIRST_USER_DATA,
+				 CAPI_FIELD_FIRST_CUSTOM_DATA, -1, true);
+	append_group(w, "custom_data", CAPI_FIELD_FIRST_CUSTOM_DATA,
+				 CAPI_FIELD_CUSTOM_DATA, CAPI_FIELD_CUSTOM_DATA, false);
 	appendStringInfoChar(w->out, '}');
-	return check_custom_data(w);
 }
 
 void
@@ -463,15 +427,19 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	ev->currency = NULL;
 	memset(&ev->problems, 0, sizeof(ev->problems));
 
-	if (!check_time(ev, now_s))
+	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
 		return;
 	initStringInfo(&w.scratch);
 	find_country(&w);
-	if (!append_event(&w))
+	hoist_app_data(ev);
+	append_event(&w);
+	if (!capi_validate_fields(ev, w.written))
 	{
 		out->len = start;
 		out->data[start] = '\0';
 	}
+	else
+		ev->verdict = CAPI_VERDICT_SEND;
 	pfree(w.scratch.data);
 }
 
