@@ -32,7 +32,8 @@ PG_FUNCTION_INFO_V1(capi_sql_check_endpoint);
 PG_FUNCTION_INFO_V1(capi_sql_check_query);
 PG_FUNCTION_INFO_V1(capi_sql_check_values);
 
-static const char *check_columns(TupleDesc desc, ArrayType *key_types);
+static const char *check_columns(TupleDesc desc, ArrayType *key_types,
+								 bool has_zone);
 static const char *check_key(Oid query_type, ArrayType *key_types);
 
 static bool
@@ -133,6 +134,7 @@ capi_sql_check_query(PG_FUNCTION_ARGS)
 	char	   *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			run_as = PG_GETARG_OID(2);
 	ArrayType  *key_types = PG_GETARG_ARRAYTYPE_P(3);
+	bool		has_zone = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(4)) > 0;
 	char	   *sql = psprintf("SELECT q.* FROM (%s\n) AS q LIMIT 0",
 							   capi_query_single_select(query));
 	MemoryContext caller = CurrentMemoryContext;
@@ -143,7 +145,7 @@ capi_sql_check_query(PG_FUNCTION_ARGS)
 	capi_query_enter(&scope, run_as, path);
 	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query");
-	result = check_columns(SPI_tuptable->tupdesc, key_types);
+	result = check_columns(SPI_tuptable->tupdesc, key_types, has_zone);
 	result = MemoryContextStrdup(caller, result);
 	capi_query_leave(&scope);
 	SPI_finish();
@@ -173,8 +175,35 @@ unknown_column(const char *name)
 			 errhint("Put free properties into one jsonb column custom_data.")));
 }
 
+static void
+check_event_time(Oid type, bool has_zone)
+{
+	switch (getBaseType(type))
+	{
+		case TIMESTAMPTZOID:
+		case INT8OID:
+		case INT4OID:
+		case NUMERICOID:
+		case FLOAT8OID:
+			return;
+		case TIMESTAMPOID:
+			if (has_zone)
+				return;
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("event_time is a timestamp without time zone"),
+					 errdetail("Nobody can tell which moment it means."),
+					 errhint("Give attach() the time_zone it is written in, for example UTC, or say it in the query: column AT TIME ZONE 'UTC'.")));
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("event_time has type %s", format_type_be(type)),
+					 errdetail("It must be a timestamp, or Unix seconds.")));
+	}
+}
+
 static const char *
-check_columns(TupleDesc desc, ArrayType *key_types)
+check_columns(TupleDesc desc, ArrayType *key_types, bool has_zone)
 {
 	const char *key = NULL;
 	bool		has_time = false;
@@ -199,13 +228,7 @@ check_columns(TupleDesc desc, ArrayType *key_types)
 		if (strcmp(name, "event_time") == 0)
 		{
 			has_time = true;
-			if (att->atttypid != TIMESTAMPTZOID && att->atttypid != INT8OID &&
-				att->atttypid != INT4OID)
-				ereport(ERROR,
-						(errcode(ERRCODE_DATATYPE_MISMATCH),
-						 errmsg("event_time has type %s", format_type_be(att->atttypid)),
-						 errdetail("It must be timestamp with time zone, or whole Unix seconds."),
-						 errhint("Say in the query which zone it is: column AT TIME ZONE 'UTC'.")));
+			check_event_time(att->atttypid, has_zone);
 		}
 	}
 	if (key == NULL || !has_time)

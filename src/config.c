@@ -26,6 +26,7 @@
 
 #include "capi.h"
 #include "config.h"
+#include "event.h"
 #include "guc.h"
 #include "secret.h"
 #include "wake.h"
@@ -261,6 +262,14 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+static int
+read_minor_units(const char *text)
+{
+	if (text == NULL)
+		return CAPI_MINOR_NONE;
+	return strcmp(text, "currency") == 0 ? CAPI_MINOR_BY_CURRENCY : atoi(text);
+}
+
 static void
 load_sources(CapiConfig *config, CapiConfig *old)
 {
@@ -269,7 +278,8 @@ load_sources(CapiConfig *config, CapiConfig *old)
 	if (SPI_execute("SELECT id, name, dataset_id, event_name, action_source, query,"
 					" search_path, run_as::oid, query_key_type,"
 					" (extract(epoch FROM hold) * 1000000)::bigint, paused,"
-					" broken_since IS NOT NULL, detached_at IS NOT NULL"
+					" broken_since IS NOT NULL, detached_at IS NOT NULL,"
+					" time_zone, minor_units"
 					" FROM capi.source", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the sources");
 	config->nsources = SPI_processed;
@@ -295,6 +305,8 @@ load_sources(CapiConfig *config, CapiConfig *old)
 		source->paused = SPI_getvalue(row, desc, 11)[0] == 't';
 		source->broken = SPI_getvalue(row, desc, 12)[0] == 't';
 		source->detached = SPI_getvalue(row, desc, 13)[0] == 't';
+		source->time_zone = column_text(row, desc, 14, context);
+		source->minor_units = read_minor_units(SPI_getvalue(row, desc, 15));
 		before = old != NULL ? capi_config_source(old, source->id) : NULL;
 		if (before != NULL && source->broken)
 		{

@@ -48,6 +48,8 @@ typedef struct CapiSource
 	char	   *search_path;
 	Oid			run_as;
 	char	   *key_type;		/* type name, or "record" / "array": by text */
+	char	   *time_zone;		/* of naive timestamps, or NULL */
+	int			minor_units;	/* CAPI_MINOR_*, or digits */
 	int64		hold_us;
 	bool		paused;
 	bool		broken;

@@ -231,6 +231,7 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 		event->event_time_s = item->event_time_s;
 	capi_query_defaults(event, source, item->key);
 
+	event->unchecked = !capi_local_checks;
 	initStringInfo(&json);
 	capi_payload_event(event, now_s, &json);
 	item->event_id = unconstify(char *, event->event_id);

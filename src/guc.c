@@ -28,6 +28,7 @@ char	   *capi_databases = NULL;
 char	   *capi_key_file = NULL;
 bool		capi_allow_http = false;
 bool		capi_enabled = true;
+bool		capi_local_checks = true;
 int			capi_connect_timeout = 10 * MS_PER_S;
 int			capi_linger = 200;
 int			capi_max_in_flight = 4;
@@ -113,6 +114,15 @@ define_switches(void)
 							 true,
 							 PGC_SUSET,
 							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("capi.local_checks",
+							 "Keeps back events that Meta would refuse.",
+							 "Off only to test the endpoint: one refused event holds up the others of its request.",
+							 &capi_local_checks,
+							 true,
+							 PGC_SUSET,
+							 GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
 }
 

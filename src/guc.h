@@ -12,6 +12,7 @@ extern char *capi_databases;
 extern char *capi_key_file;
 extern bool capi_allow_http;
 extern bool capi_enabled;
+extern bool capi_local_checks;
 extern int	capi_connect_timeout;	/* ms */
 extern int	capi_linger;			/* ms */
 extern int	capi_max_in_flight;

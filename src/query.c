@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
@@ -25,6 +27,7 @@
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
@@ -88,10 +91,10 @@ static TimeoutId query_timeout;
 static bool timeout_registered = false;
 static volatile sig_atomic_t timed_out = false;
 
-static void read_rows(char **keys, int nkeys, CapiQueryRow *rows,
-					  MemoryContext context);
-static void read_row(HeapTuple tuple, TupleDesc desc, ResultColumn *columns,
-					 CapiQueryRow *row);
+static void read_rows(const CapiSource *source, char **keys, int nkeys,
+					  CapiQueryRow *rows, MemoryContext context);
+static void read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
+					 ResultColumn *columns, CapiQueryRow *row);
 static void describe_error(ErrorData *edata, CapiQueryError *error);
 
 /* ---------- rights ---------- */
@@ -109,6 +112,11 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 	(void) set_config_option("row_security", "on", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* values become text in one way, whatever the session prefers */
+	(void) set_config_option("datestyle", "ISO", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("extra_float_digits", "1", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SetUserIdAndSecContext(run_as, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
@@ -247,7 +255,7 @@ capi_query_read(const CapiSource *source, char **keys, int nkeys,
 	if (SPI_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
 	/* the values are turned into text with the same rights */
-	read_rows(keys, nkeys, rows, context);
+	read_rows(source, keys, nkeys, rows, context);
 	SPI_freetuptable(SPI_tuptable);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
@@ -293,7 +301,7 @@ describe_columns(TupleDesc desc)
 
 		column->target = column_target(NameStr(TupleDescAttr(desc, i)->attname));
 		column->type = getBaseType(TupleDescAttr(desc, i)->atttypid);
-		column->element = column->target == OWN_KEY ? InvalidOid : get_element_type(column->type);
+		column->element = column->target < 0 ? InvalidOid : get_element_type(column->type);
 		column->is_array = OidIsValid(column->element);
 		if (column->is_array)
 			get_typlenbyvalalign(column->element, &column->len, &column->byval, &column->align);
@@ -338,7 +346,8 @@ find_key(HTAB *index, char **keys, int nkeys, const char *key)
 }
 
 static void
-read_rows(char **keys, int nkeys, CapiQueryRow *rows, MemoryContext context)
+read_rows(const CapiSource *source, char **keys, int nkeys, CapiQueryRow *rows,
+		  MemoryContext context)
 {
 	TupleDesc	desc = SPI_tuptable->tupdesc;
 	uint64		n = SPI_processed;
@@ -365,7 +374,7 @@ read_rows(char **keys, int nkeys, CapiQueryRow *rows, MemoryContext context)
 		if (at < 0)
 			continue;
 		if (rows[at].found++ == 0)
-			read_row(tuple, desc, columns, &rows[at]);
+			read_row(source, tuple, desc, columns, &rows[at]);
 	}
 }
 
@@ -377,18 +386,21 @@ utf8(char *text)
 
 /* Members of a JSON array of scalars, as texts. */
 static void
-json_list(Jsonb *json, CapiValues *values)
+json_list(Jsonb *json, bool places, CapiValues *values)
 {
 	JsonbIterator *it = JsonbIteratorInit(&json->root);
 	JsonbValue	v;
 	JsonbIteratorToken token;
 
 	values->v = palloc(sizeof(char *) * (JB_ROOT_COUNT(json) + 1));
+	values->is_empty_list = JB_ROOT_COUNT(json) == 0;
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
-		if (token != WJB_ELEM || v.type == jbvNull)
+		if (token != WJB_ELEM || (v.type == jbvNull && !places))
 			continue;
-		if (v.type == jbvString)
+		if (v.type == jbvNull)
+			values->v[values->n++] = pstrdup("");
+		else if (v.type == jbvString)
 			values->v[values->n++] = utf8(pnstrdup(v.val.string.val, v.val.string.len));
 		else if (v.type == jbvNumeric)
 			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
@@ -408,9 +420,12 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 		deconstruct_array(DatumGetArrayTypeP(value), column->element, column->len,
 						  column->byval, column->align, &elements, &nulls, &n);
 		values->v = palloc(sizeof(char *) * (n + 1));
+		values->is_empty_list = n == 0;
 		for (int i = 0; i < n; i++)
 			if (!nulls[i])
 				values->v[values->n++] = utf8(OutputFunctionCall(&column->out, elements[i]));
+			else if (capi_field_info(column->target)->flags & CAPI_FIELD_PLACES)
+				values->v[values->n++] = pstrdup("");
 		return;
 	}
 	if (column->type == JSONBOID && capi_field_is_list(column->target) &&
@@ -420,7 +435,8 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 
 		if (JB_ROOT_IS_ARRAY(json))
 		{
-			json_list(json, values);
+			json_list(json, (capi_field_info(column->target)->flags & CAPI_FIELD_PLACES) != 0,
+					  values);
 			return;
 		}
 	}
@@ -443,31 +459,67 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 	values->n = 1;
 }
 
+/* Whole seconds since 1970, rounded down, also before it. */
 static void
-read_time(ResultColumn *column, Datum value, CapiEvent *event)
+set_time(CapiEvent *event, TimestampTz t)
+{
+	event->has_event_time = !TIMESTAMP_NOT_FINITE(t);
+	event->event_time_s = (t >= 0 ? t / USECS_PER_SEC : -((-t + USECS_PER_SEC - 1) / USECS_PER_SEC))
+		+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
+/* A timestamp without time zone is in the zone the source was given. */
+static void
+set_naive_time(CapiEvent *event, Timestamp t, const char *zone)
+{
+	Datum		with_zone;
+
+	if (TIMESTAMP_NOT_FINITE(t))
+	{
+		event->has_event_time = false;
+		return;
+	}
+	with_zone = DirectFunctionCall2(timestamp_zone,
+									CStringGetTextDatum(zone), TimestampGetDatum(t));
+	set_time(event, DatumGetTimestampTz(with_zone));
+}
+
+/* Unix seconds as extract(epoch FROM ...) gives them. */
+static void
+set_epoch(CapiEvent *event, Oid type, Datum value)
+{
+	double		seconds = type == FLOAT8OID ? DatumGetFloat8(value) :
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+
+	/* within what the checks of its age can judge */
+	event->has_event_time = seconds > -1e15 && seconds < 1e15;
+	if (event->has_event_time)
+		event->event_time_s = (int64) floor(seconds);
+}
+
+static void
+read_time(const CapiSource *source, Oid type, Datum value, CapiEvent *event)
 {
 	event->has_event_time = true;
-	if (column->type == TIMESTAMPTZOID)
-	{
-		TimestampTz t = DatumGetTimestampTz(value);
-
-		event->has_event_time = !TIMESTAMP_NOT_FINITE(t);
-		/* whole seconds, rounded down also before 1970 */
-		event->event_time_s = (t >= 0 ? t / USECS_PER_SEC : -((-t + USECS_PER_SEC - 1) / USECS_PER_SEC))
-			+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
-	}
-	else if (column->type == INT8OID)
+	if (type == TIMESTAMPTZOID)
+		set_time(event, DatumGetTimestampTz(value));
+	else if (type == TIMESTAMPOID && source->time_zone != NULL)
+		set_naive_time(event, DatumGetTimestamp(value), source->time_zone);
+	else if (type == INT8OID)
 		event->event_time_s = DatumGetInt64(value);
-	else if (column->type == INT4OID)
+	else if (type == INT4OID)
 		event->event_time_s = DatumGetInt32(value);
+	else if (type == NUMERICOID || type == FLOAT8OID)
+		set_epoch(event, type, value);
 	else
 		event->has_event_time = false;
 }
 
 static void
-read_row(HeapTuple tuple, TupleDesc desc, ResultColumn *columns,
-		 CapiQueryRow *row)
+read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
+		 ResultColumn *columns, CapiQueryRow *row)
 {
+	row->event.minor_units = source->minor_units;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		ResultColumn *column = &columns[i];
@@ -483,7 +535,7 @@ read_row(HeapTuple tuple, TupleDesc desc, ResultColumn *columns,
 		}
 		if (column->target == OWN_EVENT_TIME)
 		{
-			read_time(column, value, &row->event);
+			read_time(source, column->type, value, &row->event);
 			continue;
 		}
 		else

@@ -47,7 +47,7 @@
 #define S_ON_VALUES			15
 #define S_FIRE_ON_REPLICA	17
 #define S_DETACHED_AT		23
-#define S_COLUMNS			23
+#define S_COLUMNS			25
 
 PG_FUNCTION_INFO_V1(capi_sql_rule_problem);
 

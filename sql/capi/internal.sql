@@ -13,7 +13,7 @@ CREATE FUNCTION capi._seal(secret text, OUT encrypted boolean, OUT value bytea)
 CREATE FUNCTION capi._check_endpoint(endpoint text) RETURNS text
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_endpoint';
 CREATE FUNCTION capi._check_query(query text, search_path text, run_as oid,
-                                  key_types oid[])
+                                  key_types oid[], time_zone text)
     RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_query';
 CREATE FUNCTION capi._check_values(type oid, vals text[]) RETURNS void

@@ -101,6 +101,27 @@ BEGIN
     END IF;
 END $$;
 
+-- Of timestamps without time zone; of amounts in the smallest unit of a currency.
+CREATE FUNCTION capi._check_conversions(time_zone text, minor_units text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF time_zone IS NOT NULL AND time_zone <> '' THEN
+        BEGIN
+            PERFORM now() AT TIME ZONE time_zone;
+        EXCEPTION WHEN invalid_parameter_value THEN
+            RAISE EXCEPTION 'unknown time_zone "%"', left(time_zone, 60)
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Take a name from pg_timezone_names, for example Europe/Berlin or UTC.';
+        END;
+    END IF;
+    IF minor_units !~ '^([0-4]|currency|)$' THEN
+        RAISE EXCEPTION 'invalid minor_units "%"', left(minor_units, 20)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It is the number of decimals that the amounts hide, 0 to 4, or currency for as many as ISO 4217 gives each currency.',
+                  HINT = 'Leave it out when amounts are in whole units, such as 12.50 euros.';
+    END IF;
+END $$;
+
 CREATE FUNCTION capi._check_token_file(caller oid, path text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -139,7 +139,8 @@ END $$;
 
 CREATE FUNCTION capi._attach(caller oid, path text, source text, table_name regclass, dataset text,
         event_name text, query text, key_columns text[], on_column text, on_values text[],
-        action_source text, hold interval, fire_on_replica boolean)
+        action_source text, hold interval, fire_on_replica boolean, time_zone text,
+        minor_units text)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -163,6 +164,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Name the column that takes these values.';
     END IF;
+    PERFORM capi._check_conversions(time_zone, minor_units);
     target := capi._dataset(dataset);
     keys := capi._key_columns(table_name, key_columns);
     key_kinds := capi._column_types(table_name, keys);
@@ -176,7 +178,7 @@ BEGIN
         RAISE NOTICE 'capi uses this query for source "%":%', source, E'\n' || query
             USING HINT = 'Pass your own as query, or change it with capi.alter_source().';
     END IF;
-    query_key := capi._check_query(query, path, role, key_kinds);
+    query_key := capi._check_query(query, path, role, key_kinds, coalesce(time_zone, ''));
 
     -- writers wait for us, so every row written after this returns is captured
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', table_name);
@@ -192,18 +194,19 @@ BEGIN
     INSERT INTO capi.source (id, name, table_name, dataset_id, event_name, action_source, query,
                              search_path, run_as, key_columns, key_types, query_key_type,
                              on_column, on_type, on_values, hold, fire_on_replica,
-                             missed_captures)
+                             missed_captures, time_zone, minor_units)
     VALUES (coalesce(old.id, nextval('capi.source_id_seq')::int), source, table_name, target.id,
             event_name, action_source, query, path, role, keys, key_kinds, query_key,
             on_column, on_kind, on_values, hold, fire_on_replica,
-            coalesce(old.missed_captures, 0));
+            coalesce(old.missed_captures, 0), nullif(time_zone, ''), nullif(minor_units, ''));
     PERFORM capi._sync_trigger(table_name);
     PERFORM capi._config_changed();
 END $$;
 CREATE FUNCTION capi.attach(source text, table_name regclass, dataset text,
         event_name text = 'Purchase', query text = NULL, key_columns text[] = NULL,
         on_column text = NULL, on_values text[] = NULL, action_source text = 'website',
-        hold interval = '0', fire_on_replica boolean = false)
+        hold interval = '0', fire_on_replica boolean = false, time_zone text = NULL,
+        minor_units text = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_path';
 
 -- Only who may attach to the table may change or detach what is attached.
@@ -220,7 +223,7 @@ END $$;
 
 CREATE FUNCTION capi._alter_source(caller oid, path text, source text, event_name text, query text,
         key_columns text[], on_column text, on_values text[], action_source text, hold interval,
-        fire_on_replica boolean, dataset text)
+        fire_on_replica boolean, dataset text, time_zone text, minor_units text)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -230,6 +233,9 @@ BEGIN
     PERFORM capi._check_source_owner(caller, new);
     PERFORM capi._check_table(caller, new.table_name);
     PERFORM capi._check_source_args(event_name, action_source, hold);
+    PERFORM capi._check_conversions(time_zone, minor_units);
+    new.time_zone := nullif(coalesce(time_zone, new.time_zone), '');
+    new.minor_units := nullif(coalesce(minor_units, new.minor_units), '');
     new.event_name := coalesce(event_name, new.event_name);
     new.action_source := coalesce(action_source, new.action_source);
     new.hold := coalesce(hold, new.hold);
@@ -252,16 +258,18 @@ BEGIN
         new.search_path := path;
         new.run_as := capi._run_as(caller, new.table_name);
     END IF;
-    new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types);
+    new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types,
+                                             coalesce(new.time_zone, ''));
     new.broken_since := NULL;
     new.broken_reason := NULL;
     UPDATE capi.source s
        SET (dataset_id, event_name, action_source, query, search_path, run_as, key_columns,
             key_types, query_key_type, on_column, on_type, on_values, hold, fire_on_replica,
-            broken_since, broken_reason)
+            broken_since, broken_reason, time_zone, minor_units)
          = (new.dataset_id, new.event_name, new.action_source, new.query, new.search_path,
             new.run_as, new.key_columns, new.key_types, new.query_key_type, new.on_column,
-            new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL)
+            new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL,
+            new.time_zone, new.minor_units)
      WHERE s.id = new.id;
     PERFORM capi._sync_trigger(new.table_name);
     PERFORM capi._config_changed();
@@ -269,7 +277,7 @@ END $$;
 CREATE FUNCTION capi.alter_source(source text, event_name text = NULL, query text = NULL,
         key_columns text[] = NULL, on_column text = NULL, on_values text[] = NULL,
         action_source text = NULL, hold interval = NULL, fire_on_replica boolean = NULL,
-        dataset text = NULL)
+        dataset text = NULL, time_zone text = NULL, minor_units text = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_path';
 
 CREATE FUNCTION capi._detach(caller oid, source text) RETURNS void

@@ -58,7 +58,9 @@ CREATE TABLE capi.source (
     broken_reason   text,
     missed_captures bigint NOT NULL DEFAULT 0,
     attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    detached_at     timestamptz
+    detached_at     timestamptz,
+    time_zone       text,
+    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$')
 );
 
 -- One row: how far the queue was read, where new rows go, whose copy this is.
