@@ -6,15 +6,15 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control
 MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
-	answer backoff batch capture check config contents country database_hook \
-	decimal deliver dispatch entry evaluate event field guc hash init launcher \
-	member normalize normalize_sql outcome payload preview query queue response \
-	response_json response_mask rule secret shmem status text transfer_curl \
+	answer backoff batch capture check config contents context country currency database_hook \
+	decimal deliver direct dispatch entry evaluate event field guc hash init launcher \
+	member normalize normalize_sql outcome payload pixel preview quality query queue reader response \
+	response_json response_mask rule secret send shmem status text transfer_curl \
 	transport_curl txn validate wake worker)
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
-	datasets sources suggest doing logs views privileges comments)
+	datasets sources suggest context send doing logs views privileges comments)
 
 DATA       = $(wildcard sql/capi--*--*.sql)
 DATA_built = sql/capi--$(EXTVERSION).sql

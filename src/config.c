@@ -279,7 +279,7 @@ load_sources(CapiConfig *config, CapiConfig *old)
 					" search_path, run_as::oid, query_key_type,"
 					" (extract(epoch FROM hold) * 1000000)::bigint, paused,"
 					" broken_since IS NOT NULL, detached_at IS NOT NULL,"
-					" time_zone, minor_units"
+					" time_zone, minor_units, table_name = 'capi.direct_event'::regclass"
 					" FROM capi.source", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the sources");
 	config->nsources = SPI_processed;
@@ -306,6 +306,7 @@ load_sources(CapiConfig *config, CapiConfig *old)
 		source->broken = SPI_getvalue(row, desc, 12)[0] == 't';
 		source->detached = SPI_getvalue(row, desc, 13)[0] == 't';
 		source->time_zone = column_text(row, desc, 14, context);
+		source->is_direct = SPI_getvalue(row, desc, 16)[0] == 't';
 		source->minor_units = read_minor_units(SPI_getvalue(row, desc, 15));
 		before = old != NULL ? capi_config_source(old, source->id) : NULL;
 		if (before != NULL && source->broken)

@@ -54,6 +54,7 @@ typedef struct CapiSource
 	bool		paused;
 	bool		broken;
 	bool		detached;
+	bool		is_direct;		/* its events come from capi.send() */
 
 	/* Not from the catalog; kept over a reload. */
 	int			failures;		/* failed runs of the query in a row */

@@ -15,6 +15,8 @@
 
 #include "backoff.h"
 #include "capi.h"
+#include "context.h"
+#include "direct.h"
 #include "dispatch_state.h"
 #include "guc.h"
 #include "payload.h"
@@ -34,6 +36,7 @@ static void evaluate_source(Chunk *chunk, CapiSource *source,
 							CapiItem **items, int n);
 static void run_query(Chunk *chunk, CapiSource *source, CapiItem **items,
 					  int n);
+static void take_direct(Chunk *chunk, CapiItem **items, int n);
 static void take_row(Chunk *chunk, CapiSource *source, CapiItem *item,
 					 CapiQueryRow *row);
 static void add_to_batch(CapiDispatcher *d, CapiItem *item,
@@ -104,7 +107,10 @@ evaluate_source(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 	if (left == 0)
 		return;
 	chunk->broken_reason = NULL;
-	run_query(chunk, source, items, left);
+	if (source->is_direct)
+		take_direct(chunk, items, left);
+	else
+		run_query(chunk, source, items, left);
 	if (chunk->broken_reason == NULL && !source->broken)
 		return;
 	capi_txn_begin("capi: noting the state of a source");
@@ -152,6 +158,9 @@ run_query(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 		keys[i] = items[i]->key;
 	if (capi_query_run(source, keys, n, rows, &error))
 	{
+		capi_txn_begin("capi: reading browser contexts");
+		capi_context_fill(source, keys, n, rows);
+		capi_txn_commit();
 		for (int i = 0; i < n; i++)
 			take_row(chunk, source, items[i], &rows[i]);
 	}
@@ -211,6 +220,7 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 		decide(chunk, item, CAPI_OUTCOME_REJECTED, "several_rows");
 		return;
 	}
+	item->has_context = row->has_context;
 	item->has_time = event->has_event_time;
 	if (item->attempts == 0)
 		item->event_time_s = event->event_time_s;
@@ -251,6 +261,36 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 					 CAPI_OUTCOME_EXPIRED : CAPI_OUTCOME_REJECTED, event->reason);
 	outcome->error_code = event->error_code;
 	outcome->error_subcode = event->error_subcode;
+}
+
+/* Events that capi.send() stored in their final form. */
+static void
+take_direct(Chunk *chunk, CapiItem **items, int n)
+{
+	CapiDirectEvent *events = palloc(sizeof(CapiDirectEvent) * n);
+	CapiQueryRow row = {0};
+
+	capi_txn_begin("capi: reading events of capi.send()");
+	capi_direct_read(items, n, events);
+	capi_txn_commit();
+	for (int i = 0; i < n; i++)
+	{
+		CapiDirectEvent *event = &events[i];
+
+		if (!event->found)
+			decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
+		else if (event->reason != NULL)
+		{
+			CapiOutcome *outcome = decide(chunk, items[i], event->expired ?
+										  CAPI_OUTCOME_EXPIRED : CAPI_OUTCOME_REJECTED,
+										  event->reason);
+
+			outcome->error_code = event->error_code;
+			outcome->error_subcode = event->error_subcode;
+		}
+		else if (route(chunk, items[i], &row))
+			add_to_batch(chunk->d, items[i], event->json, event->json_len);
+	}
 }
 
 /* ---------- batches ---------- */

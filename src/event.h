@@ -19,11 +19,13 @@ typedef struct CapiValues
 	int			n;
 	char	  **v;				/* UTF-8 text, never NULL inside */
 	bool		is_empty_list;	/* an array without members, not null */
+	Oid			type;			/* of the column, InvalidOid: not from one */
 } CapiValues;
 
 /*
  * Is told of each value: as it came, normalised, as sent (hashed, say), and
- * what is wrong with it; any but raw may be NULL.  For previews only.
+ * what is wrong with it; any but raw may be NULL.  A value may be sent and yet
+ * be doubtful.  For previews only.
  */
 typedef void (*CapiValueObserver) (void *arg, int field, const char *raw,
 								   const char *normal, const char *sent,
@@ -61,6 +63,7 @@ typedef struct CapiEvent
 	int			error_subcode;
 	StringInfoData problems;	/* JSON array members: dropped fields, no raw
 								 * value: {"field":"ph","problem":"..."} ; data==NULL if none */
+	bool		written[CAPI_FIELD_COUNT];	/* fields that were usable */
 	const char *value_text;		/* exact decimal text of value as sent, or NULL */
 	const char *currency;		/* as sent, or NULL */
 } CapiEvent;

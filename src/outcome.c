@@ -20,6 +20,8 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "context.h"
+#include "direct.h"
 #include "outcome.h"
 
 /* One array argument under construction. */
@@ -161,17 +163,40 @@ add_outcome(ArrayArg *a, const CapiOutcome *outcome, bool finished)
 	" event_time, value, currency, reason, error_code, error_subcode, request_id, last)"
 
 static void
+add_key(ArrayArg *pair, const CapiItem *item)
+{
+	array_add(&pair[0], Int32GetDatum(item->source_id), false);
+	array_add_text(&pair[1], item->key);
+}
+
+static void
+forget(ArrayArg *pair, void (*forget_them) (Oid, Datum, Oid, Datum))
+{
+	Oid			types[2];
+	Datum		source_ids = array_datum(&pair[0], &types[0]);
+	Datum		keys = array_datum(&pair[1], &types[1]);
+
+	forget_them(types[0], source_ids, types[1], keys);
+}
+
+static void
 record_finished(CapiOutcome *outcomes, int n, int count)
 {
 	ArrayArg	a[A_COUNT];
 	ArrayArg	leaving[2];
 	ArrayArg	replaced[2];
+	ArrayArg	contexts[2];
+	ArrayArg	direct[2];
 
 	init_arrays(a, count, true);
 	array_init(&leaving[0], INT4OID, count);
 	array_init(&leaving[1], TEXTOID, count);
 	array_init(&replaced[0], INT4OID, count);
 	array_init(&replaced[1], TEXTOID, count);
+	array_init(&contexts[0], INT4OID, count);
+	array_init(&contexts[1], TEXTOID, count);
+	array_init(&direct[0], INT4OID, count);
+	array_init(&direct[1], TEXTOID, count);
 	for (int i = 0; i < n; i++)
 	{
 		CapiItem   *item = outcomes[i].item;
@@ -181,13 +206,19 @@ record_finished(CapiOutcome *outcomes, int n, int count)
 		add_outcome(a, &outcomes[i], true);
 		if (item->from_backlog)
 		{
-			array_add(&leaving[0], Int32GetDatum(item->source_id), false);
-			array_add_text(&leaving[1], item->key);
+			add_key(leaving, item);
+		}
+		if (item->is_direct)
+			add_key(direct, item);
+		/* an ignored order may be looked at again, unless consent is lacking */
+		if (item->has_context && (outcomes[i].kind != CAPI_OUTCOME_IGNORED ||
+								  strcmp(outcomes[i].reason, "no consent") == 0))
+		{
+			add_key(contexts, item);
 		}
 		if (item->was_ignored)
 		{
-			array_add(&replaced[0], Int32GetDatum(item->source_id), false);
-			array_add_text(&replaced[1], item->key);
+			add_key(replaced, item);
 		}
 	}
 	if (replaced[0].n > 0)
@@ -201,6 +232,10 @@ record_finished(CapiOutcome *outcomes, int n, int count)
 		" u.dataset_id, u.attempts, u.error_code, u.error_subcode, u.kind, u.key, u.event_id,"
 		" u.event_name, u.value::numeric, u.currency, u.reason, u.last::jsonb" UNNEST_COLUMNS,
 		a, A_COUNT, SPI_OK_INSERT);
+	if (contexts[0].n > 0)
+		forget(contexts, capi_context_forget);
+	if (direct[0].n > 0)
+		forget(direct, capi_direct_forget);
 	if (leaving[0].n > 0)
 		run("DELETE FROM capi.backlog b USING unnest($1, $2) AS u (source_id, key)"
 			" WHERE b.source_id = u.source_id AND b.key = u.key",
@@ -467,4 +502,5 @@ capi_outcome_maintain(void)
 
 	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
+	capi_context_expire();
 }

@@ -17,6 +17,8 @@ typedef struct CapiItem
 	TimestampTz captured_at;
 	int			attempts;		/* requests it was in */
 	bool		from_backlog;
+	bool		is_direct;		/* capi.direct_event has a row to delete */
+	bool		has_context;	/* capi.context has a row to delete */
 	bool		was_ignored;	/* an older row of the log says "ignored" */
 	int			segment;		/* of the queue row, -1: none */
 	uint64		pass;

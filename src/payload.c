@@ -18,6 +18,7 @@
 #include "capi.h"
 #include "contents.h"
 #include "country.h"
+#include "currency.h"
 #include "decimal.h"
 #include "hash.h"
 #include "member.h"
@@ -34,9 +35,9 @@ typedef struct Writer
 	StringInfoData scratch;		/* normal form of one value */
 	const char *country;		/* alpha-2 of the customer's, or NULL */
 	int64		now_s;
-	bool		written[CAPI_FIELD_COUNT];
 	int			field;			/* being written */
 	int			minor_digits;	/* decimals hidden in amounts */
+	const char *doubt;			/* about the value in scratch, or NULL */
 } Writer;
 
 /* CapiContentsReport; an empty name means the field itself. */
@@ -97,6 +98,7 @@ normalize_value(Writer *w, int i)
 	}
 	if (problem != NULL)
 		capi_event_problem(w->ev, name, problem);
+	w->doubt = problem;
 	if (!usable)
 		observe(w, w->ev->values[w->field].v[i], NULL,
 				problem != NULL ? problem : "empty");
@@ -130,7 +132,7 @@ append_hash(Writer *w, int start, const char *raw)
 		observe(w, raw, NULL, "the same as another");
 		return;
 	}
-	observe(w, raw, hex, NULL);
+	observe(w, raw, hex, w->doubt);
 	enlargeStringInfo(out, CAPI_HASH_HEX_LEN + 3);
 	if (out->len > start)
 		appendStringInfoCharMacro(out, ',');
@@ -167,7 +169,7 @@ append_values(Writer *w, const CapiFieldInfo *info)
 			appendBinaryStringInfo(w->out, w->scratch.data, w->scratch.len);
 		else
 			capi_text_append_json(w->out, w->scratch.data, w->scratch.len);
-		observe(w, values->v[i], w->scratch.data, NULL);
+		observe(w, values->v[i], w->scratch.data, w->doubt);
 		if (!(info->flags & CAPI_FIELD_LIST))
 		{
 			if (i + 1 < values->n)
@@ -268,7 +270,7 @@ append_field(Writer *w, int field, bool *separate)
 	}
 	if (info->flags & CAPI_FIELD_LIST)
 		appendStringInfoChar(w->out, ']');
-	w->written[field] = true;
+	w->ev->written[field] = true;
 	*separate = true;
 }
 
@@ -329,13 +331,13 @@ append_head(Writer *w)
 static void
 complete_data_use(Writer *w)
 {
-	if (!w->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS] ||
+	if (!w->ev->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS] ||
 		w->ev->values[CAPI_FIELD_DATA_PROCESSING_OPTIONS].n == 0)
 		return;
-	if (!w->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY])
+	if (!w->ev->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY])
 		appendStringInfoString(w->out,
 							   ",\"data_processing_options_country\":0");
-	if (!w->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE])
+	if (!w->ev->written[CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE])
 		appendStringInfoString(w->out,
 							   ",\"data_processing_options_state\":0");
 }
@@ -351,6 +353,24 @@ find_country(Writer *w)
 		capi_normalize_form(CAPI_FORM_COUNTRY, country->v[0],
 							strlen(country->v[0]), NULL, &w->scratch, &problem))
 		w->country = capi_country_find(w->scratch.data)->alpha2;
+}
+
+/* How many decimals the amounts hide; before the currency itself is written. */
+static void
+find_minor_digits(Writer *w)
+{
+	CapiValues *currency = &w->ev->values[CAPI_FIELD_CURRENCY];
+	const char *problem;
+
+	w->minor_digits = w->ev->minor_units;
+	if (w->minor_digits != CAPI_MINOR_BY_CURRENCY)
+		return;
+	w->minor_digits = 0;
+	resetStringInfo(&w->scratch);
+	if (currency->n > 0 &&
+		capi_normalize_form(CAPI_FORM_CURRENCY, currency->v[0],
+							strlen(currency->v[0]), NULL, &w->scratch, &problem))
+		w->minor_digits = Max(capi_currency_exponent(w->scratch.data), 0);
 }
 
 /*
@@ -405,7 +425,7 @@ append_event(Writer *w)
 	start = w->out->len;
 	append_group(w, "app_data", CAPI_FIELD_FIRST_APP_DATA, CAPI_FIELD_APP_DATA,
 				 CAPI_FIELD_APP_DATA, false);
-	w->written[CAPI_FIELD_APP_DATA] = w->out->len > start;
+	w->ev->written[CAPI_FIELD_APP_DATA] = w->out->len > start;
 	append_group(w, "user_data", CAPI_FIELD_FIRST_USER_DATA,
 				 CAPI_FIELD_FIRST_CUSTOM_DATA, -1, true);
 	append_group(w, "custom_data", CAPI_FIELD_FIRST_CUSTOM_DATA,
@@ -426,14 +446,16 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	ev->value_text = NULL;
 	ev->currency = NULL;
 	memset(&ev->problems, 0, sizeof(ev->problems));
+	memset(ev->written, 0, sizeof(ev->written));
 
 	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
 		return;
 	initStringInfo(&w.scratch);
 	find_country(&w);
+	find_minor_digits(&w);
 	hoist_app_data(ev);
 	append_event(&w);
-	if (!capi_validate_fields(ev, w.written))
+	if (!capi_validate_fields(ev))
 	{
 		out->len = start;
 		out->data[start] = '\0';

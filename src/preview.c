@@ -2,33 +2,38 @@
  * preview.c
  *		capi.preview(): what would be sent for real orders, without sending.
  *
- * Runs the source's query as the caller, not as the source's role: who may not
- * read the shop's tables sees nothing of them here.  Reads only.
+ * Runs the source's query as the caller (reader.c), so raw values show only to
+ * who may read the shop's tables.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "config.h"
-#include "entry.h"
-#include "payload.h"
-#include "query.h"
+#include "capi.h"
+#include "reader.h"
+#include "text.h"
+
+#define MAX_PREVIEW_ROWS	1000
+
+/* Columns of the result. */
+enum
+{
+	P_ORDER_KEY, P_OUTCOME, P_REASON, P_EVENT, P_PROBLEMS, P_FIELDS, P_COLUMNS
+};
 
 PG_FUNCTION_INFO_V1(capi_sql_preview);
 
-static CapiSource *find_source(FunctionCallInfo fcinfo, CapiConfig **config);
-static char **list_keys(const CapiSource *source, int max_rows, int *nkeys);
-static void put_row(ReturnSetInfo *result, const CapiSource *source,
-					char *key, CapiQueryRow *row);
+static void put_row(CapiReader *reader, ReturnSetInfo *result, char *key,
+					CapiQueryRow *row);
 
 /*
  * capi.preview(source text, order_key text, max_rows int): one row per order;
@@ -39,27 +44,21 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	int			max_rows = PG_ARGISNULL(2) ? 10 : PG_GETARG_INT32(2);
-	CapiConfig *config;
-	CapiSource *source;
+	CapiReader	reader;
 	CapiQueryRow *rows;
 	char	  **keys;
 	int			nkeys = 1;
 
-	if (max_rows < 0 || max_rows > 1000)
+	if (max_rows < 0 || max_rows > MAX_PREVIEW_ROWS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must be between 0 and 1000")));
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("source must not be null")));
+				 errmsg("max_rows must be between 0 and %d", MAX_PREVIEW_ROWS)));
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	MemoryContextSwitchTo(caller);
-	source = find_source(fcinfo, &config);
-	source->run_as = GetUserId();
+	capi_reader_open(&reader, fcinfo, 0);
 	if (PG_ARGISNULL(1))
-		keys = list_keys(source, max_rows, &nkeys);
+		keys = capi_reader_keys(&reader, DT_NOBEGIN, max_rows, &nkeys);
 	else
 	{
 		keys = palloc(sizeof(char *));
@@ -67,61 +66,12 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 	}
 	rows = palloc0(sizeof(CapiQueryRow) * (nkeys + 1));
 	if (nkeys > 0)
-		capi_query_read(source, keys, nkeys, rows);
+		capi_reader_rows(&reader, keys, nkeys, rows);
 	for (int i = 0; i < nkeys; i++)
-		put_row((ReturnSetInfo *) fcinfo->resultinfo, source, keys[i], &rows[i]);
-	capi_config_free(config);
+		put_row(&reader, (ReturnSetInfo *) fcinfo->resultinfo, keys[i], &rows[i]);
+	capi_reader_close(&reader);
 	SPI_finish();
 	return (Datum) 0;
-}
-
-/* The configuration is read as the owner of the extension. */
-static CapiSource *
-find_source(FunctionCallInfo fcinfo, CapiConfig **config)
-{
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	CapiOwnerScope scope;
-	CapiSource *found = NULL;
-
-	capi_enter_owner(capi_function_owner(fcinfo->flinfo->fn_oid), &scope);
-	*config = capi_config_load(NULL);
-	capi_leave_owner(&scope);
-	for (int i = 0; i < (*config)->nsources; i++)
-		if (strcmp((*config)->sources[i].name, name) == 0 && !(*config)->sources[i].detached)
-			found = &(*config)->sources[i];
-	if (found == NULL)
-	{
-		capi_config_free(*config);
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("source \"%s\" does not exist", name),
-				 errhint("The sources are listed in capi.source_status.")));
-	}
-	return found;
-}
-
-static char **
-list_keys(const CapiSource *source, int max_rows, int *nkeys)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	CapiQueryScope scope;
-	char	  **keys;
-
-	char	   *sql = psprintf("SELECT q.key::text FROM (%s\n) AS q WHERE q.key IS NOT NULL"
-							   " ORDER BY q.event_time DESC NULLS LAST LIMIT %d",
-							   capi_query_single_select(source->query), max_rows);
-
-	capi_query_enter(&scope, source->run_as, source->search_path);
-	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run the query of a source");
-	capi_query_leave(&scope);
-	MemoryContextSwitchTo(caller);
-	*nkeys = (int) SPI_processed;
-	keys = palloc(sizeof(char *) * (*nkeys + 1));
-	for (int i = 0; i < *nkeys; i++)
-		keys[i] = pstrdup(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-	SPI_freetuptable(SPI_tuptable);
-	return keys;
 }
 
 /* The list of problems as a text array, one JSON object a member. */
@@ -147,46 +97,72 @@ problem_array(CapiEvent *event)
 }
 
 static void
-put_row(ReturnSetInfo *result, const CapiSource *source, char *key,
-		CapiQueryRow *row)
+append_member(StringInfo out, const char *name, const char *value)
 {
-	int64		now_s = GetCurrentTimestamp() / USECS_PER_SEC +
-		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
-	CapiEvent  *event = &row->event;
-	const char *outcome;
-	const char *reason = NULL;
-	Datum		values[5] = {0};
-	bool		nulls[5] = {false, false, true, true, false};
+	appendStringInfo(out, ",\"%s\":", name);
+	if (value != NULL && capi_text_is_valid(value, strlen(value)))
+		capi_text_append_json(out, value, strlen(value));
+	else
+		appendStringInfoString(out, "null");
+}
+
+/* What note_value works on. */
+typedef struct FieldNotes
+{
+	CapiEvent  *event;
+	StringInfoData json;		/* the array being written */
+} FieldNotes;
+
+/* CapiValueObserver */
+static void
+note_value(void *arg, int field, const char *raw, const char *normal,
+		   const char *sent, const char *problem)
+{
+	FieldNotes *notes = arg;
+	StringInfo	out = &notes->json;
+	Oid			type = notes->event->values[field].type;
+
+	appendStringInfo(out, "%s{\"field\":\"%s\"", out->len > 1 ? "," : "",
+					 capi_field_info(field)->name);
+	append_member(out, "type", OidIsValid(type) ? format_type_be(type) : NULL);
+	append_member(out, "raw", raw);
+	append_member(out, "normalised", normal);
+	append_member(out, "sent", sent);
+	append_member(out, "problem", problem);
+	appendStringInfoChar(out, '}');
+}
+
+static Datum
+json_datum(StringInfo json)
+{
+	return DirectFunctionCall1(jsonb_in,
+							   CStringGetDatum(pg_any_to_server(json->data, json->len, PG_UTF8)));
+}
+
+static void
+put_row(CapiReader *reader, ReturnSetInfo *result, char *key, CapiQueryRow *row)
+{
+	const char *reason;
+	Datum		values[P_COLUMNS] = {0};
+	bool		nulls[P_COLUMNS] = {false};
 	StringInfoData json;
+	FieldNotes	notes = {.event = &row->event};
 
 	initStringInfo(&json);
-	if (row->found == 1 && row->ignore_reason == NULL)
-	{
-		capi_query_defaults(event, source, key);
-		capi_payload_event(event, now_s, &json);
-		outcome = event->verdict == CAPI_VERDICT_SEND ? "delivered" :
-			event->verdict == CAPI_VERDICT_EXPIRED ? "expired" : "rejected";
-		if (event->verdict != CAPI_VERDICT_SEND)
-			reason = event->reason;
-	}
-	else if (row->found > 1)
-	{
-		outcome = "rejected";
-		reason = "several_rows";
-	}
-	else
-	{
-		outcome = "ignored";
-		reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
-	}
-	values[0] = CStringGetTextDatum(key);
-	values[1] = CStringGetTextDatum(outcome);
-	nulls[2] = reason == NULL;
+	initStringInfo(&notes.json);
+	appendStringInfoChar(&notes.json, '[');
+	row->event.observer = note_value;
+	row->event.observer_arg = &notes;
+	values[P_ORDER_KEY] = CStringGetTextDatum(key);
+	values[P_OUTCOME] = CStringGetTextDatum(capi_reader_judge(reader, key, row, &json, &reason));
+	nulls[P_REASON] = reason == NULL;
 	if (reason != NULL)
-		values[2] = CStringGetTextDatum(reason);
-	nulls[3] = json.len == 0;
+		values[P_REASON] = CStringGetTextDatum(reason);
+	nulls[P_EVENT] = json.len == 0;
 	if (json.len > 0)
-		values[3] = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
-	values[4] = problem_array(event);
+		values[P_EVENT] = json_datum(&json);
+	values[P_PROBLEMS] = problem_array(&row->event);
+	appendStringInfoChar(&notes.json, ']');
+	values[P_FIELDS] = json_datum(&notes.json);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

@@ -261,6 +261,27 @@ capi_query_read(const CapiSource *source, char **keys, int nkeys,
 	MemoryContextSwitchTo(context);
 }
 
+char *
+capi_query_time_sql(const CapiSource *source, const char *query)
+{
+	CapiQueryScope scope;
+	Oid			type;
+
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	if (SPI_execute(psprintf("SELECT q.event_time FROM (%s\n) AS q LIMIT 0", query),
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run the query of a source");
+	type = getBaseType(SPI_gettypeid(SPI_tuptable->tupdesc, 1));
+	capi_query_leave(&scope);
+	SPI_freetuptable(SPI_tuptable);
+	if (type == TIMESTAMPTZOID)
+		return pstrdup("q.event_time");
+	if (type == TIMESTAMPOID)
+		return psprintf("pg_catalog.timezone(%s, q.event_time)",
+						quote_literal_cstr(source->time_zone != NULL ? source->time_zone : "UTC"));
+	return pstrdup("pg_catalog.to_timestamp(q.event_time)");
+}
+
 /* What the query did not say, the source says (DESIGN 4.2). */
 void
 capi_query_defaults(CapiEvent *event, const CapiSource *source, const char *key)
@@ -411,6 +432,7 @@ json_list(Jsonb *json, bool places, CapiValues *values)
 static void
 read_values(ResultColumn *column, Datum value, CapiValues *values)
 {
+	values->type = column->type;
 	if (column->is_array)
 	{
 		Datum	   *elements;

@@ -15,6 +15,7 @@ typedef struct CapiQueryRow
 	CapiEvent	event;			/* of the first */
 	char	   *dataset;		/* name, or NULL: the source's */
 	char	   *ignore_reason;	/* or NULL */
+	bool		has_context;	/* set by context.c */
 } CapiQueryRow;
 
 typedef struct CapiQueryError
@@ -60,6 +61,12 @@ extern bool capi_query_run(const CapiSource *source, char **keys, int nkeys,
  */
 extern void capi_query_read(const CapiSource *source, char **keys, int nkeys,
 							CapiQueryRow *rows);
+
+/*
+ * Text of an expression over a row q of the query that is its event_time as
+ * timestamptz.  Inside a transaction with SPI.
+ */
+extern char *capi_query_time_sql(const CapiSource *source, const char *query);
 
 /* Fills event_id, event_name and action_source where the query left them out. */
 extern void capi_query_defaults(CapiEvent *event, const CapiSource *source,

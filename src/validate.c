@@ -93,12 +93,12 @@ capi_validate_head(CapiEvent *ev)
 }
 
 static bool
-check_user_data(CapiEvent *ev, const bool *written)
+check_user_data(CapiEvent *ev)
 {
 	uint64		user_data = 0;
 
 	for (int f = CAPI_FIELD_FIRST_USER_DATA; f < CAPI_FIELD_FIRST_CUSTOM_DATA; f++)
-		if (written[f])
+		if (ev->written[f])
 			user_data |= BIT(f);
 	for (int i = 0; i < (int) lengthof(insufficient_sets); i++)
 		if ((user_data & ~insufficient_sets[i]) == 0)
@@ -108,14 +108,14 @@ check_user_data(CapiEvent *ev, const bool *written)
 
 /* SPEC 2.3 and 4. */
 static bool
-check_custom_data(CapiEvent *ev, const bool *written)
+check_custom_data(CapiEvent *ev)
 {
 	bool		purchase = ev->event_name != NULL &&
 		strcmp(ev->event_name, "Purchase") == 0;
 
-	if (purchase && !written[CAPI_FIELD_VALUE])
+	if (purchase && !ev->written[CAPI_FIELD_VALUE])
 		return reject(ev, "no_value", 2804009);
-	if ((purchase || written[CAPI_FIELD_VALUE]) && !written[CAPI_FIELD_CURRENCY])
+	if ((purchase || ev->written[CAPI_FIELD_VALUE]) && !ev->written[CAPI_FIELD_CURRENCY])
 		return reject(ev, "no_currency", 2804023);
 	return true;
 }
@@ -128,14 +128,14 @@ is_blank(const char *text)
 
 /* SPEC 2.1 and 5: both tracking flags, and extinfo with its two versions. */
 static bool
-check_app(CapiEvent *ev, const bool *written)
+check_app(CapiEvent *ev)
 {
 	CapiValues *extinfo = &ev->values[CAPI_FIELD_EXTINFO];
 
-	if (!written[CAPI_FIELD_ADVERTISER_TRACKING_ENABLED] ||
-		!written[CAPI_FIELD_APPLICATION_TRACKING_ENABLED])
+	if (!ev->written[CAPI_FIELD_ADVERTISER_TRACKING_ENABLED] ||
+		!ev->written[CAPI_FIELD_APPLICATION_TRACKING_ENABLED])
 		return reject(ev, "no_tracking_flags", 0);
-	if (!written[CAPI_FIELD_EXTINFO] || extinfo->n != EXTINFO_PLACES ||
+	if (!ev->written[CAPI_FIELD_EXTINFO] || extinfo->n != EXTINFO_PLACES ||
 		(strcmp(extinfo->v[EXTINFO_VERSION], "a2") != 0 &&
 		 strcmp(extinfo->v[EXTINFO_VERSION], "i2") != 0) ||
 		is_blank(extinfo->v[EXTINFO_OS_VERSION]))
@@ -145,38 +145,38 @@ check_app(CapiEvent *ev, const bool *written)
 
 /* SPEC 2.1 and 8.4: the ids that each channel needs. */
 static bool
-check_messaging(CapiEvent *ev, const bool *written)
+check_messaging(CapiEvent *ev)
 {
 	CapiValues *channel = &ev->values[CAPI_FIELD_MESSAGING_CHANNEL];
 	const char *name;
 
-	if (!written[CAPI_FIELD_MESSAGING_CHANNEL])
+	if (!ev->written[CAPI_FIELD_MESSAGING_CHANNEL])
 		return reject(ev, "no_messaging_channel", 0);
 	name = channel->v[0];
-	if (pg_strcasecmp(name, "messenger") == 0 && !written[CAPI_FIELD_PAGE_ID])
+	if (pg_strcasecmp(name, "messenger") == 0 && !ev->written[CAPI_FIELD_PAGE_ID])
 		return reject(ev, "no_page_id", 2804069);
-	if (pg_strcasecmp(name, "instagram") == 0 && !written[CAPI_FIELD_IG_ACCOUNT_ID])
+	if (pg_strcasecmp(name, "instagram") == 0 && !ev->written[CAPI_FIELD_IG_ACCOUNT_ID])
 		return reject(ev, "no_ig_account_id", 2804079);
 	if (pg_strcasecmp(name, "whatsapp") != 0)
 		return true;
-	if (!written[CAPI_FIELD_CTWA_CLID])
+	if (!ev->written[CAPI_FIELD_CTWA_CLID])
 		return reject(ev, "no_ctwa_clid", 2804087);
-	if (!written[CAPI_FIELD_PAGE_ID] &&
-		!written[CAPI_FIELD_WHATSAPP_BUSINESS_ACCOUNT_ID])
+	if (!ev->written[CAPI_FIELD_PAGE_ID] &&
+		!ev->written[CAPI_FIELD_WHATSAPP_BUSINESS_ACCOUNT_ID])
 		return reject(ev, "no_page_or_whatsapp_id", 2804116);
 	return true;
 }
 
 bool
-capi_validate_fields(CapiEvent *ev, const bool *written)
+capi_validate_fields(CapiEvent *ev)
 {
 	const char *source = ev->action_source != NULL ? ev->action_source : "";
 
-	if (!check_user_data(ev, written) || !check_custom_data(ev, written))
+	if (!check_user_data(ev) || !check_custom_data(ev))
 		return false;
 	if (strcmp(source, "app") == 0)
-		return check_app(ev, written);
+		return check_app(ev);
 	if (strcmp(source, "business_messaging") == 0)
-		return check_messaging(ev, written);
+		return check_messaging(ev);
 	return true;
 }

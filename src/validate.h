@@ -18,7 +18,7 @@
 extern bool capi_validate_time(CapiEvent *ev, int64 now_s);
 extern bool capi_validate_head(CapiEvent *ev);
 
-/* Afterwards: written[field] tells whether the field was usable. */
-extern bool capi_validate_fields(CapiEvent *ev, const bool *written);
+/* Afterwards: looks at ev->written. */
+extern bool capi_validate_fields(CapiEvent *ev);
 
 #endif							/* CAPI_VALIDATE_H */

@@ -14,6 +14,9 @@ COMMENT ON TABLE capi.queue_1 IS 'segment of the queue: captured keys, insert-on
 COMMENT ON TABLE capi.queue_2 IS 'segment of the queue: captured keys, insert-only';
 COMMENT ON TABLE capi.queue_3 IS 'segment of the queue: captured keys, insert-only';
 COMMENT ON TABLE capi.backlog IS 'events that wait: for a retry, a hold time, a paused or broken thing';
+COMMENT ON TABLE capi.context IS 'browser contexts of orders that have no outcome yet';
+COMMENT ON SEQUENCE capi.direct_event_id_seq IS 'numbers of events of capi.send()';
+COMMENT ON TABLE capi.direct_event IS 'events of capi.send() that have no outcome yet, in their final form';
 COMMENT ON TABLE capi.delivery IS 'one row per finished event with its outcome, partitioned by time';
 COMMENT ON TABLE capi.request IS 'one row per HTTP request, partitioned by time';
 
@@ -41,10 +44,15 @@ COMMENT ON FUNCTION capi.preview(text, text, int) IS 'what would be sent for rea
 COMMENT ON PROCEDURE capi.deliver(interval) IS 'delivers in this session until nothing is due or the time is over; needs no preload';
 COMMENT ON FUNCTION capi.normalize(text, text, text) IS 'a value as Meta wants it before hashing; null if it cannot be used';
 COMMENT ON FUNCTION capi.hash(text, text, text) IS 'SHA-256 in hexadecimal of the normalised value; null if it cannot be used';
+COMMENT ON FUNCTION capi.preview_fields(text, text, int) IS 'capi.preview() with a row for each value: as it is, normalised, as sent, and what is wrong with it';
+COMMENT ON FUNCTION capi.match_quality(text, timestamptz) IS 'share of orders that have each match key in a usable form';
+COMMENT ON FUNCTION capi.pixel_event(text, text) IS 'name, id and parameters for the browser pixel, equal to what the server sends';
+COMMENT ON FUNCTION capi.send(text, jsonb, text) IS 'reports an event that no table shows, in Meta''s own shape; hashed inside the call';
+COMMENT ON FUNCTION capi.set_context(text, jsonb, text) IS 'what the web tier knows of an order: cookies, address, browser, page, consent';
 COMMENT ON FUNCTION capi.confirm_identity() IS 'after restore or clone: yes, this copy may send';
 COMMENT ON FUNCTION capi.redrive(text, text, timestamptz) IS 'sends finished events again: the rejected, expired or ignored ones';
 COMMENT ON FUNCTION capi.diagnose() IS 'checks everything that can keep events from being sent, with hints';
-COMMENT ON FUNCTION capi.grant_access(regrole, text) IS 'grants a role the duty of reader, operator or admin';
+COMMENT ON FUNCTION capi.grant_access(regrole, text) IS 'grants a role the duty of writer, reader, operator or admin';
 COMMENT ON FUNCTION capi.capture() IS 'trigger function of attached tables; capi.attach() creates the trigger';
 
 SELECT capi._installed();

@@ -77,5 +77,20 @@ CREATE FUNCTION capi.suggest_query(table_name regclass)
     RETURNS text LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
 CREATE FUNCTION capi.preview(source text, order_key text = NULL, max_rows int = 10)
-    RETURNS TABLE (order_key text, outcome text, reason text, event jsonb, problems text[])
+    RETURNS TABLE (order_key text, outcome text, reason text, event jsonb, problems text[],
+                   fields jsonb)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_preview';
+
+-- The same for one order or some, a row per value: easier to read in psql.
+CREATE FUNCTION capi.preview_fields(source text, order_key text = NULL, max_rows int = 1)
+    RETURNS TABLE (order_key text, field text, type text, raw text, normalised text, sent text, problem text)
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.order_key, f.field, f.type, f.raw, f.normalised, f.sent, f.problem
+      FROM capi.preview($1, $2, $3) p
+     CROSS JOIN LATERAL jsonb_to_recordset(p.fields)
+           AS f (field text, type text, raw text, normalised text, sent text, problem text)
+$$;
+
+CREATE FUNCTION capi.match_quality(source text, since timestamptz = now() - interval '7 days')
+    RETURNS TABLE (field text, orders bigint, given bigint, usable bigint, share numeric, problem text)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_match_quality';

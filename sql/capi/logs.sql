@@ -30,6 +30,9 @@ DECLARE
     last_end timestamptz;
     step interval := greatest('1 day'::interval, date_trunc('day', keep / 3));
 BEGIN
+    -- events that were given twice, and whose first has its outcome
+    DELETE FROM capi.direct_event e
+     USING capi.delivery d WHERE d.key = e.key AND d.source_id = e.source_id;
     FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
         SELECT max(capi._bound(i.inhrelid, 2)) INTO last_end
           FROM pg_inherits i WHERE i.inhparent = ('capi.' || parent)::regclass;

@@ -1,30 +1,37 @@
 ----------------------------------------------------------------------------
--- Privileges: nothing to PUBLIC; three duties to grant.
+-- Privileges: nothing to PUBLIC; duties to grant.
 ----------------------------------------------------------------------------
 
 CREATE FUNCTION capi._grant_access(caller oid, grantee regrole, duty text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    duties text[] := ARRAY['reader', 'operator', 'admin'];
+    duties text[] := ARRAY['writer', 'reader', 'operator', 'admin'];
     level int := array_position(duties, duty);
     item record;
 BEGIN
     IF level IS NULL THEN
         RAISE EXCEPTION 'unknown duty "%"', left(duty, 40)
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Known duties: reader, operator, admin.';
+                  DETAIL = 'Known duties: writer, reader, operator, admin.';
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA capi TO %s', grantee);
-    FOR item IN SELECT * FROM capi._duties() d WHERE array_position(duties, d.duty) <= level LOOP
+    FOR item IN SELECT * FROM capi._duties() d
+                 WHERE d.duty = _grant_access.duty
+                    OR (array_position(duties, d.duty) < level
+                        AND (d.duty <> 'writer' OR _grant_access.duty = 'admin')) LOOP
         EXECUTE format('GRANT %s ON %s %s TO %s', item.privilege, item.kind, item.object, grantee);
     END LOOP;
 END $$;
 
--- Who may do what, as one table: reader < operator < admin.
+-- Who may do what, as one table: reader < operator < admin; beside them writer,
+-- for the shop's web tier, which an admin includes.
 CREATE FUNCTION capi._duties()
     RETURNS TABLE (duty text, privilege text, kind text, object text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('reader', 'SELECT', 'TABLE', 'capi.delivery_status'),
+    VALUES ('writer', 'EXECUTE', 'FUNCTION', 'capi.set_context(text, jsonb, text)'),
+           ('writer', 'EXECUTE', 'FUNCTION', 'capi.send(text, jsonb, text)'),
+           ('writer', 'EXECUTE', 'FUNCTION', 'capi.pixel_event(text, text)'),
+           ('reader', 'SELECT', 'TABLE', 'capi.delivery_status'),
            ('reader', 'SELECT', 'TABLE', 'capi.request_log'),
            ('reader', 'SELECT', 'TABLE', 'capi.source_status'),
            ('reader', 'SELECT', 'TABLE', 'capi.health'),
@@ -42,6 +49,8 @@ CREATE FUNCTION capi._duties()
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume(text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.redrive(text, text, timestamptz)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview(text, text, int)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview_fields(text, text, int)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.match_quality(text, timestamptz)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text)'),

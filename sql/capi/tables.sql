@@ -5,6 +5,7 @@
 CREATE SEQUENCE capi.dataset_id_seq AS int;
 CREATE SEQUENCE capi.source_id_seq AS int;
 CREATE SEQUENCE capi.request_id_seq;
+CREATE SEQUENCE capi.direct_event_id_seq;
 
 CREATE TABLE capi.dataset (
     id              int PRIMARY KEY,
@@ -109,6 +110,36 @@ CREATE TABLE capi.backlog (
 );
 CREATE INDEX backlog_due ON capi.backlog (source_id, dataset_id, next_attempt_at);
 
+-- Events of capi.send() until they have their outcome: final JSON, hashed.
+CREATE TABLE capi.direct_event (
+    source_id     int NOT NULL,
+    key           text COLLATE "C" NOT NULL,
+    id            bigint NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    event         bytea,
+    event_id      text NOT NULL,
+    event_name    text NOT NULL,
+    event_time    timestamptz NOT NULL,
+    value         numeric,
+    currency      text,
+    reason        text,
+    expired       boolean NOT NULL,
+    error_subcode int,
+    problems      jsonb,
+    PRIMARY KEY (source_id, key)
+);
+
+-- What the web tier knows of an order, until it has its outcome; source_id 0
+-- means every source.  Not in a dump: addresses and browsers are personal (P7).
+CREATE TABLE capi.context (
+    key       text COLLATE "C" NOT NULL,
+    source_id int NOT NULL,
+    set_at    timestamptz NOT NULL,
+    consent   boolean,
+    fields    jsonb NOT NULL,
+    PRIMARY KEY (key, source_id)
+);
+
 CREATE TABLE capi.delivery (
     finished_at   timestamptz NOT NULL,
     captured_at   timestamptz NOT NULL,
@@ -161,4 +192,6 @@ SELECT pg_catalog.pg_extension_config_dump('capi.queue_0', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_1', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_2', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_3', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.direct_event_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');
