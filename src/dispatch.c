@@ -136,8 +136,8 @@ capi_dispatch_unlock(void)
 	capi_txn_commit();
 }
 
-bool
-capi_dispatch_forever(void)
+void
+capi_dispatch_until_recheck(void)
 {
 	CapiDispatcher *d;
 
@@ -151,7 +151,7 @@ capi_dispatch_forever(void)
 		if (capi_shmem_recheck_pending())
 		{
 			capi_dispatch_destroy(d);
-			return true;
+			return;
 		}
 	}
 	while (!capi_shmem_recheck_pending())
@@ -164,7 +164,6 @@ capi_dispatch_forever(void)
 	}
 	capi_dispatch_destroy(d);
 	capi_dispatch_unlock();
-	return true;
 }
 
 /* ---------- one turn ---------- */

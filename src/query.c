@@ -181,7 +181,7 @@ capi_query_run(const CapiSource *source, char **keys, int nkeys,
 	}
 	memset(rows, 0, sizeof(CapiQueryRow) * nkeys);
 	timed_out = false;
-	capi_txn_begin("capi: running the query of a source");
+	capi_txn_begin_query("capi: running the query of a source");
 	PG_TRY();
 	{
 		enable_timeout_after(query_timeout, capi_query_timeout);

@@ -9,19 +9,27 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "capi.h"
 #include "entry.h"
 #include "txn.h"
+#include "worker.h"
 
 static bool session = false;
 static Oid	session_owner = InvalidOid;
+
+/* The extension this worker works for; looked up in its first transaction. */
+static Oid	extension = InvalidOid;
 
 /* Of the present transaction. */
 static CapiOwnerScope owner_scope;
@@ -32,10 +40,29 @@ capi_txn_setup(bool in_session, Oid owner)
 {
 	session = in_session;
 	session_owner = owner;
+	extension = InvalidOid;
 }
 
-void
-capi_txn_begin(const char *activity)
+/*
+ * Keeps DROP EXTENSION out until the end of the transaction: it locks the
+ * extension before anything that belongs to it.
+ */
+static void
+lock_extension(void)
+{
+	if (!OidIsValid(extension))
+		extension = get_extension_oid(CAPI_EXTENSION, true);
+	if (OidIsValid(extension))
+	{
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+		if (get_extension_oid(CAPI_EXTENSION, true) == extension)
+			return;
+	}
+	capi_worker_extension_gone();
+}
+
+static void
+begin(const char *activity, bool is_query)
 {
 	outer_context = CurrentMemoryContext;
 	if (session)
@@ -48,14 +75,28 @@ capi_txn_begin(const char *activity)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
+		pgstat_report_activity(STATE_RUNNING, activity);
+		if (!is_query)
+			lock_extension();
 		SPI_connect();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		pgstat_report_activity(STATE_RUNNING, activity);
 	}
 	/* what another machine must confirm is not ours to wait for */
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	MemoryContextSwitchTo(outer_context);
+}
+
+void
+capi_txn_begin(const char *activity)
+{
+	begin(activity, false);
+}
+
+void
+capi_txn_begin_query(const char *activity)
+{
+	begin(activity, true);
 }
 
 void

@@ -3,7 +3,9 @@
  *		Short transactions of the dispatcher, in a worker or in a session.
  *
  * Every one has a snapshot and SPI at hand; none is open while the network is
- * waited for (P11).
+ * waited for (P11).  In a worker, each but those that run a shop's query holds
+ * a lock that keeps the extension from being dropped under it; when it was
+ * dropped, the worker ends there and then, without an error.
  */
 #ifndef CAPI_TXN_H
 #define CAPI_TXN_H
@@ -17,6 +19,10 @@ extern void capi_txn_setup(bool in_session, Oid owner);
 
 /* activity: shown in pg_stat_activity; a constant. */
 extern void capi_txn_begin(const char *activity);
+
+/* The same for a source's query: DROP EXTENSION need not wait for that. */
+extern void capi_txn_begin_query(const char *activity);
+
 extern void capi_txn_commit(void);
 
 /* After an error was caught and flushed. */

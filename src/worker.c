@@ -102,17 +102,20 @@ capi_dispatcher_main(Datum main_arg)
 	{
 		capi_shmem_clear_recheck();
 		if (!extension_exists())
-		{
-			capi_shmem_set_state(CAPI_SLOT_NO_EXTENSION);
-			proc_exit(0);
-		}
+			capi_worker_extension_gone();
 
 		capi_shmem_set_database(MyDatabaseId);
 		capi_shmem_set_state(CAPI_SLOT_RUNNING);
-		if (!capi_dispatch_forever() && extension_exists())
-			proc_exit(1);		/* not what it takes it for: start afresh */
+		capi_dispatch_until_recheck();
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+void
+capi_worker_extension_gone(void)
+{
+	capi_shmem_set_state(CAPI_SLOT_NO_EXTENSION);
+	proc_exit(0);
 }
 
 bool

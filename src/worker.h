@@ -9,6 +9,12 @@
 extern PGDLLEXPORT void capi_dispatcher_main(Datum main_arg);
 
 /*
+ * Ends the process without an error: what it works for is not there.  The
+ * launcher starts another one when it comes back.
+ */
+extern void capi_worker_extension_gone(void) pg_attribute_noreturn();
+
+/*
  * Reads the configuration again if a reload was asked for; true if it was.
  * For the dispatcher's loop; does nothing in a session, where the server
  * itself does this between commands.

@@ -22,7 +22,7 @@ CapiTest::Node - a server with capi, a small shop and a dataset in it
 =head1 DESCRIPTION
 
 A PostgreSQL::Test::Cluster, with all of its methods.  What it adds works in
-the database C<shop>, where three roles act:
+the database C<shop>, or the one of in_database(), where three roles act:
 
   (superuser)   installs capi, creates the dataset, looks
   shop_owner    owns the tables and attaches them
@@ -38,11 +38,11 @@ use warnings;
 use parent 'PostgreSQL::Test::Cluster';
 
 use Carp;
-use HTTP::Tiny;
 use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
+use CapiTest::Session;
 use PostgreSQL::Test::Utils;
 
 our $DATABASE = 'shop';
@@ -153,14 +153,112 @@ sub sql
 	my ($self, $query, $role) = @_;
 	my @as = defined $role ? ('-U', $role) : ();
 
-	return $self->safe_psql($DATABASE, $query, extra_params => [@as]);
+	return $self->safe_psql($self->database, $query, extra_params => [@as]);
 }
+
+=pod
+
+=item $node->in_database($name, %options)
+
+The same server seen from another database: an object whose methods work
+there.  C<dataset_id> is for its create_dataset() and deliveries_ok(), C<sandbox>
+another one than the node's.  Start and stop the server with the first object.
+
+=item $node->database
+
+The name.
+
+=cut
+
+sub in_database
+{
+	my ($self, $name, %options) = @_;
+	my $other = bless { %$self, _database => $name }, ref $self;
+
+	$other->{_dataset_id} = $options{dataset_id} if $options{dataset_id};
+	$other->{_sandbox} = $options{sandbox} if $options{sandbox};
+	return $other;
+}
+
+sub database { return $_[0]{_database} // $DATABASE }
+sub dataset_id { return $_[0]{_dataset_id} // $DATASET_ID }
+
+=pod
+
+=item $node->session(%options)
+
+A CapiTest::Session in the database; C<role> as in sql().
+
+=cut
+
+sub session
+{
+	my ($self, %options) = @_;
+
+	return CapiTest::Session->new($self->connstr($self->database),
+		$options{role});
+}
+
+=pod
+
+=item $node->refuses($query, $role)
+
+Runs it and returns what the server says against it, with SQLSTATE, detail
+and hint; undef when it has no objection.
+
+=cut
+
+sub refuses
+{
+	my ($self, $query, $role) = @_;
+	my ($out, $err);
+	my $status = $self->psql(
+		$self->database, $query,
+		stdout => \$out,
+		stderr => \$err,
+		on_error_die => 0,
+		on_error_stop => 1,
+		extra_params => [
+			'-v', 'VERBOSITY=verbose', (defined $role ? ('-U', $role) : ()) ]);
+
+	return $status == 0 ? undef : $err;
+}
+
+=pod
+
+=item $node->change(%settings)
+
+Appends settings to the configuration and reloads it.
+
+=cut
+
+sub change
+{
+	my ($self, %settings) = @_;
+
+	$self->append_conf('postgresql.conf',
+		join("\n", map { "$_ = '$settings{$_}'" } sort keys %settings));
+	$self->reload;
+	return;
+}
+
+=pod
+
+=item $node->log_size, $node->log_since($size)
+
+Where the server's log ends now, and its text from there on.
+
+=cut
+
+sub log_size { return -s $_[0]->logfile }
+sub log_since { return slurp_file($_[0]->logfile, $_[1]) }
 
 =pod
 
 =item $node->create_shop
 
-The database, the roles and C<shop.orders>, which create() has made already.
+The database, the roles and C<shop.orders>.  create() has made them already,
+except in_database().
 
 =cut
 
@@ -168,9 +266,14 @@ sub create_shop
 {
 	my ($self) = @_;
 
-	$self->safe_psql('postgres', "CREATE ROLE shop_owner LOGIN");
-	$self->safe_psql('postgres', "CREATE ROLE shop_app LOGIN");
-	$self->safe_psql('postgres', "CREATE DATABASE $DATABASE OWNER shop_owner");
+	foreach my $role (qw(shop_owner shop_app))
+	{
+		$self->safe_psql('postgres',
+			    "SELECT format('CREATE ROLE %I LOGIN', '$role')"
+			  . " WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$role') \\gexec");
+	}
+	$self->safe_psql('postgres',
+		'CREATE DATABASE ' . $self->database . ' OWNER shop_owner');
 	$self->sql(q{
 CREATE SCHEMA shop;
 CREATE TABLE shop.orders (
@@ -220,9 +323,11 @@ sub create_dataset
 	my ($self, %options) = @_;
 	my %arguments = (
 		name => 'main',
-		dataset_id => $DATASET_ID,
+		dataset_id => $self->dataset_id,
 		access_token => $TOKEN,
 		%options);
+
+	delete $arguments{access_token} if defined $arguments{access_token_file};
 
 	$arguments{endpoint} //= $self->sandbox->url;
 	$self->sql('SET client_min_messages = error; SELECT '
@@ -381,27 +486,73 @@ sub wait_for
 	{
 		return 1 if $self->sql($query) eq 't';
 		return 0 if time > $end;
-		usleep(100_000);
+		usleep(50_000);
 	}
 }
 
 =pod
 
-=item $node->dispatcher_pid
+=item $node->dispatcher_pid($not)
 
-Of the shop's database; waits for one to be there.
+Of the database's dispatcher; waits for one to be there, and to be another
+one than the process C<$not>.
+
+=item $node->dispatcher_runs
+
+Whether there is one, without waiting.
 
 =cut
 
 sub dispatcher_pid
 {
-	my ($self) = @_;
-	my $query = "FROM pg_stat_activity"
-	  . " WHERE backend_type = 'capi dispatcher' AND datname = '$DATABASE'";
+	my ($self, $not) = @_;
+	my $query = $self->_dispatcher_query . ' AND pid <> ' . ($not // 0);
 
-	$self->wait_for("SELECT count(*) = 1 $query")
+	# asked elsewhere: the database itself may be in use
+	$self->poll_query_until('postgres', "SELECT count(*) = 1 $query")
 	  or croak 'no dispatcher runs';
-	return $self->sql("SELECT pid $query");
+	return $self->safe_psql('postgres', "SELECT pid $query");
+}
+
+sub dispatcher_runs
+{
+	my ($self) = @_;
+
+	return $self->safe_psql('postgres',
+		'SELECT count(*) ' . $self->_dispatcher_query) > 0;
+}
+
+sub _dispatcher_query
+{
+	my ($self) = @_;
+
+	return "FROM pg_stat_activity WHERE backend_type = 'capi dispatcher'"
+	  . " AND datname = '" . $self->database . "'";
+}
+
+=pod
+
+=item $node->hang($count, %plan)
+
+Pays as many new orders and waits until the request with them hangs at the
+sandbox, which has accepted its events already unless C<accept> is 0; returns
+the ids.
+
+=cut
+
+sub hang
+{
+	my ($self, $count, %plan) = @_;
+	my $before = $self->sandbox->hanging;
+	my @ids = $self->place_orders($count);
+	my %accept = $plan{accept} // 1 ? (accept => JSON::PP::true()) : ();
+
+	delete $plan{accept};
+	$self->sandbox->misbehave(%plan, %accept, hang => JSON::PP::true());
+	$self->pay(@ids);
+	$self->sandbox->wait_for(hanging => $before + 1)
+	  or croak 'no request came to hang';
+	return @ids;
 }
 
 =pod
@@ -466,12 +617,8 @@ sub repeats
 sub _received_rows
 {
 	my ($self) = @_;
-	my $url = $self->sandbox->control_url . '/sandbox/events?limit=1000000';
-	my $answer = HTTP::Tiny->new(timeout => 60)->get($url);
 
-	croak "sandbox does not answer: $answer->{status} $answer->{content}"
-	  unless $answer->{success};
-	return decode_json($answer->{content})->{events};
+	return [ $self->sandbox->events(dataset => $self->dataset_id) ];
 }
 
 =pod

@@ -156,6 +156,16 @@ sub query_text
 
 =pod
 
+=item $sandbox->hanging
+
+How many requests hang now.
+
+=cut
+
+sub hanging { return scalar grep { $_->{outcome} eq 'hanging' } $_[0]->requests }
+
+=pod
+
 =item $sandbox->misbehave(%plan), $sandbox->behave, $sandbox->release
 
 Plans a failure; forgets all plans; lets the requests go that hang.
