@@ -9,6 +9,7 @@ trust and the control address; then serves until SIGTERM, SIGINT, or, with
 """
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from edge import httpd, misbehave, store, tls  # noqa: E402
+from edge import httpd, misbehave, store, tls, tokens  # noqa: E402
 
 DEFAULT_TOKEN = "sandbox-token"
 
@@ -42,8 +43,17 @@ def parse_arguments(arguments=None):
     parser.add_argument("--dataset", action="append", metavar="ID",
                         help="a dataset that exists; repeatable "
                         "(default: every id of digits)")
+    parser.add_argument("--web-only-dataset", action="append", default=[],
+                        metavar="ID", help="a dataset that exists and takes "
+                        "no physical_store events; repeatable")
     parser.add_argument("--app-secret", metavar="SECRET",
                         help="demand an appsecret_proof made with it")
+    parser.add_argument("--allow-token-in-url", action="store_true",
+                        help="take an access token in the URL, as Meta does")
+    parser.add_argument("--certificate", default="good",
+                        choices=list(tls.KINDS), metavar="KIND",
+                        help="begin with another certificate: "
+                        + ", ".join(tls.KINDS))
     parser.add_argument("--log", metavar="FILE",
                         help="append one JSON line for each request; "
                         "no values, no tokens")
@@ -55,6 +65,9 @@ def parse_arguments(arguments=None):
     parser.add_argument("--keep-requests", type=int, default=10000,
                         metavar="N", help="how many requests are kept "
                         "(default: 10000)")
+    parser.add_argument("--keep-bytes", type=int, default=64 * 1024 * 1024,
+                        metavar="N", help="how many bytes of request bodies "
+                        "are kept (default: 64 MiB)")
     parser.add_argument("--max-body", type=int, default=32 * 1024 * 1024,
                         metavar="BYTES", help="larger bodies get status 413")
     parser.add_argument("--idle-timeout", type=float, default=120,
@@ -65,28 +78,37 @@ def parse_arguments(arguments=None):
     return parser.parse_args(arguments)
 
 
+def make_sandbox(options, certificates):
+    return httpd.Sandbox(
+        store.Store(options.keep_events, options.keep_requests,
+                    options.keep_bytes, options.log, options.log_bodies),
+        tokens.Tokens(options.token or [DEFAULT_TOKEN]),
+        misbehave.Plans(), certificates, options.dataset or (),
+        options.web_only_dataset, options.app_secret,
+        options.allow_token_in_url, options.max_body, options.idle_timeout)
+
+
 def main():
     options = parse_arguments()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *ignored: stop.set())
 
+    # Events that are kept are no garbage; looking them through for some,
+    # again and again, costs a third of the throughput.
+    gc.set_threshold(100000, 50, 1000)
     scratch = None
-    ca_file = context = None
+    certificates = None
     if not options.http:
         directory = options.tls_dir
         if directory is None:
             scratch = tempfile.TemporaryDirectory(prefix="capi-sandbox-")
             directory = scratch.name
-        ca_file, context = tls.ensure(directory)
+        certificates = tls.Certificates(directory)
+        certificates.use(options.certificate)
 
-    sandbox = httpd.Sandbox(
-        store.Store(options.keep_events, options.keep_requests, options.log,
-                    options.log_bodies),
-        store.Tokens(options.token or [DEFAULT_TOKEN]),
-        misbehave.Plans(), options.dataset or (), options.app_secret,
-        options.max_body, options.idle_timeout)
-    edge = httpd.Server(("127.0.0.1", options.port), sandbox, context)
+    sandbox = make_sandbox(options, certificates)
+    edge = httpd.Server(("127.0.0.1", options.port), sandbox)
     control = httpd.Server(("127.0.0.1", options.control_port), sandbox,
                            control_only=True)
     for server in (edge, control):
@@ -97,7 +119,7 @@ def main():
         "port": edge.port,
         "url": "%s://127.0.0.1:%d" % ("http" if options.http else "https",
                                       edge.port),
-        "ca_file": ca_file,
+        "ca_file": certificates and certificates.ca_file,
         "control_port": control.port,
         "control_url": "http://127.0.0.1:%d" % control.port,
         "pid": os.getpid(),

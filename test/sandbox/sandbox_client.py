@@ -54,7 +54,8 @@ class Running:
             Running.tls_dir = tempfile.mkdtemp(prefix="sandbox-test-")
         command = [sys.executable, "-B", os.path.join(HERE, "sandbox.py"),
                    "--exit-with-parent", *arguments]
-        command += ["--tls-dir", Running.tls_dir] if tls else ["--http"]
+        if "--tls-dir" not in arguments:
+            command += ["--tls-dir", Running.tls_dir] if tls else ["--http"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.ready = json.loads(self.process.stdout.readline())

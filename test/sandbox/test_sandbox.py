@@ -54,10 +54,12 @@ class Address(SandboxTest):
         self.assertEqual(headers["facebook-api-version"], "v25.0")
 
     def test_paths(self):
-        for path in ("/v25.0/42", "/v25.0/42/event", "/v25.0/42/events/x",
-                     "/v25.0", "/v25.0//events", "/v25.0/42/users"):
+        for path in ("/v25.0/42/event", "/v25.0/42/events/x", "/v25.0",
+                     "/v25.0//events", "/v25.0/42/users", "/v25.0/42/",
+                     "/v25.0/42/dataset", "/v25.0/debug_token/events"):
             self.refused(2500, None, [event()], path=path)
         self.refused(2635, None, [event()], path="/")
+        self.refused(100, 33, [event()], path="/v25.0/42")
 
     def test_dataset(self):
         self.accepted(event(), path="/v25.0/42/events")
@@ -73,15 +75,21 @@ class Address(SandboxTest):
 
 
 class Token(SandboxTest):
-    def test_three_places(self):
+    def test_header_and_body(self):
         self.accepted(event())
+        self.assertEqual(self.last_request()["token_in"], ["header"])
         self.accepted(event(), token=None, access_token=TOKEN)
         self.assertEqual(self.last_request()["token_in"], ["body"])
         self.assertFalse(self.last_request()["token_in_url"])
-        self.accepted(event(), token=None,
-                      path=PATH + "?access_token=" + TOKEN)
+        self.assertEqual(self.control("GET", "stats")["tokens_in_url"], 0)
+
+    def test_url_is_refused_and_counted(self):
+        self.refused(190, None, [event()], "URL", token=None,
+                     path=PATH + "?access_token=" + TOKEN)
         self.assertTrue(self.last_request()["token_in_url"])
-        self.assertIn("token_in_url", self.last_request()["warnings"])
+        self.refused(190, None, [event()], "URL",
+                     path=PATH + "?access_token=" + TOKEN)
+        self.assertEqual(self.control("GET", "stats")["tokens_in_url"], 2)
 
     def test_missing_and_bad(self):
         self.refused(104, None, [event()], token=None)
@@ -112,6 +120,15 @@ class Token(SandboxTest):
         self.accepted(event(), token="second")
         self.assertNotEqual(self.last_request()["token"], first)
 
+    def test_until_a_time(self):
+        now = int(time.time())
+        self.control("POST", "tokens", {"add": [
+            {"token": "short", "expires_at": now + 3600}]})
+        self.accepted(event(), token="short")
+        self.control("POST", "clock", {"offset_s": 3600})
+        self.refused(190, 463, [event(event_time=now + 3500)], status=401,
+                     token="short")
+
     def test_limited_to_datasets(self):
         self.control("POST", "tokens", {"add": [
             {"token": "limited", "datasets": ["5"]}]})
@@ -121,10 +138,23 @@ class Token(SandboxTest):
 
     def test_bad_calls_change_nothing(self):
         for bad in ({"add": "x"}, {"revoke": ["never-known"]}, {"ad": []},
-                    {"add": [{"token": 5}]}, {"revoke": [{}]}, []):
+                    {"add": [{"token": 5}]}, {"revoke": [{}]}, [],
+                    {"add": [{"token": "x", "datasets": "42"}]},
+                    {"add": [{"token": "x", "expires_at": "1"}]}):
             status, _ = self.sandbox.control("POST", "tokens", bad)
             self.assertEqual(status, 400, bad)
         self.accepted(event())
+
+
+class TokenInUrl(SandboxTest):
+    arguments = ("--allow-token-in-url",)
+
+    def test_accepted_as_at_meta(self):
+        self.accepted(event(), token=None,
+                      path=PATH + "?access_token=" + TOKEN)
+        self.assertTrue(self.last_request()["token_in_url"])
+        self.assertIn("token_in_url", self.last_request()["warnings"])
+        self.assertEqual(self.control("GET", "stats")["tokens_in_url"], 1)
 
 
 class Proof(SandboxTest):
@@ -287,6 +317,78 @@ class Records(SandboxTest):
         self.assertEqual(self.control("GET", "requests?since=%d"
                                       % good["request"])["count"], 1)
 
+    def test_requests_can_be_chosen(self):
+        self.accepted(event(event_id="a"), event(event_id="b"))
+        self.refused(100, 2804003, [event(event_id="b", event_time=1)])
+        self.accepted(event(event_id="c"), path="/v25.0/77/events")
+        for query, count in (("", 3), ("event_id=b", 2), ("event_id=x", 0),
+                             ("event_id=a&outcome=accepted", 1),
+                             ("event_id=b&outcome=refused", 1),
+                             ("dataset=77", 1), ("dataset=7", 0),
+                             ("code=100", 1), ("subcode=2804003", 1),
+                             ("call=events", 3), ("call=dataset", 0)):
+            self.assertEqual(
+                self.control("GET", "requests?" + query)["count"], count,
+                query)
+
+    def kept_body(self):
+        number = self.last_request()["request"]
+        status, _, content = self.raw(
+            None, path="/sandbox/body?request=%d" % number, method="GET")
+        self.assertEqual(status, 200)
+        return content
+
+    def test_headers_on_demand(self):
+        self.accepted(event())
+        self.assertNotIn("headers", self.last_request())
+        record = self.control("GET", "requests?headers=1")["requests"][0]
+        self.assertEqual(record["headers"]["content-type"],
+                         "application/json")
+        self.assertEqual(record["headers"]["authorization"], "***")
+
+    def test_body_on_demand(self):
+        sent = b' {"data" : []}\n'
+        self.raw(sent, dict(JSON, **BEARER))
+        self.assertEqual(self.kept_body(), sent)
+
+    def test_body_on_demand_has_no_token(self):
+        token = 'to"k /n\u00e4'
+        self.control("POST", "tokens", {"add": [token]})
+        params = {"data": [event()], "access_token": token}
+        for kind, content in (
+                ("application/json", json.dumps(params).encode()),
+                ("application/json",
+                 json.dumps(params, ensure_ascii=False).encode()),
+                ("application/x-www-form-urlencoded", urllib.parse.urlencode(
+                    {"data": json.dumps([event()]),
+                     "access_token": token}).encode())):
+            status, _, answer = self.raw(content, {"Content-Type": kind})
+            self.assertEqual(status, 200, answer)
+            kept = json.loads(self.kept_body())
+            self.assertEqual(set(kept), {"data"})
+            self.assertEqual(kept["data"][0]["event_id"], "order-1")
+        self.raw(b'{"access_token": "x', JSON)
+        self.assertEqual(self.kept_body(), b"")
+
+    def test_same_id_with_another_content(self):
+        self.accepted(event(event_id="a"))
+        self.accepted(event(event_id="b"))
+        first = self.control("GET", "events?event_id=a")["events"][0]
+        self.accepted(first["event"])
+        self.assertEqual(
+            self.control("GET", "stats")["changed_duplicates"], 0)
+        self.accepted(event(event_id="a", opt_out=True))
+        stats = self.control("GET", "stats")
+        self.assertEqual((stats["duplicates"], stats["changed_duplicates"]),
+                         (2, 1))
+        row = self.control("GET", "events?event_id=a")["events"][0]
+        self.assertEqual((row["count"], row["changed"]), (3, 1))
+
+    def test_without_an_id_nothing_is_a_duplicate(self):
+        self.accepted(event(event_id=None), event(event_id=None))
+        stats = self.control("GET", "stats")
+        self.assertEqual((stats["events"], stats["duplicates"]), (2, 0))
+
     def test_reuse_of_connections_shows(self):
         self.accepted(event())
         self.accepted(event())
@@ -315,6 +417,10 @@ class Records(SandboxTest):
     def test_control_mistakes(self):
         for method, path in (("GET", "events?id=1"), ("GET", "wait?event=1"),
                              ("GET", "requests?since=x"),
+                             ("GET", "requests?events=1"),
+                             ("GET", "body"), ("GET", "body?request=x"),
+                             ("GET", "body?request=99999999"),
+                             ("POST", "certificate"),
                              ("POST", "clock"), ("POST", "misbehave")):
             status, answer = self.sandbox.control(method, path)
             self.assertEqual(status, 400, path)
@@ -466,7 +572,8 @@ class Life(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             for options in ((), ("--log-bodies",)):
                 log = os.path.join(folder, "log")
-                sandbox = Running("--log", log, *options, tls=False)
+                sandbox = Running("--log", log, "--allow-token-in-url",
+                                  *options, tls=False)
                 connection = sandbox.connect()
                 connection.request(
                     "POST", PATH + "?access_token=" + TOKEN,
@@ -483,7 +590,7 @@ class Life(unittest.TestCase):
 
     def test_memory_is_bounded(self):
         sandbox = Running("--keep-events", "10", "--keep-requests", "2",
-                          tls=False)
+                          "--keep-bytes", "15000", tls=False)
         connection = sandbox.connect()
         for _ in range(3):
             connection.request("POST", PATH, body(
@@ -497,6 +604,14 @@ class Life(unittest.TestCase):
         self.assertEqual(sum(row["event"] is not None for row in rows), 10)
         self.assertEqual(sandbox.control("GET", "requests")[1]["count"], 2)
         self.assertEqual(sandbox.control("GET", "stats")[1]["requests"], 3)
+        kept = []                     # bodies of 6 kB: two go into 15 kB
+        for number in (1, 2, 3):
+            connection.request("GET", "/sandbox/body?request=%d" % number)
+            answer = connection.getresponse()
+            answer.read()
+            kept.append(answer.status)
+        connection.close()
+        self.assertEqual(kept, [400, 200, 200])
         sandbox.stop()
 
     def test_sustains_a_few_thousand_events_a_second(self):

@@ -68,6 +68,15 @@ class Misbehave(SandboxTest):
         self.control("DELETE", "misbehave")
         self.accepted(event())
 
+    def test_skip(self):
+        self.misbehave(skip=2, status=503)
+        self.assertEqual([self.send()[0] for _ in range(4)],
+                         [200, 200, 503, 200])
+        self.misbehave(skip=1, status=503, match={"event_id": "x"})
+        self.assertEqual([self.send(event(event_id=name))[0]
+                          for name in "axbxx"],
+                         [200, 200, 200, 503, 200])
+
     def test_plans_in_order(self):
         self.control("POST", "misbehave", [{"status": 500}, {"status": 429}])
         self.assertEqual([self.send()[0] for _ in range(3)],
@@ -103,7 +112,14 @@ class Misbehave(SandboxTest):
         for bad in ({"statsu": 500}, {"times": 0}, {"match": {"id": 1}},
                     {"status": 99}, {"cut": "off"}, {"cut": 1},
                     {"subcode": 5}, {"delay_ms": -1}, {"headers": []},
-                    {"headers": {"a\r\nb": "c"}}, 5,
+                    {"headers": {"a\r\nb": "c"}}, 5, {"skip": -1},
+                    {"close": "loudly"}, {"framing": "none"},
+                    {"drip": {"bytes": 1}}, {"drip": 5},
+                    {"drip": {"bytes": 0, "every_ms": 1}},
+                    {"throttle": {"page": {}}}, {"throttle": {}},
+                    {"throttle": {"app": 5}}, {"redirect": "a\r\nb"},
+                    {"content_type": ""}, {"http10": 1}, {"html": "yes"},
+                    {"match": {"calls": "events"}},
                     [{"status": 500}, {"x": 1}]):
             status, answer = self.sandbox.control("POST", "misbehave", bad)
             self.assertEqual(status, 400, bad)
@@ -142,7 +158,7 @@ class Misbehave(SandboxTest):
             self.assertEqual((got, answer["error"]["code"]), (status, code))
             self.assertNotIn("is_transient", answer["error"])
 
-    def test_throttle_headers_with_an_honest_answer(self):
+    def test_headers_with_an_honest_answer(self):
         usage = {"123": [{"type": "ads_management", "call_count": 95,
                           "estimated_time_to_regain_access": 19}]}
         self.misbehave(headers={"X-Business-Use-Case-Usage": usage,
@@ -154,35 +170,137 @@ class Misbehave(SandboxTest):
         self.assertIsNone(headers["Set-Cookie"])
         self.assertEqual(self.kept(), 1)
 
-    def test_throttled(self):
-        self.misbehave(code=80004, headers={"X-App-Usage": {
-            "call_count": 100, "total_time": 1, "total_cputime": 1}})
+    def test_throttles_of_all_kinds(self):
+        self.misbehave(throttle={"app": {"call_count": 28}})
         status, headers, _ = self.send()
-        self.assertEqual((status, json.loads(headers["X-App-Usage"])[
-            "call_count"]), (400, 100))
+        self.assertEqual(
+            (status, json.loads(headers["X-App-Usage"])),
+            (200, {"call_count": 28, "total_time": 25, "total_cputime": 25}))
+        self.assertIsNone(headers["X-Ad-Account-Usage"])
+        self.misbehave(throttle={
+            "ad_account": {"acc_id_util_pct": 9.67},
+            "business": {"estimated_time_to_regain_access": 19}})
+        status, headers, _ = self.send()
+        self.assertEqual(
+            (status, json.loads(headers["X-Ad-Account-Usage"]),
+             json.loads(headers["X-Business-Use-Case-Usage"])),
+            (200, {"acc_id_util_pct": 9.67, "reset_time_duration": 60,
+                   "ads_api_access_tier": "standard_access"},
+             {DATASET: [{"type": "ads_management", "call_count": 100,
+                         "total_cputime": 20, "total_time": 20,
+                         "estimated_time_to_regain_access": 19,
+                         "ads_api_access_tier": "standard_access"}]}))
+        self.assertEqual(self.kept(), 2)
 
-    def test_garbage_and_body(self):
-        self.misbehave(garbage=True)
+    def test_throttled(self):
+        self.misbehave(code=80004, throttle={"app": {}})
+        status, headers, answer = self.send()
+        self.assertEqual(
+            (status, json.loads(headers["X-App-Usage"])["call_count"],
+             json.loads(answer)["error"]["code"]), (400, 100, 80004))
+        self.assertEqual(self.kept(), 0)
+
+    def test_html(self):
+        self.misbehave(html=True)
         status, headers, answer = self.send()
         self.assertEqual((status, headers["Content-Type"]),
                          (502, "text/html"))
         self.assertIn(b"<html>", answer)
+        self.misbehave(html=True, status=200)
+        self.assertEqual(self.send()[0], 200)
+        self.assertEqual(self.kept(), 0)
+
+    def test_garbage(self):
+        self.misbehave(garbage=True)
+        status, headers, answer = self.send()
+        self.assertEqual(status, 502)
+        self.assertTrue(headers["Content-Type"].startswith(
+            "application/json"))
+        with self.assertRaises(ValueError):
+            json.loads(answer)
         self.misbehave(garbage=True, status=200)
         self.assertEqual(self.send()[0], 200)
+        self.assertEqual(self.kept(), 0)
+
+    def test_body(self):
         self.misbehave(body='{"events_received": ')
         self.assertEqual(self.send()[2], b'{"events_received": ')
         self.assertEqual(self.kept(), 0)
+
+    def test_content_type(self):
+        self.misbehave(content_type="text/html")
+        status, headers, answer = self.send()
+        self.assertEqual((status, headers["Content-Type"]),
+                         (200, "text/html"))
+        self.assertEqual(json.loads(answer)["events_received"], 1)
+        self.assertEqual(self.kept(), 1)
+        self.misbehave(content_type="image/gif", code=2)
+        self.assertEqual(self.send()[1]["Content-Type"], "image/gif")
+
+    def test_redirect(self):
+        self.misbehave(redirect="https://elsewhere.example/x")
+        status, headers, answer = self.send()
+        self.assertEqual((status, headers["Location"], answer),
+                         (302, "https://elsewhere.example/x", b""))
+        self.misbehave(redirect="/x", status=308)
+        self.assertEqual(self.send()[0], 308)
+        self.assertEqual(self.kept(), 0)
+
+    def test_framing(self):
+        self.misbehave(framing="chunked")
+        status, headers, answer = self.send()
+        self.assertEqual((status, headers["Transfer-Encoding"],
+                          headers["Content-Length"]), (200, "chunked", None))
+        self.assertEqual(json.loads(answer)["events_received"], 1)
+        self.misbehave(framing="close")
+        status, headers, answer = self.send()
+        self.assertEqual((status, headers["Transfer-Encoding"],
+                          headers["Content-Length"], headers["Connection"]),
+                         (200, None, None, "close"))
+        self.assertEqual(json.loads(answer)["events_received"], 1)
+        self.misbehave(framing="broken")
+        self.broken()
+        self.assertEqual(self.kept(), 3)
+
+    def test_http10(self):
+        self.misbehave(http10=True)
+        self.connection.request(
+            "POST", "/v25.0/1/events", json.dumps({"data": [event()]}),
+            {"Content-Type": "application/json",
+             "Authorization": "Bearer " + TOKEN})
+        answer = self.connection.getresponse()
+        self.assertEqual((answer.version, answer.status), (10, 200))
+        self.assertTrue(answer.will_close)
+        self.assertEqual(json.loads(answer.read())["events_received"], 1)
+
+    def test_drip(self):
+        self.misbehave(drip={"bytes": 20, "every_ms": 10})
+        start = time.monotonic()
+        self.accepted(event())
+        # the answer has 200 bytes and more
+        self.assertGreaterEqual(time.monotonic() - start, 0.1)
+
+    def test_dripping_on_a_client_that_left(self):
+        self.misbehave(drip={"bytes": 1, "every_ms": 1})
+        connection = self.sandbox.connect()
+        connection.request("POST", "/v25.0/1/events", b"{}")
+        connection.close()
+        self.assertTrue(self.control("GET", "wait?answered=1")["reached"])
 
     def test_huge(self):
         self.misbehave(huge=3000000)
         status, _, answer = self.send()
         self.assertEqual((status, len(answer)), (200, 3000000))
+        self.misbehave(huge=300000, framing="chunked", status=500)
+        status, _, answer = self.send()
+        self.assertEqual((status, len(answer)), (500, 300000))
         # a client that stops reading costs nothing
-        self.misbehave(huge=2 ** 40)
-        connection = self.sandbox.connect()
-        connection.request("POST", "/v25.0/1/events", b"{}")
-        connection.getresponse().read(10)
-        connection.close()
+        for framing in ("length", "chunked", "close"):
+            self.misbehave(huge=2 ** 40, framing=framing)
+            connection = self.sandbox.connect()
+            connection.request("POST", "/v25.0/1/events", b"{}")
+            connection.getresponse().read(10)
+            connection.close()
         self.accepted(event())
 
     def test_yes_without_keeping(self):
@@ -216,6 +334,14 @@ class Misbehave(SandboxTest):
         self.assertEqual(headers["Connection"], "close")
         self.assertEqual(self.kept(), 1)
 
+    def test_close_without_a_word(self):
+        self.misbehave(close="silent")
+        _, headers, _ = self.send()
+        self.assertIsNone(headers["Connection"])
+        with self.assertRaises((http.client.HTTPException, OSError)):
+            self.send()
+        self.assertEqual(self.kept(), 1)
+
     # --- no answer --------------------------------------------------------
 
     def test_cut(self):
@@ -228,6 +354,11 @@ class Misbehave(SandboxTest):
             record = self.last_request()
             self.assertEqual((record["outcome"], record["accepted"]),
                              ("misbehaved", kept))
+
+    def test_cut_in_a_planned_answer(self):
+        for plan in ({"status": 500}, {"body": "x" * 100}, {"html": True}):
+            self.misbehave(cut="middle", **plan)
+            self.broken()
 
     def test_delay(self):
         self.misbehave(delay_ms=300)

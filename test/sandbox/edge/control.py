@@ -1,14 +1,19 @@
 """The /sandbox/ API by which tests steer and question the sandbox.
 
-handle() takes method, target and body and returns (status, JSON value).  It
-is served on the control port and on the edge's own port.  Called by httpd.
+handle() takes method, target and body and returns the Answer.  It is served on
+the control port and on the edge's own port.  Called by httpd.
 """
 
 import json
 import time
 import urllib.parse
 
+from .answer import Answer
+
 WAIT_GOALS = ("events", "distinct_events", "requests", "answered", "hanging")
+EVENT_FILTERS = ("dataset", "event_name", "event_id")
+REQUEST_FILTERS = ("dataset", "event_id", "call", "outcome", "code",
+                   "subcode")
 
 
 class BadCall(Exception):
@@ -17,16 +22,22 @@ class BadCall(Exception):
 
 def handle(sandbox, method, target, body):
     path, _, query = target.partition("?")
+    status = 200
     try:
         arguments = dict(urllib.parse.parse_qsl(query,
                                                 keep_blank_values=True))
         call = CALLS.get((method, path.rstrip("/")))
         if call is None:
-            known = sorted("%s %s" % key for key in CALLS)
-            return 404, {"error": "no such call", "calls": known}
-        return 200, call(sandbox, arguments, body)
+            status = 404
+            value = {"error": "no such call",
+                     "calls": sorted("%s %s" % key for key in CALLS)}
+        else:
+            value = call(sandbox, arguments, body)
     except (BadCall, ValueError) as error:
-        return 400, {"error": str(error)}
+        status, value = 400, {"error": str(error)}
+    if type(value) is Answer:
+        return value
+    return Answer(status, json.dumps(value).encode() + b"\n")
 
 
 def body_object(body):
@@ -58,20 +69,36 @@ def get_health(sandbox, arguments, body):
             "uptime_s": round(time.time() - sandbox.started_at, 3)}
 
 
+def chosen(arguments, filters):
+    return {name: arguments[name] for name in filters if name in arguments}
+
+
+def is_set(arguments, name):
+    return arguments.get(name, "0") != "0"
+
+
 def get_events(sandbox, arguments, body):
-    known_only(arguments, ("dataset", "event_name", "event_id", "limit",
-                           "brief"))
-    wanted = {name: arguments[name]
-              for name in ("dataset", "event_name", "event_id")
-              if name in arguments}
-    return sandbox.store.events(wanted, number(arguments, "limit", 1000),
-                                arguments.get("brief", "0") != "0")
+    known_only(arguments, EVENT_FILTERS + ("limit", "brief"))
+    return sandbox.store.events(chosen(arguments, EVENT_FILTERS),
+                                number(arguments, "limit", 1000),
+                                is_set(arguments, "brief"))
 
 
 def get_requests(sandbox, arguments, body):
-    known_only(arguments, ("since", "limit"))
-    return sandbox.store.requests(number(arguments, "since", 0),
-                                  number(arguments, "limit", 1000))
+    known_only(arguments, REQUEST_FILTERS + ("since", "limit", "headers"))
+    return sandbox.store.requests(chosen(arguments, REQUEST_FILTERS),
+                                  number(arguments, "since", 0),
+                                  number(arguments, "limit", 1000),
+                                  is_set(arguments, "headers"))
+
+
+def get_body(sandbox, arguments, body):
+    """What a request carried, byte for byte if no token is in it."""
+    known_only(arguments, ("request",))
+    content = sandbox.store.body(number(arguments, "request", 0))
+    if content is None:
+        raise BadCall("no body is kept for that request")
+    return Answer(200, content, "application/octet-stream")
 
 
 def get_stats(sandbox, arguments, body):
@@ -89,9 +116,11 @@ def get_wait(sandbox, arguments, body):
 
 
 def post_reset(sandbox, arguments, body):
-    """Forget events, requests, counters, plans and the clock's offset;
-    let hanging requests go.  Tokens stay as they are."""
+    """Forget events, requests, counters, plans, the clock's offset and the
+    bad certificate; let hanging requests go.  Tokens stay as they are."""
     sandbox.plans.clear()
+    if sandbox.certificates is not None:
+        sandbox.certificates.use("good")
     sandbox.plans.release()
     sandbox.store.clock_offset_s = 0.0
     sandbox.store.reset()
@@ -120,27 +149,28 @@ def post_release(sandbox, arguments, body):
 
 
 def post_tokens(sandbox, arguments, body):
-    """add (text, or {"token", "datasets"}), revoke, expire."""
+    """add (text, or {"token", "datasets", "expires_at"}), revoke, expire."""
     given = body_object(body)
     known_only(given, ("add", "revoke", "expire"))
     added = []
     for item in texts_or_objects(given, "add"):
-        if type(item) is dict:
-            known_only(item, ("token", "datasets"))
-            added.append((item.get("token"), item.get("datasets")))
-        else:
-            added.append((item, None))
-    for token, datasets in added:
-        if type(token) is not str or datasets is not None \
-                and type(datasets) is not list:
-            raise BadCall("add needs token texts, or objects with token "
-                          "and datasets")
+        item = {"token": item} if type(item) is str else item
+        known_only(item, ("token", "datasets", "expires_at"))
+        token = item.get("token")
+        datasets = item.get("datasets")
+        expires_at = item.get("expires_at")
+        if type(token) is not str or type(datasets) not in (
+                list, type(None)) or type(expires_at) not in (
+                int, type(None)):
+            raise BadCall("add needs token texts, or objects with token, "
+                          "datasets (an array) and expires_at (seconds)")
+        added.append((token, datasets, expires_at))
     for name, state in (("revoke", "revoked"), ("expire", "expired")):
         for token in texts_or_objects(given, name):
             if not sandbox.tokens.spoil(token, state):
                 raise BadCall("%s names a token that was never known" % name)
-    for token, datasets in added:
-        sandbox.tokens.add(token, datasets)
+    for facts in added:
+        sandbox.tokens.add(*facts)
     return {"ok": True, "tokens": sandbox.tokens.counts()}
 
 
@@ -164,10 +194,21 @@ def post_clock(sandbox, arguments, body):
     return {"ok": True, "now": sandbox.store.now()}
 
 
+def post_certificate(sandbox, arguments, body):
+    """Which certificate new connections are shown."""
+    given = body_object(body)
+    known_only(given, ("use",))
+    if sandbox.certificates is None:
+        raise BadCall("the edge is served without TLS")
+    sandbox.certificates.use(given.get("use"))
+    return {"ok": True, "used": sandbox.certificates.used}
+
+
 CALLS = {
     ("GET", "/sandbox/health"): get_health,
     ("GET", "/sandbox/events"): get_events,
     ("GET", "/sandbox/requests"): get_requests,
+    ("GET", "/sandbox/body"): get_body,
     ("GET", "/sandbox/stats"): get_stats,
     ("GET", "/sandbox/wait"): get_wait,
     ("POST", "/sandbox/reset"): post_reset,
@@ -177,4 +218,5 @@ CALLS = {
     ("POST", "/sandbox/release"): post_release,
     ("POST", "/sandbox/tokens"): post_tokens,
     ("POST", "/sandbox/clock"): post_clock,
+    ("POST", "/sandbox/certificate"): post_certificate,
 }

@@ -2,7 +2,7 @@
 
 Only this file knows HTTP statuses and texts.  The texts are our own words;
 clients must not match on them (SPEC 8.2), only on code and subcode.
-Called by rules, batch and misbehave.
+Called by everything that refuses.
 """
 
 import base64
@@ -10,7 +10,7 @@ import os
 
 # Subcodes of code 100 (SPEC 8.4)
 OBJECT_MISSING = 33
-BAD_FBC = 2804001
+BAD_BROWSER_ID = 2804001
 TOO_OLD = 2804003
 IN_FUTURE = 2804004
 PURCHASE_WITHOUT_VALUE = 2804009
@@ -20,10 +20,14 @@ VALUE_WITHOUT_CURRENCY = 2804023
 BAD_LEAD_ID = 2804036
 BAD_EXTINFO = 2804043
 TOO_LITTLE_CUSTOMER_DATA = 2804050
+MESSAGING_EVENT_NAME = 2804066
+MESSAGING_PAGE_ID = 2804069
+MESSAGING_IG_ACCOUNT_ID = 2804079
+MESSAGING_CTWA_CLID = 2804087
 MESSAGING_WITHOUT_ID = 2804116
 
 TITLES = {
-    BAD_FBC: "Click id is malformed",
+    BAD_BROWSER_ID: "Click or browser id is malformed",
     TOO_OLD: "Event is too old",
     IN_FUTURE: "Event is in the future",
     PURCHASE_WITHOUT_VALUE: "Purchase needs a value",
@@ -33,6 +37,10 @@ TITLES = {
     BAD_LEAD_ID: "Lead id is not valid",
     BAD_EXTINFO: "Extended device information is not valid",
     TOO_LITTLE_CUSTOMER_DATA: "Too little customer information",
+    MESSAGING_EVENT_NAME: "Event name is not one for messaging",
+    MESSAGING_PAGE_ID: "Page id is not valid",
+    MESSAGING_IG_ACCOUNT_ID: "Account id is not valid",
+    MESSAGING_CTWA_CLID: "Click id is not valid",
     MESSAGING_WITHOUT_ID: "Messaging event without page or account id",
 }
 

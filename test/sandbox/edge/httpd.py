@@ -2,7 +2,6 @@
 
 The same server class serves the edge (with TLS, usually) and the control
 port (plain).  Paths under /sandbox/ go to control, all others are the edge.
-Answers leave in one write, so that no delayed acknowledgement skews times.
 Hostile input may cost its own connection, never the process.
 """
 
@@ -17,31 +16,40 @@ import sys
 import time
 import traceback
 
-from . import batch
 from . import control
-from .errors import MetaError, new_trace_id
-from .misbehave import success_body
+from .answer import Answer
+from .errors import new_trace_id
+from .serve import Disconnect, Exchange
 
-HUGE_CHUNK = b"x" * 65536
 HANDSHAKE_TIMEOUT_S = 10
-JSON_TYPE = "application/json; charset=UTF-8"
 
 
 class Sandbox:
     """What all connections share."""
 
-    def __init__(self, store, tokens, plans, datasets=(), app_secret=None,
+    def __init__(self, store, tokens, plans, certificates=None, datasets=(),
+                 web_only=(), app_secret=None, allow_token_in_url=False,
                  max_body=32 * 1024 * 1024, idle_timeout_s=120,
                  max_connections=256):
         self.store = store
         self.tokens = tokens
         self.plans = plans
-        self.datasets = frozenset(datasets)
+        self.certificates = certificates            # None: no TLS
+        self.datasets = frozenset(datasets) | frozenset(web_only)
+        self.any_dataset = not datasets
+        self.web_only = frozenset(web_only)
         self.app_secret = app_secret
+        self.allow_token_in_url = allow_token_in_url
         self.max_body = max_body
         self.idle_timeout_s = idle_timeout_s
         self.max_connections = max_connections
         self.started_at = time.time()
+
+    def has_dataset(self, dataset):
+        return self.any_dataset or dataset in self.datasets
+
+    def is_consolidated(self, dataset):
+        return dataset not in self.web_only
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -50,10 +58,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 256
 
-    def __init__(self, address, sandbox, tls_context=None,
-                 control_only=False):
+    def __init__(self, address, sandbox, control_only=False):
         self.sandbox = sandbox
-        self.tls_context = tls_context
         self.control_only = control_only
         super().__init__(address, Handler)
 
@@ -69,10 +75,6 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             traceback.print_exc(file=sys.stderr)
 
 
-class Disconnect(Exception):
-    """The connection must end now."""
-
-
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "capi-sandbox"
@@ -86,12 +88,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         store = sandbox.store
         self.counted = False
         self.connection_id = 0
-        if self.server.tls_context:
+        if sandbox.certificates and not self.server.control_only:
             # In this thread, so that a client that never shakes hands
             # blocks nobody else.
             self.request.settimeout(HANDSHAKE_TIMEOUT_S)
             try:
-                self.request = self.server.tls_context.wrap_socket(
+                self.request = sandbox.certificates.context.wrap_socket(
                     self.request, server_side=True)
             except (OSError, ValueError):
                 with store.changed:
@@ -141,6 +143,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         raise Disconnect
 
+    def tls_version(self):
+        if isinstance(self.connection, ssl.SSLSocket):
+            return self.connection.version()
+        return None
+
     def client_is_gone(self):
         """While no answer was given, readable can only mean closed."""
         try:
@@ -154,13 +161,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.read_body()
         path = self.path.partition("?")[0]
         if path == "/sandbox" or path.startswith("/sandbox/"):
-            status, answer = control.handle(
-                self.server.sandbox, self.command, self.path, body)
-            self.reply(status, json.dumps(answer).encode() + b"\n")
+            self.send(control.handle(self.server.sandbox, self.command,
+                                     self.path, body))
         elif self.server.control_only:
             self.reply(404, b'{"error": "only /sandbox/ is here"}\n')
         else:
-            self.serve_edge(body)
+            Exchange(self, body).run()
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_GET
 
@@ -220,207 +226,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_error(status, why)
         raise Disconnect
 
-    # --- the edge ---------------------------------------------------------
-
-    def serve_edge(self, body):
-        """Judge one request, carrying out a planned failure if there is
-        one, and record how it went."""
-        sandbox = self.server.sandbox
-        store = sandbox.store
-        request = batch.parse(self.command, self.path, self.headers, body)
-        record = self.new_record(request, body)
-        store.open_request(record)
-        try:
-            plan = sandbox.plans.take(request)
-            if plan is None:
-                self.answer_honestly(request, record)
-            else:
-                record["misbehave"] = plan.number
-                self.answer_as_planned(request, record, plan)
-        except (OSError, Disconnect):
-            if record["outcome"] in ("open", "hanging"):
-                record["outcome"] = "gone"
-            elif record["outcome"] != "misbehaved":
-                record["answer_lost"] = True
-            self.close_connection = True
-        except Exception:
-            store.internal_errors += 1
-            record["outcome"] = "internal error"
-            traceback.print_exc(file=sys.stderr)
-            self.close_connection = True
-        finally:
-            store.close_request(record, request.events)
-
-    def new_record(self, request, body):
-        """What GET /sandbox/requests shows; never a token or a value."""
-        sandbox = self.server.sandbox
-        test_code = request.params.get("test_event_code")
-        agent = request.params.get("partner_agent")
-        return {
-            "connection": self.connection_id,
-            "method": self.command[:20],
-            "api_version": request.version,
-            "dataset": request.dataset,
-            "events": len(request.events),
-            "bytes": len(body),
-            "content_type": request.content_type,
-            "token_in": request.token_places,
-            "token_in_url": "query" in request.token_places,
-            "token": sandbox.tokens.number(request.tokens[0])
-            if request.tokens else None,
-            "test_event_code": test_code if type(test_code) is str else None,
-            "partner_agent": agent if type(agent) is str else None,
-            "user_agent": self.headers.get("User-Agent"),
-            "tls": self.connection.version()
-            if self.server.tls_context else None,
-            "status": None, "code": None, "subcode": None,
-            "error_event": None, "error_text": None,
-            "accepted": 0, "warnings": {}, "misbehave": None,
-            "fbtrace_id": None, "answer_lost": False,
-        }
-
-    def close_record(self, request, record, outcome):
-        """Before the answer leaves, so that whoever has the answer finds
-        the record complete."""
-        self.server.sandbox.store.close_request(record, request.events,
-                                                outcome=outcome)
-
-    def judge(self, request, record):
-        """(status, body) of the honest answer; counts what is accepted."""
-        sandbox = self.server.sandbox
-        trace_id = new_trace_id()
-        record["fbtrace_id"] = trace_id
-        try:
-            warnings = batch.process(request, sandbox.tokens,
-                                     sandbox.datasets, sandbox.app_secret,
-                                     sandbox.store.now())
-        except MetaError as error:
-            record.update(status=error.status, code=error.code,
-                          subcode=error.subcode, error_event=error.index,
-                          error_text=error.user_msg or error.message)
-            return error.status, json.dumps(error.body(trace_id)).encode()
-        events = request.params["data"]
-        sandbox.store.accept(record, request.dataset, events, warnings)
-        record["status"] = 200
-        return 200, success_body(len(events), [], trace_id)
-
-    def answer_honestly(self, request, record):
-        status, body = self.judge(request, record)
-        self.close_record(request, record,
-                          "accepted" if record["accepted"] else "refused")
-        self.reply(status, body, self.edge_headers(request))
-
-    def edge_headers(self, request, extra=()):
-        """Headers of a Graph answer (SPEC 7, 8.5)."""
-        return [("facebook-api-version", request.version or "v%d.0"
-                 % batch.NEWEST_VERSION),
-                ("Cache-Control", "no-store")] + list(extra)
-
-    def answer_as_planned(self, request, record, plan):
-        """In this order: delay, hang, judge (if it does), answer."""
-        gate = self.server.sandbox.plans.gate()
-        if plan.get("delay_ms"):
-            self.pause(plan.get("delay_ms") / 1000)
-        early = plan.get("hang") and plan.get("accept")
-        honest = self.judge(request, record) if early else None
-        if plan.get("hang"):
-            self.server.sandbox.store.update_request(record,
-                                                     outcome="hanging")
-            self.pause(None, gate)
-        if honest is None and plan.processes:
-            honest = self.judge(request, record)
-        extra = plan.header_lines()
-        if not plan.replaces_answer and honest:
-            if "events_received" in plan.spec or "messages" in plan.spec:
-                honest = self.altered(honest, record, plan)
-            self.close_record(request, record, "accepted"
-                              if record["accepted"] else "refused")
-            self.reply(honest[0], honest[1],
-                       self.edge_headers(request, extra),
-                       close=plan.get("close", False))
-            return
-        self.answer_falsely(request, record, plan, honest, extra)
-
-    def altered(self, honest, record, plan):
-        """An honest success with planned members (SPEC 8.1)."""
-        if honest[0] != 200:
-            return honest
-        return 200, success_body(
-            plan.get("events_received", record["accepted"]),
-            plan.get("messages", []), record["fbtrace_id"])
-
-    def answer_falsely(self, request, record, plan, honest, extra):
-        """The client gets the planned answer, whatever was judged."""
-        trace_id = record["fbtrace_id"] or new_trace_id()
-        record["fbtrace_id"] = trace_id
-        if plan.cut in ("before", "after"):
-            record["status"] = None
-            self.close_record(request, record, "misbehaved")
-            self.cut()
-        status, content_type, body = plan.answer(len(request.events),
-                                                 trace_id)
-        if plan.cut == "middle" and not any(
-                name in plan.spec for name in ("status", "code", "body")):
-            status, body = honest or (status, body)
-        if "code" in plan.spec:
-            record.update(code=plan.get("code"), subcode=plan.get("subcode"))
-        if plan.get("huge"):
-            status = plan.get("status", 200)
-        record["status"] = status
-        self.close_record(request, record, "misbehaved")
-        headers = self.edge_headers(request, extra)
-        if plan.get("huge"):
-            self.reply_huge(status, plan.get("huge"), headers)
-        elif plan.cut == "middle":
-            self.wfile.write(self.head(status, len(body), headers,
-                                       content_type or JSON_TYPE, True)
-                             + body[:len(body) // 2])
-            self.cut()
-        else:
-            self.reply(status, body, headers, content_type or JSON_TYPE,
-                       close=plan.get("close", False))
-
-    def pause(self, seconds, gate=None):
-        """Wait for the time or the gate; stop when the client leaves."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while True:
-            left = 0.05 if deadline is None else \
-                min(0.05, deadline - time.monotonic())
-            if left <= 0:
-                return
-            if gate is None:
-                time.sleep(left)
-            elif gate.wait(left):
-                return
-            if self.client_is_gone():
-                raise Disconnect
-
     # --- answers ----------------------------------------------------------
 
-    def head(self, status, length, headers, content_type, close):
-        reason = self.responses.get(status, ("", ""))[0]
-        lines = ["HTTP/1.1 %d %s" % (status, reason),
-                 "Date: " + self.date_time_string(),
-                 "Content-Type: " + content_type,
-                 "Content-Length: %d" % length]
-        lines += ["%s: %s" % pair for pair in headers]
-        if close or self.close_connection:
-            lines.append("Connection: close")
+    def send(self, answer):
+        """In one write where possible, so that no delayed acknowledgement
+        skews times."""
+        if answer.ends_connection:
             self.close_connection = True
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        head = answer.head(self.date_time_string(), self.close_connection)
+        if self.command == "HEAD" or answer.status in (204, 304):
+            self.wfile.write(head)
+            return
+        if answer.drip:
+            self.send_slowly(head + b"".join(answer.pieces()), answer.drip)
+        elif answer.huge:
+            self.wfile.write(head)
+            for piece in answer.pieces():
+                self.wfile.write(piece)
+        else:
+            self.wfile.write(head + b"".join(answer.pieces()))
+        if answer.halfway:
+            self.cut()
 
-    def reply(self, status, body, headers=(), content_type=JSON_TYPE,
-              close=False):
-        head = self.head(status, len(body), headers, content_type, close)
-        if self.command == "HEAD" or status in (204, 304):
-            body = b""
-        self.wfile.write(head + body)
+    def send_slowly(self, content, drip):
+        for start in range(0, len(content), drip["bytes"]):
+            self.wfile.write(content[start:start + drip["bytes"]])
+            time.sleep(drip["every_ms"] / 1000)
 
-    def reply_huge(self, status, size, headers):
-        self.wfile.write(self.head(status, size, headers, JSON_TYPE, True))
-        while size > 0:
-            self.wfile.write(HUGE_CHUNK[:size])
-            size -= len(HUGE_CHUNK)
+    def reply(self, status, body):
+        self.send(Answer(status, body))
 
     def send_error(self, code, message=None, explain=None):
         """http.server calls this for requests it cannot read."""

@@ -2,18 +2,34 @@
 
 A Plan is made from the JSON of POST /sandbox/misbehave.  Plans are tried in
 the order they were added; the first that matches and is not used up is taken.
-httpd carries the plan out; this file only checks, matches and composes
+serve carries the plan out; this file only checks, matches and composes
 answers.
 """
 
 import json
 import threading
 
+from .answer import Answer, FRAMINGS
 from .errors import MetaError
 
 HTML_PAGE = (b"<!DOCTYPE html>\n<html><head><title>Error</title></head>"
              b"<body><h1>Sorry, something went wrong.</h1></body></html>\n")
+GARBAGE = bytes(range(256)) * 4
 CUTS = (True, "before", "middle", "after")
+
+# SPEC 8.5: header and members of each kind of throttle; a plan's own members
+# replace these.
+THROTTLES = {
+    "app": ("X-App-Usage", {
+        "call_count": 100, "total_time": 25, "total_cputime": 25}),
+    "ad_account": ("X-Ad-Account-Usage", {
+        "acc_id_util_pct": 100, "reset_time_duration": 60,
+        "ads_api_access_tier": "standard_access"}),
+    "business": ("X-Business-Use-Case-Usage", {
+        "type": "ads_management", "call_count": 100, "total_cputime": 20,
+        "total_time": 20, "estimated_time_to_regain_access": 1,
+        "ads_api_access_tier": "standard_access"}),
+}
 
 
 def _whole(low, high):
@@ -38,10 +54,35 @@ def _object(value):
     return type(value) is dict
 
 
+def _header_text(value):
+    return type(value) is str and value.isascii() and value.isprintable() \
+        and value != ""
+
+
+def _headers(value):
+    return type(value) is dict and all(
+        type(name) is str and name.isascii()
+        and name.replace("-", "").replace("_", "").isalnum()
+        for name in value)
+
+
+def _drip(value):
+    return type(value) is dict and set(value) == {"bytes", "every_ms"} \
+        and _whole(1, 10 ** 6)(value["bytes"]) \
+        and _whole(1, 60000)(value["every_ms"])
+
+
+def _throttle(value):
+    return type(value) is dict and value and all(
+        kind in THROTTLES and type(members) is dict
+        for kind, members in value.items())
+
+
 # member -> (check, what it must be)
 MEMBERS = {
     "times": (lambda v: v is None or _whole(1, 10 ** 9)(v),
               "a positive integer or null"),
+    "skip": (_whole(0, 10 ** 9), "an integer"),
     "match": (_object, "an object"),
     "status": (_whole(200, 599), "200 to 599"),
     "code": (_whole(-10 ** 9, 10 ** 9), "an integer"),
@@ -57,18 +98,24 @@ MEMBERS = {
     "hang": (_bool, "true or false"),
     "cut": (lambda v: v in CUTS and (v is True or type(v) is str),
             'true, "before", "middle" or "after"'),
+    "html": (_bool, "true or false"),
     "garbage": (_bool, "true or false"),
     "body": (_str, "a string"),
     "huge": (_whole(1, 2 ** 40), "a number of bytes"),
-    "headers": (lambda v: type(v) is dict and all(
-        type(k) is str and k.isascii()
-        and k.replace("-", "").replace("_", "").isalnum() for k in v),
-        "an object of header names and values"),
-    "close": (_bool, "true or false"),
+    "redirect": (_header_text, "an address"),
+    "content_type": (_header_text, "a header's text"),
+    "framing": (lambda v: v in FRAMINGS and type(v) is str,
+                "one of " + ", ".join(FRAMINGS)),
+    "drip": (_drip, 'an object of "bytes" and "every_ms"'),
+    "http10": (_bool, "true or false"),
+    "headers": (_headers, "an object of header names and values"),
+    "throttle": (_throttle, "an object of app, ad_account, business"),
+    "close": (lambda v: _bool(v) or v == "silent" and _str(v),
+              'true, false or "silent"'),
     "accept": (_bool, "true or false"),
 }
 MATCH_MEMBERS = ("event_id", "event_name", "dataset", "field",
-                 "test_event_code")
+                 "test_event_code", "call")
 
 
 class Plan:
@@ -95,6 +142,7 @@ class Plan:
         self.spec = spec
         self.number = number
         self.left = spec.get("times", 1)
+        self.to_skip = spec.get("skip", 0)
         self.used = 0
 
     def get(self, name, default=None):
@@ -106,11 +154,16 @@ class Plan:
         return "before" if cut is True else cut
 
     @property
+    def has_answer(self):
+        """Is an answer planned, not only what becomes of it?"""
+        return any(name in self.spec for name in (
+            "status", "code", "body", "huge", "redirect")) \
+            or self.get("garbage", False) or self.get("html", False)
+
+    @property
     def replaces_answer(self):
         """Does the client get something other than the honest answer?"""
-        return any(name in self.spec for name in (
-            "status", "code", "body", "huge", "cut")) \
-            or self.spec.get("garbage", False)
+        return self.has_answer or "cut" in self.spec
 
     @property
     def processes(self):
@@ -133,6 +186,8 @@ class Plan:
                 match["test_event_code"],
                 request.params.get("test_event_code")):
             return False
+        if "call" in match and not _same(match["call"], request.call):
+            return False
         names = [name for name in ("event_id", "event_name", "field")
                  if name in match]
         return not names or any(
@@ -141,21 +196,40 @@ class Plan:
             for event in request.events)
 
     def answer(self, events, trace_id):
-        """(status, content type, body) in place of the honest answer."""
+        """The Answer in place of the honest one."""
         if "body" in self.spec:
-            return (self.get("status", 200), "text/plain; charset=UTF-8",
-                    self.spec["body"].encode("utf-8", "replace"))
+            return Answer(self.get("status", 200),
+                          self.spec["body"].encode("utf-8", "replace"),
+                          "text/plain; charset=UTF-8")
+        if "redirect" in self.spec:
+            return Answer(self.get("status", 302), b"", "text/html",
+                          [("Location", self.get("redirect"))])
+        if self.get("html"):
+            return Answer(self.get("status", 502), HTML_PAGE, "text/html")
         if self.get("garbage"):
-            return self.get("status", 502), "text/html", HTML_PAGE
+            return Answer(self.get("status", 502), GARBAGE)
+        if "huge" in self.spec:
+            return Answer(self.get("status", 200), huge=self.get("huge"))
         status = self.get("status")
         if status is None and not self.replaces_answer:
             status = 200              # says yes and keeps nothing
         if "code" not in self.spec and (status or 500) < 300:
-            return status, None, success_body(
+            return Answer(status, success_body(
                 self.get("events_received", events),
-                self.get("messages", []), trace_id)
+                self.get("messages", []), trace_id))
         error = self._error(status)
-        return error.status, None, json.dumps(error.body(trace_id)).encode()
+        return Answer(error.status,
+                      json.dumps(error.body(trace_id)).encode())
+
+    def dress(self, answer, request):
+        """Add to an answer, honest or not, what is planned about its form."""
+        answer.headers = list(answer.headers) + self._header_lines(request)
+        answer.content_type = self.get("content_type", answer.content_type)
+        answer.framing = self.get("framing", answer.framing)
+        answer.drip = self.get("drip")
+        answer.http10 = self.get("http10", False)
+        answer.close = self.get("close", False)
+        return answer
 
     def _error(self, status):
         code = self.get("code")
@@ -173,10 +247,17 @@ class Plan:
             transient=self.get("is_transient"),
             error_data=self.get("error_data"))
 
-    def header_lines(self):
-        """Planned headers; a structure becomes JSON text (SPEC 8.5)."""
+    def _header_lines(self, request):
+        """A structure becomes JSON text (SPEC 8.5)."""
+        headers = {}
+        for kind, members in self.get("throttle", {}).items():
+            name, usual = THROTTLES[kind]
+            value = dict(usual, **members)
+            headers[name] = {request.dataset or "0": [value]} \
+                if kind == "business" else value
+        headers.update(self.get("headers", {}))
         lines = []
-        for name, value in self.get("headers", {}).items():
+        for name, value in headers.items():
             if type(value) is not str:
                 value = json.dumps(value)
             value = value.replace("\r", " ").replace("\n", " ")
@@ -236,6 +317,9 @@ class Plans:
         with self._lock:
             for plan in self._plans:
                 if plan.left != 0 and plan.matches(request):
+                    if plan.to_skip > 0:
+                        plan.to_skip -= 1
+                        continue
                     plan.used += 1
                     if plan.left is not None:
                         plan.left -= 1

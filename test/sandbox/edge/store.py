@@ -1,7 +1,7 @@
-"""Everything the sandbox remembers: accepted events, requests, tokens.
+"""Everything the sandbox remembers: accepted events and requests.
 
 Memory only, one lock.  Tokens appear in no answer and no log; a record names
-the token used by its number.  Called by httpd and control.
+the token used by its number.  Called by serve and control.
 """
 
 import collections
@@ -10,66 +10,41 @@ import threading
 import time
 
 
-class Tokens:
-    """Known tokens.  A token may be limited to some datasets."""
+class Kept:
+    """request number -> something of a size; the oldest go when the sum of
+    the sizes passes the budget."""
 
-    def __init__(self, names=()):
-        self._lock = threading.Lock()
-        self._known = {}              # token -> [number, state, datasets]
-        for name in names:
-            self.add(name)
+    def __init__(self, budget):
+        self._budget = budget
+        self._items = collections.OrderedDict()
+        self._size = 0
 
-    def add(self, token, datasets=None):
-        """Make a token good, also one that was revoked or expired."""
-        with self._lock:
-            number = len(self._known) + 1
-            if token in self._known:
-                number = self._known[token][0]
-            self._known[token] = [
-                number, "active",
-                None if datasets is None else frozenset(datasets)]
+    def put(self, number, item, size):
+        self._items[number] = item, size
+        self._size += size
+        while self._size > self._budget:
+            self._size -= self._items.popitem(last=False)[1][1]
 
-    def spoil(self, token, state):
-        """state is "revoked" or "expired"; an unknown token stays so."""
-        with self._lock:
-            if token not in self._known:
-                return False
-            self._known[token][1] = state
-            return True
-
-    def state(self, token):
-        with self._lock:
-            entry = self._known.get(token) if type(token) is str else None
-            return entry[1] if entry else "unknown"
-
-    def may_use(self, token, dataset):
-        with self._lock:
-            allowed = self._known[token][2]
-            return allowed is None or dataset in allowed
-
-    def number(self, token):
-        with self._lock:
-            entry = self._known.get(token) if type(token) is str else None
-            return entry[0] if entry else None
-
-    def counts(self):
-        with self._lock:
-            return dict(collections.Counter(
-                entry[1] for entry in self._known.values()))
+    def get(self, number, default=None):
+        return self._items.get(number, (default,))[0]
 
 
 class Store:
     """Accepted events and all requests.
 
     keep_events bounds the events kept whole (the oldest lose their text, not
-    their count), keep_requests the records.
+    their count), keep_requests the records, keep_bytes the bodies of requests.
     """
 
+    MOST_IDS = 1000000                # kept to find requests by event_id
+
     def __init__(self, keep_events=100000, keep_requests=10000,
-                 log_path=None, log_bodies=False):
+                 keep_bytes=64 * 1024 * 1024, log_path=None,
+                 log_bodies=False):
         self.changed = threading.Condition()
         self.keep_events = keep_events
         self.keep_requests = keep_requests
+        self.keep_bytes = keep_bytes
         self.log_bodies = log_bodies
         self._log = open(log_path, "a", encoding="utf-8") \
             if log_path else None
@@ -79,15 +54,18 @@ class Store:
         self.connections_total = 0
         self.tls_failures = 0
         self.internal_errors = 0
+        self._open = 0
         self._next_request = 0
         self._clear()
 
     def _clear(self):
         # key: (dataset, event_name, event_id)
-        # value: [count, first_at, last_at, index of last request]
+        # value: [count, first_at, last_at, index of last request, changed]
         self._counts = {}
         self._events = collections.OrderedDict()      # key -> last event
         self._requests = collections.deque(maxlen=self.keep_requests)
+        self._ids = Kept(self.MOST_IDS)
+        self._bodies = Kept(self.keep_bytes)
         self._totals = collections.Counter()
         self._by_code = collections.Counter()
         self._by_dataset = collections.Counter()
@@ -105,23 +83,31 @@ class Store:
             self._clear()
             self.changed.notify_all()
 
-    # --- writing ----------------------------------------------------------
+    # --- requests ---------------------------------------------------------
 
-    def open_request(self, record):
+    def open_request(self, record, event_ids, headers, body):
         """Note a request that has arrived; it shows as "open" till closed."""
         with self.changed:
             self._next_request += 1
-            record["request"] = self._next_request
+            number = record["request"] = self._next_request
             record["time"] = time.time()
             record["outcome"] = "open"
+            record["_headers"] = headers
             self._requests.append(record)
+            self._ids.put(number, event_ids, len(event_ids))
+            self._bodies.put(number, body, len(body))
             self._totals["requests"] += 1
+            self._totals["tokens_in_url"] += record["token_in_url"]
             self._totals["bytes"] += record["bytes"]
-            self._totals["largest_request_events"] = max(
-                self._totals["largest_request_events"], record["events"])
-            self._totals["largest_request_bytes"] = max(
-                self._totals["largest_request_bytes"], record["bytes"])
+            self._open += 1
+            self._note_most("open_requests", self._open)
+            self._note_most("request_events", record["events"])
+            self._note_most("request_bytes", record["bytes"])
             self.changed.notify_all()
+
+    def _note_most(self, name, value):
+        self._totals["most_" + name] = max(self._totals["most_" + name],
+                                           value)
 
     def update_request(self, record, **changes):
         with self.changed:
@@ -136,12 +122,13 @@ class Store:
                 return
             record["duration_ms"] = round(
                 (time.time() - record["time"]) * 1000, 3)
+            self._open -= 1
             self._totals["requests_" + record["outcome"]] += 1
             if record["code"] is not None:
                 self._by_code["%s/%s" % (record["code"],
                                          record["subcode"] or "-")] += 1
             self.changed.notify_all()
-            line = dict(record) if self._log else None
+            line = self._shown(record) if self._log else None
         if line is not None:
             if self.log_bodies and events is not None:
                 line["data"] = events
@@ -149,22 +136,14 @@ class Store:
                 self._log.write(json.dumps(line) + "\n")
                 self._log.flush()
 
+    # --- events -----------------------------------------------------------
+
     def accept(self, record, dataset, events, warnings):
         """Count the events of one accepted request, all or nothing."""
         now = time.time()
         with self.changed:
             for event in events:
-                key = (dataset, event["event_name"], event.get("event_id"))
-                entry = self._counts.get(key)
-                if entry is None:
-                    self._counts[key] = [1, now, now, record["request"]]
-                else:
-                    entry[0] += 1
-                    entry[2:] = now, record["request"]
-                    self._totals["duplicates"] += 1
-                self._events[key] = event
-                self._events.move_to_end(key)
-                self._by_event_name[event["event_name"]] += 1
+                self._accept_event(record, dataset, event, now)
             while len(self._events) > self.keep_events:
                 self._events.popitem(last=False)
             self._totals["events"] += len(events)
@@ -175,6 +154,24 @@ class Store:
             record["accepted"] = len(events)
             record["warnings"] = dict(warnings)
             self.changed.notify_all()
+
+    def _accept_event(self, record, dataset, event, now):
+        key = (dataset, event["event_name"], event.get("event_id"))
+        entry = self._counts.get(key)
+        if entry is None:
+            self._counts[key] = [1, now, now, record["request"], 0]
+        else:
+            entry[0] += 1
+            entry[2:4] = now, record["request"]
+            if key[2]:                # without an id nothing is the same
+                self._totals["duplicates"] += 1
+                # SPEC 12.4: one id for many events; 12.7: a new fbc
+                if self._events.get(key, event) != event:
+                    entry[4] += 1
+                    self._totals["changed_duplicates"] += 1
+        self._events[key] = event
+        self._events.move_to_end(key)
+        self._by_event_name[event["event_name"]] += 1
 
     # --- reading ----------------------------------------------------------
 
@@ -200,7 +197,7 @@ class Store:
                 row = {"dataset": key[0], "event_name": key[1],
                        "event_id": key[2], "count": entry[0],
                        "first_at": entry[1], "last_at": entry[2],
-                       "last_request": entry[3]}
+                       "last_request": entry[3], "changed": entry[4]}
                 if not brief:
                     row["event"] = self._events.get(key)
                 rows.append(row)
@@ -208,37 +205,59 @@ class Store:
                     "total": sum(entry[0] for _, entry in items),
                     "events": rows}
 
-    def requests(self, since, limit):
-        """Records numbered above since, oldest first; the last `limit`."""
+    def requests(self, wanted, since, limit, headers):
+        """Records numbered above since, oldest first; the last `limit`.
+        wanted maps event_id or members of a record to the text looked for."""
         with self.changed:
-            rows = [dict(record) for record in self._requests
-                    if record["request"] > since]
+            rows = [self._shown(record, headers)
+                    for record in self._requests
+                    if record["request"] > since
+                    and self._is_wanted(record, wanted)]
             return {"count": len(rows),
                     "requests": rows[-limit:] if limit else []}
 
+    def _is_wanted(self, record, wanted):
+        return all(
+            value in self._ids.get(record["request"], ())
+            if name == "event_id" else str(record[name]) == value
+            for name, value in wanted.items())
+
+    @staticmethod
+    def _shown(record, headers=False):
+        shown = {name: value for name, value in record.items()
+                 if name[0] != "_"}
+        if headers:
+            shown["headers"] = record["_headers"]
+        return shown
+
+    def body(self, number):
+        """The body of a request, without a token; None if not kept."""
+        with self.changed:
+            return self._bodies.get(number)
+
     def stats(self):
         with self.changed:
+            totals = self._totals
             return {
-                "events": self._totals["events"],
+                "events": totals["events"],
                 "distinct_events": len(self._counts),
-                "duplicates": self._totals["duplicates"],
-                "requests": self._totals["requests"],
+                "duplicates": totals["duplicates"],
+                "changed_duplicates": totals["changed_duplicates"],
+                "requests": totals["requests"],
                 "outcomes": {
                     name[len("requests_"):]: count
-                    for name, count in self._totals.items()
+                    for name, count in totals.items()
                     if name.startswith("requests_")},
-                "open_requests": sum(
-                    1 for record in self._requests
-                    if record["outcome"] in ("open", "hanging")),
+                "open_requests": self._open,
+                "most_open_requests": totals["most_open_requests"],
+                "tokens_in_url": totals["tokens_in_url"],
                 "by_code": dict(self._by_code),
                 "by_dataset": dict(self._by_dataset),
                 "by_event_name": dict(self._by_event_name.most_common(100)),
                 "warnings": dict(self._warnings),
-                "bytes": self._totals["bytes"],
-                "largest_request_events":
-                    self._totals["largest_request_events"],
-                "largest_request_bytes":
-                    self._totals["largest_request_bytes"],
+                "bytes": totals["bytes"],
+                "largest_request_events": totals["most_request_events"],
+                "largest_request_bytes": totals["most_request_bytes"],
                 "first_event_at": self._first_at,
                 "last_event_at": self._last_at,
                 "connections": self.connections_total,
