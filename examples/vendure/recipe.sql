@@ -32,7 +32,11 @@ SELECT o.id AS key,
              cur.digits) AS value,
        o."currencyCode" AS currency,
        c."emailAddress" AS em,
-       ARRAY[c."phoneNumber", a.address ->> 'phoneNumber', ad.shipping ->> 'phoneNumber'] AS ph,
+       -- numbers without calling code get that of the country below
+       ARRAY[c."phoneNumber", a.address ->> 'phoneNumber',
+             CASE WHEN ad.shipping ->> 'countryCode' = a.address ->> 'countryCode'
+                       OR left(btrim(ad.shipping ->> 'phoneNumber'), 1) = '+'
+                  THEN ad.shipping ->> 'phoneNumber' END] AS ph,
        n.fn,
        n.ln,
        a.address ->> 'city' AS ct,

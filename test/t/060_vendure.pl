@@ -104,6 +104,12 @@ reports($yen, 'yen', value => '37635', currency => 'JPY', em => 'kenji@example.j
 	zp => '1000001', country => 'jp', external_id => '2',
 	contents => [ [ '4', 3, '12345' ], [ 'LAMP', 1, '100' ] ]);
 
+my $abroad = cart(billing => { %graz, fullName => 'A. M. Gruber', countryCode => 'DE',
+	phoneNumber => '089 123456' }, shipping => { %graz, phoneNumber => '0316 999' });
+$shop->run($abroad->buy);
+reports($abroad, 'the other address is in another country', @TWO_LINES, country => 'de', fn => 'am',
+	ph => [ '49316123456', '4989123456' ]);
+
 # an address without name, and rates of tax that end in the middle of a cent
 my $odd = cart(rate => 7.7, delivery => 0, items => [ [ 1, 999, 1 ] ],
 	shipping => { city => 'Graz', countryCode => 'AT' });

@@ -1,0 +1,180 @@
+# examples/medusa/recipe.sql against what Medusa v2 writes: an order that is
+# there before its payment and gone when that fails, captures in parts, amounts
+# that are not rounded, totals that follow refunds.
+use strict;
+use warnings;
+use utf8;
+
+use Test::More;
+use CapiTest::Shop;
+
+my $shop = CapiTest::Shop->create('medusa');
+my $time = time - 7200;
+
+my %linz = (first_name => 'Élodie', last_name => "O'Brien", city => 'Linz/Donau',
+	country_code => 'at', province => 'at-4', postal_code => '4020', phone => '0732 12 34 56');
+my %bill = (first_name => 'Jane', last_name => 'Roe', city => 'New York', country_code => 'us',
+	province => 'US-NY', postal_code => '10001-1234', phone => '(212) 555-0100');
+my %of_elodie = (em => 'elodie@example.com', ph => '43732123456', fn => 'élodie', ln => 'obrien',
+	ct => 'linzdonau', zp => '4020', country => 'at', currency => 'EUR');
+
+my $n = 0;
+
+sub cart
+{
+	my (%with) = @_;
+
+	return Medusa->cart(time => $time += 60, email => 'elodie@example.com',
+		customer => 'cus_' . ++$n, address => {%linz}, total => '118.776',
+		items => [ [ 'SHIRT', '24.99', 3 ], [ undef, '19.01', 1 ] ], %with);
+}
+
+# What every such cart is reported as.
+sub reports
+{
+	my ($order, $name, %expected) = @_;
+	my $lines = $order->{bought} // $order->{lines};
+	my $display = $shop->sql(qq{SELECT display_id FROM "order" WHERE id = '$order->{id}'});
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$shop->reports($order->{id}, $name, %of_elodie, order_id => $display,
+		external_id => $order->{customer}, time => $order->{paid_at}, value => '118.78',
+		contents => [ map { [ $_->{sku} // "variant_$_->{id}", $_->{quantity}, $_->{price} ] } @$lines ],
+		%expected);
+	return;
+}
+
+sub remember { my ($order) = @_; $order->{bought} = [ @{ $order->{lines} } ]; return $order }
+
+# --- no purchases ------------------------------------------------------------
+
+my $failed = cart();
+my $authorized = cart();
+my $cancelled = cart();
+my $half = cart();
+my $draft = cart(total => '533.148', untaxed => '444.29', draft => 1, status => 'draft');
+$shop->run($failed->start, $failed->place, $failed->refuse);
+$shop->run($authorized->start, $authorized->place, $authorized->authorize);
+$shop->run($cancelled->start, $cancelled->place, $cancelled->authorize, $cancelled->cancel);
+$shop->run($draft->draft);
+$shop->settle;
+is($shop->captured($_->{id}), '', 'not captured')
+  foreach $failed, $authorized, $cancelled, $draft;
+
+$shop->run($half->start, $half->place, $half->authorize, $half->capture(amount => '60', part => 1));
+$shop->ignores($half->{id}, 'captured in part', 'part paid');
+
+# --- purchases, read at once -------------------------------------------------
+
+my $paid = cart(metadata => { fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1700000000000.AbC-_d' });
+$shop->run($paid->buy);
+reports($paid, 'captured by staff', fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1700000000000.AbC-_d');
+
+my $auto = cart(billing => {%bill});
+$shop->run($auto->buy_at_once);
+reports($auto, 'captured at checkout', ph => '12125550100', fn => 'jane',
+	ln => 'roe', ct => 'newyork', st => 'ny', zp => '10001', country => 'us');
+
+my $abroad = cart(billing => {%bill}, address => { %linz, phone => ' +43 732 123456' });
+$shop->run($abroad->buy_at_once);
+reports($abroad, 'a number with its calling code', ph => [ '12125550100', '43732123456' ],
+	fn => 'jane', ln => 'roe', ct => 'newyork', st => 'ny', zp => '10001', country => 'us');
+
+$shop->run($failed->place, $failed->refuse, $failed->place, $failed->authorize, $failed->capture);
+reports($failed, 'refused twice, then paid as another order');
+
+$shop->run($half->capture(amount => '58.776'));
+reports($half, 'the rest is captured: looked at again');
+delete $shop->{ignored}{ $half->{id} };
+
+my $coins = cart();
+$shop->run($coins->start, $coins->place, $coins->authorize,
+	$coins->capture(amount => '18.77', part => 1), $coins->capture(amount => '100', part => 1));
+reports($coins, 'all but a part of a cent', value => '118.77');
+
+$shop->run($draft->authorize, $draft->capture);
+reports($draft, 'a former draft, whose totals lack the tax', value => '533.15');
+
+my $yen = cart(currency => 'jpy', total => '46111.2', items => [ [ 'FAN', '41919.27', 1 ] ],
+	billing => { country_code => 'at' });
+$shop->run($yen->buy);
+reports($yen, 'yen, and an empty billing address', value => '46111', currency => 'JPY',
+	contents => [ [ 'FAN', 1, '41919' ] ]);
+
+my $dinar = cart(currency => 'kwd', total => '1.23456', items => [ [ 'X', '1.2', 1 ] ]);
+$shop->run($dinar->buy);
+reports($dinar, 'three decimals', value => '1.235', currency => 'KWD');
+
+my $anywhere = cart(address => { last_name => 'Roe', province => 'Kent' });
+$shop->run($anywhere->buy);
+reports($anywhere, 'an address without country', ph => undef, fn => undef, ln => 'roe', ct => undef,
+	st => 'kent', zp => undef, country => undef);
+
+$shop->run($authorized->ship, $authorized->capture);
+reports($authorized, 'captured when it was shipped');
+
+# --- afterwards: nothing is reported twice -----------------------------------
+
+$shop->run($paid->cancel);
+$shop->run($auto->refund('118.776'));
+$shop->run(remember($failed)->add_line('SOCKS', '10', '12'),
+	$failed->authorize(collection => $failed->{second}, amount => '12'),
+	$failed->capture(collection => $failed->{second}, amount => '12'));
+$shop->settle;
+
+# --- read late: what was bought, not what is left of it -----------------------
+
+my $gone = cart();
+my $refunded = cart();
+my $part = cart();
+my $split = cart();
+my $edited = cart();
+my $reduced = cart();
+my $shipped = cart();
+my $late_draft = cart(total => '533.148', untaxed => '444.29', draft => 1, status => 'draft');
+my $half_gone = cart();
+my $half_back = cart();
+$shop->late($gone->buy, $gone->cancel,
+	$refunded->buy, $refunded->refund('118.776'), $part->buy_at_once, $part->refund('20'),
+	$split->start, $split->place, $split->authorize, $split->capture(amount => '50', part => 1),
+	$split->capture(amount => '68.776'), $split->refund('30'),
+	$edited->buy, $shipped->buy, $shipped->ship,
+	$late_draft->draft, $late_draft->authorize, $late_draft->capture, $late_draft->refund('33'),
+	$reduced->start, $reduced->place, $reduced->authorize, $reduced->drop_line('18.776'),
+	$reduced->capture(amount => '100'),
+	$half_gone->start, $half_gone->place, $half_gone->authorize,
+	$half_gone->capture(amount => '60', part => 1), $half_gone->cancel,
+	$half_back->start, $half_back->place, $half_back->authorize,
+	$half_back->capture(amount => '60', part => 1), $half_back->refund('60'));
+$shop->ignores($_->{id}, 'cancelled', 'cancelled before it was sent') foreach $gone, $half_gone;
+$shop->ignores($half_back->{id}, 'a half captured and given back', 'part paid');
+reports($refunded, 'refunded');
+reports($part, 'part refunded');
+reports($split, 'two captures and a refund');
+reports($shipped, 'shipped');
+reports($late_draft, 'a former draft, part refunded', value => '533.15');
+reports($reduced, 'edited down before it was captured', value => '100');
+reports($edited, 'captured');
+
+# an edit that is paid before the order is read
+my $more = cart();
+my @buy = $more->buy;
+my $paid_at = $more->{paid_at};
+remember($more);
+$shop->late(@buy, $more->add_line('SOCKS', '10', '12'),
+	$more->authorize(collection => $more->{second}, amount => '12'),
+	$more->capture(collection => $more->{second}, amount => '12'));
+reports($more, 'edited and the difference paid', time => $paid_at);
+
+# six transactions cancel an order, and it is read between any two of them
+my $between = cart();
+my @steps = ($between->buy, $between->cancel);
+$shop->sql("SELECT capi.pause('orders')");
+$shop->run(splice @steps, 0, @steps - 2);
+$shop->sql("SELECT capi.resume('orders')");
+$shop->settle;
+$shop->run(@steps);
+reports($between, 'read half cancelled');
+
+$shop->nothing_else;
+done_testing();
