@@ -2,60 +2,185 @@
 -- A query for tables of usual shape.
 ----------------------------------------------------------------------------
 
--- First of the usual names that the table has, quoted; null when it has none.
-CREATE FUNCTION capi._pick(tab regclass, names text[]) RETURNS text
+-- First of the usual names that the table has; null when it has none.
+CREATE FUNCTION capi._pick(tab regclass, names text[]) RETURNS name
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT quote_ident(a.attname)
+    SELECT a.attname
       FROM unnest(names) WITH ORDINALITY AS u (name, n)
-      JOIN pg_attribute a ON a.attrelid = tab AND lower(a.attname) = u.name
-                         AND a.attnum > 0 AND NOT a.attisdropped
+      JOIN pg_attribute a ON a.attrelid = tab AND a.attnum > 0 AND NOT a.attisdropped
+                         AND replace(lower(a.attname), '_', '') = u.name
      ORDER BY u.n LIMIT 1
 $$;
 
-CREATE FUNCTION capi._usual_query(tab regclass, keys text[]) RETURNS text
+-- Usual names of columns, lower-case without underscores, best first.  Those of
+-- a person or a place may stand in a table that the order refers to.
+CREATE FUNCTION capi._usual_names()
+    RETURNS TABLE (n int, field text, elsewhere boolean, names text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (1, 'em', true, '{email,emailaddress,customeremail,useremail,guestemail,contactemail,mail,em}'::text[]),
+           (2, 'ph', true, '{phone,phonenumber,telephone,customerphone,mobile,mobilephone,tel,ph}'),
+           (3, 'fn', true, '{firstname,givenname,customerfirstname,billingfirstname,forename,fn}'),
+           (4, 'ln', true, '{lastname,familyname,customerlastname,billinglastname,surname,ln}'),
+           (5, 'ct', true, '{city,town,billingcity,shippingcity,ct}'),
+           (6, 'st', true, '{statecode,provincecode,state,province,region,countryarea,billingstate,shippingstate}'),
+           (7, 'zp', true, '{zip,zipcode,postalcode,postcode,billingzip,billingpostalcode,billingpostcode,shippingzip,zp}'),
+           (8, 'country', true, '{countrycode,country,countryiso,countryiso2,billingcountrycode,billingcountry,shippingcountry}'),
+           (9, 'external_id', false, '{customerid,userid,accountid,buyerid,externalid}'),
+           (10, 'client_ip_address', false, '{clientipaddress,customerip,ipaddress,lastipaddress,clientip,remoteip,ip}'),
+           (11, 'client_user_agent', false, '{clientuseragent,useragent,browseruseragent}'),
+           (12, 'fbc', false, '{fbc}'),
+           (13, 'fbp', false, '{fbp}'),
+           (14, 'value', false, '{grandtotal,totalamount,totalinclvat,totalincltax,ordertotal,totalprice,totalgrossamount,total,amounttotal,amount,value}'),
+           (15, 'currency', false, '{currency,currencycode,currencyiso}'),
+           (16, 'order_id', false, '{ordernumber,number,orderno,reference,code}')
+$$;
+
+-- What the table refers to by one column: the billing address before the
+-- customer, the customer before the shipping address, those before the rest.
+CREATE FUNCTION capi._references(tab regclass)
+    RETURNS TABLE (alias text, col name, target regclass, target_col name)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'r' || row_number() OVER (ORDER BY CASE WHEN a.attname ~* 'bill|invoice' THEN 1
+                                                   WHEN a.attname ~* 'customer|user|buyer|account|client' THEN 2
+                                                   WHEN a.attname ~* 'ship|deliver' THEN 4
+                                                   ELSE 3 END, a.attnum),
+           a.attname, c.confrelid::regclass, f.attname
+      FROM pg_constraint c
+      JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+      JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
+     WHERE c.conrelid = tab AND c.contype = 'f' AND cardinality(c.conkey) = 1
+       AND c.confrelid <> c.conrelid
+$$;
+
+-- The code in a table of countries or states that the table refers to.
+CREATE FUNCTION capi._code_of(tab regclass, alias text, pattern text, names text[]) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('(SELECT c.%s FROM %s AS c WHERE c.%I = %s.%I)', quote_ident(capi._pick(r.target, names)), r.target,
+                  r.target_col, alias, r.col)
+      FROM capi._references(tab) r JOIN pg_class k ON k.oid = r.target
+     WHERE k.relname ~* pattern AND capi._pick(r.target, names) IS NOT NULL
+     ORDER BY r.alias LIMIT 1
+$$;
+
+-- Every place of one field: in the table itself, in tables of codes beside it.
+CREATE FUNCTION capi._places(tab regclass, alias text, field text, names text[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    lines text[];
-    time_column text := capi._pick(tab, ARRAY['paid_at', 'placed_at', 'completed_at', 'ordered_at',
-                                              'created_at', 'date_placed', 'created']);
+    code text := CASE field
+        WHEN 'country' THEN capi._code_of(tab, alias, 'countr', '{iso,isocode,iso2,alpha2,code,countrycode,iso31661a2}')
+        WHEN 'st' THEN capi._code_of(tab, alias, 'state|province|region', '{abbr,code,isocode}') END;
+    col name := capi._pick(tab, names);
 BEGIN
-    IF time_column IS NULL THEN
+    RETURN coalesce(code, alias || '.' || quote_ident(col));
+END $$;
+
+-- The items of the order: a table that refers to it and counts something.
+CREATE FUNCTION capi._items(tab regclass) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    id name;
+    quantity name;
+    price name;
+BEGIN
+    FOR item IN
+        SELECT c.conrelid::regclass AS rel, a.attname AS col, f.attname AS order_col
+          FROM pg_constraint c
+          JOIN pg_class k ON k.oid = c.conrelid
+          JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+          JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
+         WHERE c.confrelid = tab AND c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conrelid <> tab
+         ORDER BY k.relname !~* 'item|line|position|product', k.relname
+    LOOP
+        id := capi._pick(item.rel, '{sku,productsku,variantsku,partnersku,upc,variantid,productid,itemid,articleid}');
+        quantity := capi._pick(item.rel, '{quantity,qty,amount,count}');
+        price := capi._pick(item.rel, '{unitprice,itemprice,unitpriceincltax,unitpricegrossamount,price}');
+        CONTINUE WHEN id IS NULL OR quantity IS NULL;
+        RETURN format(E'(SELECT jsonb_agg(jsonb_build_object(''id'', i.%I::text, ''quantity'', i.%I%s))\n'
+                      '          FROM %s AS i WHERE i.%I = o.%I)',
+                      id, quantity, coalesce(format(', ''item_price'', i.%I', price), ''),
+                      item.rel, item.col, item.order_col);
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION capi._usual_time(tab regclass, zone text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    col name := capi._pick(tab, '{paidat,orderplacedat,placedat,completedat,orderedat,purchasedat,dateplaced,dateorder,orderdate,createdat,datecreated,created,createdate}');
+BEGIN
+    IF col IS NULL THEN
         RAISE EXCEPTION 'no column of table "%" looks like the time of the order', tab
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Give the query yourself, with a column event_time.';
     END IF;
-    SELECT array_agg('o.' || u.col || CASE WHEN u.col = u.field THEN '' ELSE ' AS ' || u.field END
-                     ORDER BY u.n)
-      INTO lines
-      FROM (SELECT f.n, f.field, capi._pick(tab, f.names) AS col
-              FROM (VALUES (1, 'em', ARRAY['email', 'customer_email', 'user_email', 'em']),
-                           (2, 'ph', ARRAY['phone', 'phone_number', 'customer_phone', 'mobile', 'ph']),
-                           (3, 'fn', ARRAY['first_name', 'firstname', 'fn']),
-                           (4, 'ln', ARRAY['last_name', 'lastname', 'surname', 'ln']),
-                           (5, 'ct', ARRAY['city', 'town', 'ct']),
-                           (6, 'st', ARRAY['state_code', 'province', 'region', 'st']),
-                           (7, 'zp', ARRAY['zip', 'zipcode', 'zip_code', 'postal_code', 'postcode', 'zp']),
-                           (8, 'country', ARRAY['country', 'country_code']),
-                           (9, 'external_id', ARRAY['customer_id', 'user_id', 'external_id']),
-                           (10, 'client_ip_address', ARRAY['client_ip_address', 'ip_address', 'ip']),
-                           (11, 'client_user_agent', ARRAY['client_user_agent', 'user_agent']),
-                           (12, 'fbc', ARRAY['fbc']),
-                           (13, 'fbp', ARRAY['fbp']),
-                           (14, 'value', ARRAY['total', 'grand_total', 'total_amount', 'amount', 'total_price', 'value']),
-                           (15, 'currency', ARRAY['currency', 'currency_code'])
-                   ) AS f (n, field, names)) AS u
-     WHERE u.col IS NOT NULL;
-    RETURN 'SELECT '
-        || CASE WHEN cardinality(keys) = 1 THEN 'o.' || quote_ident(keys[1])
-                ELSE 'ROW(' || (SELECT string_agg('o.' || quote_ident(k), ', ' ORDER BY n)
-                                  FROM unnest(keys) WITH ORDINALITY AS u (k, n)) || ')' END
-        || ' AS key,' || E'\n       o.' || time_column || ' AS event_time'
-        || coalesce((SELECT string_agg(E',\n       ' || l, '' ORDER BY n)
-                       FROM unnest(lines) WITH ORDINALITY AS u (l, n)), '')
-        || E'\n  FROM ' || tab::text || ' AS o';
+    RETURN format('o.%I', col)
+        || CASE WHEN zone IS NOT NULL AND capi._column_type(tab, col) = 'timestamp'::regtype
+                THEN format(' AT TIME ZONE %L', zone) ELSE '' END;
+END $$;
+
+-- Why an order would not be reported: flags of usual names.
+CREATE FUNCTION capi._usual_reason(tab regclass) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'CASE ' || string_agg(format('WHEN %so.%I THEN %L', u.negate, a.attname, u.reason), ' ' ORDER BY u.n) || ' END'
+      FROM (VALUES (1, '{istest,test,testmode,testorder}'::text[], '', 'test order'),
+                   (2, '{isdraft,isdraftorder,draft}', '', 'draft'),
+                   (3, '{marketingconsent,consent,hasconsent,trackingconsent}', 'NOT ', 'no consent')) AS u (n, names, negate, reason)
+      JOIN pg_attribute a ON a.attrelid = tab AND a.attname = capi._pick(tab, u.names) AND a.atttypid = 'bool'::regtype
+$$;
+
+-- zone: of a naive time, null to leave it as it is.
+CREATE FUNCTION capi._usual_query(tab regclass, keys text[], zone text DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lines text[] := ARRAY[
+        CASE WHEN cardinality(keys) = 1 THEN format('o.%I', keys[1])
+             ELSE 'ROW(' || (SELECT string_agg(format('o.%I', k), ', ' ORDER BY n)
+                               FROM unnest(keys) WITH ORDINALITY AS u (k, n)) || ')' END || ' AS key',
+        capi._usual_time(tab, zone) || ' AS event_time'];
+    joins text := '';
+    missing text := '';
+    usual record;
+    places text[];
+    extra text;
+    used text[] := '{}';
+BEGIN
+    FOR usual IN SELECT * FROM capi._usual_names() ORDER BY n LOOP
+        places := array_remove(ARRAY[capi._places(tab, 'o', usual.field, usual.names)], NULL);
+        IF usual.elsewhere THEN
+            SELECT places || coalesce(array_agg(p.place ORDER BY r.alias), '{}'),
+                   used || coalesce(array_agg(r.alias), '{}')
+              INTO places, used
+              FROM capi._references(tab) r
+             CROSS JOIN LATERAL capi._places(r.target, r.alias, usual.field, usual.names) AS p (place)
+             WHERE p.place IS NOT NULL;
+        END IF;
+        IF cardinality(places) = 0 THEN
+            missing := missing || CASE WHEN usual.field IN ('em', 'value', 'currency')
+                                       THEN E'\n-- no column was recognised as ' || usual.field ELSE '' END;
+            CONTINUE;
+        END IF;
+        lines := lines || (CASE cardinality(places) WHEN 1 THEN places[1]
+                                ELSE 'coalesce(' || (SELECT string_agg('nullif(' || p || '::text, '''')', ', ' ORDER BY n)
+                                                       FROM unnest(places) WITH ORDINALITY AS u (p, n)) || ')' END
+                           || CASE usual.field WHEN 'order_id' THEN '::text' ELSE '' END || ' AS ' || usual.field);
+    END LOOP;
+    extra := capi._items(tab);
+    IF extra IS NOT NULL THEN
+        lines := lines || (extra || ' AS contents');
+    END IF;
+    extra := capi._usual_reason(tab);
+    IF extra IS NOT NULL THEN
+        lines := lines || (extra || ' AS ignore_reason');
+    END IF;
+    SELECT coalesce(string_agg(format(E'\n  LEFT JOIN %s AS %s ON %s.%I = o.%I', r.target, r.alias, r.alias,
+                                      r.target_col, r.col), '' ORDER BY r.alias), '')
+      INTO joins FROM capi._references(tab) r WHERE r.alias = ANY (used);
+    RETURN 'SELECT ' || array_to_string(lines, E',\n       ') || E'\n  FROM ' || tab::text || ' AS o' || joins || missing;
 END $$;
 
 CREATE FUNCTION capi._suggest_query(caller oid, table_name regclass) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT capi._usual_query(table_name, capi._key_columns(table_name, NULL))
-$$;
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN capi._usual_query(table_name, capi._key_columns(table_name, NULL), 'UTC');
+END $$;
