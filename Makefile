@@ -7,7 +7,7 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	answer backoff batch capture check config contents context country currency database_hook \
-	decimal deliver direct dispatch entry evaluate event field guc hash init launcher \
+	decimal deliver delivery direct dispatch entry evaluate event field guc hash init known launcher \
 	member normalize normalize_sql outcome payload pixel preview quality query queue reader response \
 	response_json response_mask rule secret send shmem status text transfer_curl \
 	transport_curl txn validate wake worker)

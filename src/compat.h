@@ -8,7 +8,9 @@
 #ifndef CAPI_COMPAT_H
 #define CAPI_COMPAT_H
 
+#include "access/genam.h"
 #include "catalog/pg_database.h"
+#include "executor/executor.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -63,6 +65,29 @@ capi_owns_database(Oid dboid, Oid roleid)
 	return object_ownercheck(DatabaseRelationId, dboid, roleid);
 #else
 	return pg_database_ownercheck(dboid, roleid);
+#endif
+}
+
+/* delivery.c: index entries of a new row. */
+static inline List *
+capi_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot,
+						 EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
+#else
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* known.c: 18 counts index searches for EXPLAIN. */
+static inline IndexScanDesc
+capi_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
 #endif
 }
 

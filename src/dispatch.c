@@ -45,6 +45,7 @@
 #include "dispatch.h"
 #include "dispatch_state.h"
 #include "guc.h"
+#include "known.h"
 #include "shmem.h"
 #include "txn.h"
 #include "worker.h"
@@ -400,7 +401,7 @@ drop_known(CapiDispatcher *d, CapiItem **items, int *n)
 
 	if (*n == 0)
 		return;
-	capi_outcome_known(items, *n, known);
+	capi_known_look_up(items, *n, known);
 	for (int i = 0; i < *n; i++)
 	{
 		items[i]->was_ignored = known[i] == CAPI_KNOWN_IGNORED;

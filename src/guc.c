@@ -139,6 +139,15 @@ define_sizes_and_times(void)
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
+	DefineCustomIntVariable("capi.context_retention",
+							"Sets how long a browser context is kept for an order that has no outcome.",
+							"capi.set_context() writes it; it is deleted with the outcome of the order.",
+							&capi_context_retention,
+							7 * MIN_PER_DAY, 1, 62 * MIN_PER_DAY,
+							PGC_SUSET,
+							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("capi.linger",
 							"Sets the longest time an event waits for others to share its request.",
 							NULL,
@@ -192,15 +201,6 @@ define_sizes_and_times(void)
 static void
 define_retention(void)
 {
-	DefineCustomIntVariable("capi.context_retention",
-							"Sets how long a browser context is kept for an order that has no outcome.",
-							"capi.set_context() writes it; it is deleted with the outcome of the order.",
-							&capi_context_retention,
-							7 * MIN_PER_DAY, 1, 62 * MIN_PER_DAY,
-							PGC_SUSET,
-							GUC_UNIT_MIN,
-							NULL, NULL, NULL);
-
 	DefineCustomIntVariable("capi.retention",
 							"Sets how long the outcome of an event is kept.",
 							"At least 8 days: Meta takes events for 7 days, and an order must be remembered for as long as it could be sent again.",

@@ -21,6 +21,7 @@
 
 #include "guc.h"
 #include "context.h"
+#include "delivery.h"
 #include "direct.h"
 #include "outcome.h"
 
@@ -93,48 +94,50 @@ is_finished(CapiOutcomeKind kind)
 	return kind <= CAPI_OUTCOME_EXPIRED;
 }
 
-static TimestampTz
-event_timestamp(const CapiItem *item)
+const char *
+capi_outcome_word(CapiOutcomeKind kind)
 {
-	return (item->event_time_s - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
-		* USECS_PER_SEC;
+	return kind_words[kind];
 }
 
-/* A time PostgreSQL can store; an absurd one is left out of the log. */
-static bool
-time_fits(const CapiItem *item)
+/* A time PostgreSQL can store; an absurd one is left out of the tables. */
+bool
+capi_item_event_time(const CapiItem *item, TimestampTz *time)
 {
+	*time = (item->event_time_s - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
+		* USECS_PER_SEC;
 	return item->has_time && item->event_time_s > 0 &&
 		item->event_time_s < INT64CONST(253402300800);
 }
 
-/* Columns that log and backlog have in common, in the order of the SQL. */
+/* Columns of the backlog, in the order of the SQL. */
 enum
 {
 	A_SOURCE, A_KEY, A_DATASET, A_KIND, A_CAPTURED, A_ATTEMPTS, A_EVENT_ID,
 	A_EVENT_NAME, A_EVENT_TIME, A_VALUE, A_CURRENCY, A_REASON, A_CODE,
-	A_SUBCODE, A_REQUEST, A_LAST, A_COUNT
+	A_SUBCODE, A_REQUEST, A_NEXT, A_COUNT
 };
 
-/* A_LAST: problems of a finished event, next attempt of a waiting one. */
 static void
-init_arrays(ArrayArg *a, int room, bool finished)
+init_arrays(ArrayArg *a, int room)
 {
 	static const Oid types[A_COUNT] = {
 		INT4OID, TEXTOID, INT4OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID,
 		TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID,
-		INT8OID, InvalidOid
+		INT8OID, TIMESTAMPTZOID
 	};
 
 	for (int i = 0; i < A_COUNT; i++)
-		array_init(&a[i], i < A_LAST ? types[i] : finished ? TEXTOID : TIMESTAMPTZOID, room);
+		array_init(&a[i], types[i], room);
 }
 
 static void
-add_outcome(ArrayArg *a, const CapiOutcome *outcome, bool finished)
+add_waiting(ArrayArg *a, const CapiOutcome *outcome)
 {
 	const CapiItem *item = outcome->item;
 	bool		same_id = item->event_id == NULL || strcmp(item->event_id, item->key) == 0;
+	TimestampTz event_time;
+	bool		has_time = capi_item_event_time(item, &event_time);
 
 	array_add(&a[A_SOURCE], Int32GetDatum(item->source_id), false);
 	array_add_text(&a[A_KEY], item->key);
@@ -144,23 +147,20 @@ add_outcome(ArrayArg *a, const CapiOutcome *outcome, bool finished)
 	array_add(&a[A_ATTEMPTS], Int32GetDatum(item->attempts), false);
 	array_add_text(&a[A_EVENT_ID], same_id ? NULL : item->event_id);
 	array_add_text(&a[A_EVENT_NAME], item->event_name);
-	array_add(&a[A_EVENT_TIME], TimestampTzGetDatum(event_timestamp(item)), !time_fits(item));
+	array_add(&a[A_EVENT_TIME], TimestampTzGetDatum(event_time), !has_time);
 	array_add_text(&a[A_VALUE], item->value);
 	array_add_text(&a[A_CURRENCY], item->currency);
 	array_add_text(&a[A_REASON], outcome->reason);
 	array_add(&a[A_CODE], Int32GetDatum(outcome->error_code), outcome->error_code == 0);
 	array_add(&a[A_SUBCODE], Int32GetDatum(outcome->error_subcode), outcome->error_subcode == 0);
 	array_add(&a[A_REQUEST], Int64GetDatum(outcome->request_id), outcome->request_id == 0);
-	if (finished)
-		array_add_text(&a[A_LAST], item->problems);
-	else
-		array_add(&a[A_LAST], TimestampTzGetDatum(outcome->next_attempt_at), false);
+	array_add(&a[A_NEXT], TimestampTzGetDatum(outcome->next_attempt_at), false);
 }
 
 #define UNNEST_COLUMNS \
 	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)" \
 	" AS u (source_id, key, dataset_id, kind, captured_at, attempts, event_id, event_name," \
-	" event_time, value, currency, reason, error_code, error_subcode, request_id, last)"
+	" event_time, value, currency, reason, error_code, error_subcode, request_id, next)"
 
 static void
 add_key(ArrayArg *pair, const CapiItem *item)
@@ -179,67 +179,57 @@ forget(ArrayArg *pair, void (*forget_them) (Oid, Datum, Oid, Datum))
 	forget_them(types[0], source_ids, types[1], keys);
 }
 
+/* What has to go when orders have their outcome, besides the queue row. */
+typedef struct Leaving
+{
+	ArrayArg	backlog[2];
+	ArrayArg	replaced[2];	/* rows of the log that say "ignored" */
+	ArrayArg	contexts[2];
+	ArrayArg	direct[2];
+} Leaving;
+
+static void
+collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
+{
+	const CapiItem *item = outcome->item;
+
+	if (item->from_backlog)
+		add_key(leaving->backlog, item);
+	if (item->was_ignored)
+		add_key(leaving->replaced, item);
+	if (item->is_direct)
+		add_key(leaving->direct, item);
+	/* an ignored order may be looked at again, unless consent is lacking */
+	if (item->has_context && (outcome->kind != CAPI_OUTCOME_IGNORED ||
+							  strcmp(outcome->reason, "no consent") == 0))
+		add_key(leaving->contexts, item);
+}
+
 static void
 record_finished(CapiOutcome *outcomes, int n, int count)
 {
-	ArrayArg	a[A_COUNT];
-	ArrayArg	leaving[2];
-	ArrayArg	replaced[2];
-	ArrayArg	contexts[2];
-	ArrayArg	direct[2];
+	Leaving		leaving;
+	ArrayArg   *all = leaving.backlog;
 
-	init_arrays(a, count, true);
-	array_init(&leaving[0], INT4OID, count);
-	array_init(&leaving[1], TEXTOID, count);
-	array_init(&replaced[0], INT4OID, count);
-	array_init(&replaced[1], TEXTOID, count);
-	array_init(&contexts[0], INT4OID, count);
-	array_init(&contexts[1], TEXTOID, count);
-	array_init(&direct[0], INT4OID, count);
-	array_init(&direct[1], TEXTOID, count);
+	/* pairs of int4 and text, as long as there are outcomes */
+	for (int i = 0; i < (int) (sizeof(leaving) / sizeof(ArrayArg)); i++)
+		array_init(&all[i], i % 2 == 0 ? INT4OID : TEXTOID, count);
 	for (int i = 0; i < n; i++)
-	{
-		CapiItem   *item = outcomes[i].item;
-
-		if (!is_finished(outcomes[i].kind))
-			continue;
-		add_outcome(a, &outcomes[i], true);
-		if (item->from_backlog)
-		{
-			add_key(leaving, item);
-		}
-		if (item->is_direct)
-			add_key(direct, item);
-		/* an ignored order may be looked at again, unless consent is lacking */
-		if (item->has_context && (outcomes[i].kind != CAPI_OUTCOME_IGNORED ||
-								  strcmp(outcomes[i].reason, "no consent") == 0))
-		{
-			add_key(contexts, item);
-		}
-		if (item->was_ignored)
-		{
-			add_key(replaced, item);
-		}
-	}
-	if (replaced[0].n > 0)
+		if (is_finished(outcomes[i].kind))
+			collect_leaving(&leaving, &outcomes[i]);
+	if (leaving.replaced[0].n > 0)
 		run("DELETE FROM capi.delivery d USING unnest($1, $2) AS u (source_id, key)"
 			" WHERE d.source_id = u.source_id AND d.key = u.key AND d.outcome = 'ignored'",
-			replaced, 2, SPI_OK_DELETE);
-	run("INSERT INTO capi.delivery (finished_at, captured_at, event_time, request_id, source_id,"
-		" dataset_id, attempts, error_code, error_subcode, outcome, key, event_id, event_name,"
-		" value, currency, reason, problems)"
-		" SELECT clock_timestamp(), u.captured_at, u.event_time, u.request_id, u.source_id,"
-		" u.dataset_id, u.attempts, u.error_code, u.error_subcode, u.kind, u.key, u.event_id,"
-		" u.event_name, u.value::numeric, u.currency, u.reason, u.last::jsonb" UNNEST_COLUMNS,
-		a, A_COUNT, SPI_OK_INSERT);
-	if (contexts[0].n > 0)
-		forget(contexts, capi_context_forget);
-	if (direct[0].n > 0)
-		forget(direct, capi_direct_forget);
-	if (leaving[0].n > 0)
+			leaving.replaced, 2, SPI_OK_DELETE);
+	capi_delivery_append(outcomes, n);
+	if (leaving.contexts[0].n > 0)
+		forget(leaving.contexts, capi_context_forget);
+	if (leaving.direct[0].n > 0)
+		forget(leaving.direct, capi_direct_forget);
+	if (leaving.backlog[0].n > 0)
 		run("DELETE FROM capi.backlog b USING unnest($1, $2) AS u (source_id, key)"
 			" WHERE b.source_id = u.source_id AND b.key = u.key",
-			leaving, 2, SPI_OK_DELETE);
+			leaving.backlog, 2, SPI_OK_DELETE);
 }
 
 static void
@@ -247,14 +237,14 @@ record_waiting(CapiOutcome *outcomes, int n, int count)
 {
 	ArrayArg	a[A_COUNT];
 
-	init_arrays(a, count, false);
+	init_arrays(a, count);
 	for (int i = 0; i < n; i++)
 		if (!is_finished(outcomes[i].kind) && outcomes[i].kind != CAPI_OUTCOME_NONE)
-			add_outcome(a, &outcomes[i], false);
+			add_waiting(a, &outcomes[i]);
 	run("INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at,"
 		" next_attempt_at, attempts, event_id, event_name, event_time, value, currency, reason,"
 		" error_code, error_subcode, request_id)"
-		" SELECT u.source_id, u.key, u.dataset_id, u.kind, u.captured_at, u.last, u.attempts,"
+		" SELECT u.source_id, u.key, u.dataset_id, u.kind, u.captured_at, u.next, u.attempts,"
 		" u.event_id, u.event_name, u.event_time, u.value::numeric, u.currency, u.reason,"
 		" u.error_code, u.error_subcode, u.request_id" UNNEST_COLUMNS
 		" ON CONFLICT (source_id, key) DO UPDATE SET dataset_id = excluded.dataset_id,"
@@ -282,60 +272,6 @@ capi_outcome_record(CapiOutcome *outcomes, int n)
 		record_finished(outcomes, n, finished);
 	if (waiting > 0)
 		record_waiting(outcomes, n, waiting);
-}
-
-/*
- * Looks the keys up in log and backlog.  The planner knows little of tables
- * that grow by the minute; a thousand index look-ups are right at any size.
- */
-void
-capi_outcome_known(CapiItem **items, int n, CapiKnown *known)
-{
-	int			nest = NewGUCNestLevel();
-	Oid			types[2];
-	Datum		args[2];
-	ArrayArg	a[2];
-
-	array_init(&a[0], INT4OID, n);
-	array_init(&a[1], TEXTOID, n);
-	for (int i = 0; i < n; i++)
-	{
-		known[i] = CAPI_KNOWN_NOT;
-		array_add(&a[0], Int32GetDatum(items[i]->source_id), false);
-		array_add_text(&a[1], items[i]->key);
-	}
-	args[0] = array_datum(&a[0], &types[0]);
-	args[1] = array_datum(&a[1], &types[1]);
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("enable_hashjoin", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("enable_mergejoin", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	if (SPI_execute_with_args("SELECT u.n::int4, d.outcome"
-							  " FROM unnest($1, $2) WITH ORDINALITY AS u (source_id, key, n)"
-							  " JOIN capi.delivery d ON d.key = u.key AND d.source_id = u.source_id"
-							  " UNION ALL SELECT u.n::int4, 'waiting'"
-							  " FROM unnest($1, $2) WITH ORDINALITY AS u (source_id, key, n)"
-							  " JOIN capi.backlog b ON b.key = u.key AND b.source_id = u.source_id",
-							  2, types, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not look up outcomes");
-	AtEOXact_GUC(false, nest);
-	for (uint64 r = 0; r < SPI_processed; r++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[r];
-		bool		isnull;
-		int			i = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull)) - 1;
-		char	   *word = SPI_getvalue(row, SPI_tuptable->tupdesc, 2);
-
-		if (strcmp(word, "waiting") == 0)
-			known[i] = CAPI_KNOWN_WAITING;
-		else if (strcmp(word, "ignored") != 0)
-			known[i] = CAPI_KNOWN_FINISHED;
-		else if (known[i] == CAPI_KNOWN_NOT)
-			known[i] = CAPI_KNOWN_IGNORED;
-	}
-	SPI_freetuptable(SPI_tuptable);
 }
 
 int64

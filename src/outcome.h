@@ -60,18 +60,14 @@ typedef struct CapiOutcome
 	int64		request_id;		/* 0: none */
 } CapiOutcome;
 
-/* What an item's key is known as already. */
-typedef enum CapiKnown
-{
-	CAPI_KNOWN_NOT,
-	CAPI_KNOWN_FINISHED,
-	CAPI_KNOWN_IGNORED,
-	CAPI_KNOWN_WAITING
-} CapiKnown;
+/* "delivered", "queued", ...: the word of the tables and views. */
+extern const char *capi_outcome_word(CapiOutcomeKind kind);
+
+/* The event's time; false if it has none that a timestamp can hold. */
+extern bool capi_item_event_time(const CapiItem *item, TimestampTz *time);
 
 /* All inside a transaction with SPI. */
 extern void capi_outcome_record(CapiOutcome *outcomes, int n);
-extern void capi_outcome_known(CapiItem **items, int n, CapiKnown *known);
 extern int64 capi_outcome_next_request(void);
 extern void capi_outcome_request(int64 request_id, int dataset_id,
 								 TimestampTz sent_at, int64 duration_ms,

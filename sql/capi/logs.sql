@@ -22,6 +22,20 @@ CREATE FUNCTION capi._bound(partition oid, which int) RETURNS timestamptz
       FROM pg_class c WHERE c.oid = partition
 $$;
 
+-- The partition that takes a row of that time; made now if it is missing.
+CREATE FUNCTION capi._partition(parent text, at timestamptz, OUT oid oid, OUT lower timestamptz, OUT upper timestamptz)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR attempt IN 1..2 LOOP
+        SELECT i.inhrelid, capi._bound(i.inhrelid, 1), capi._bound(i.inhrelid, 2) INTO oid, lower, upper
+          FROM pg_inherits i
+         WHERE i.inhparent = ('capi.' || parent)::regclass
+           AND capi._bound(i.inhrelid, 1) <= at AND capi._bound(i.inhrelid, 2) > at;
+        EXIT WHEN oid IS NOT NULL;
+        PERFORM capi._maintain_logs(current_setting('capi.retention')::interval);
+    END LOOP;
+END $$;
+
 CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE

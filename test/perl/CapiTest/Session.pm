@@ -12,7 +12,7 @@ CapiTest::Session - one psql that stays connected
   $session->sql('BEGIN');
   my $id = $session->sql('INSERT ... RETURNING id');
   $session->send('CALL capi.deliver()');        # does not wait
-  ... 
+  ...
   is($session->answer, '', 'it ended well');
   $session->quit;
 
