@@ -116,6 +116,17 @@ class EventSchema(SandboxTest):
                       self.last_request()["warnings"])
 
 
+class EventName(SandboxTest):
+    def test_warnings(self):
+        for name, warning in (("My own name", "custom_event_name"),
+                              ("purchase", "event_name_in_another_case"),
+                              ("PAGEVIEW", "event_name_in_another_case"),
+                              ("LeadSubmitted", None), ("Lead", None)):
+            self.accepted(event(event_name=name))
+            self.assertEqual(set(self.last_request()["warnings"]),
+                             {warning} if warning else set())
+
+
 class EventTime(SandboxTest):
     def at(self, offset, **changes):
         return event(event_time=int(time.time()) + offset, **changes)
@@ -239,6 +250,23 @@ class UserData(SandboxTest):
         self.warned("client_ip_address_not_public",
                     {"em": EM, "client_ip_address": "10.0.0.7"})
         self.warned("hashed_what_is_sent_plain", {"em": EM, "madid": EM})
+        # what has no other reading than the right one
+        for name, right, wrong in (
+                ("ge", ("f", "m"), ("female", "F", "", "x")),
+                ("db", ("19970216", "19000101", "20010931"),
+                 ("1997-02-16", "18991231", "29970216", "19971301")),
+                ("country", ("de", "us", "zw"),
+                 ("DE", "deu", "uk", "germany"))):
+            warning = {"ge": "hash_of_no_gender", "db": "hash_of_no_date",
+                       "country": "hash_of_no_country"}[name]
+            for text in wrong:
+                self.warned(warning, {"em": EM, name: sha256(text)})
+            for text in right:
+                self.accepted(user(em=EM, client_user_agent="x",
+                                   **{name: sha256(text)}))
+                self.assertEqual(self.last_request()["warnings"], {}, text)
+        self.warned("hash_of_no_gender",
+                    {"em": EM, "ge": [sha256("f"), sha256("w")]})
         self.accepted(user(em=EM, external_id=EM, madid="x",
                            client_ip_address="8.8.8.8",
                            client_user_agent="x"))

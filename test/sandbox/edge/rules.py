@@ -6,7 +6,10 @@ schema has been checked.  Keeps nothing, knows nothing of HTTP.  Called by
 batch.
 """
 
+import functools
+import hashlib
 import re
+import time
 
 from . import errors
 from . import fields
@@ -27,6 +30,11 @@ EMPTY_SHA256 = ("e3b0c44298fc1c149afbf4c8996fb924"
 BROWSER_ID = re.compile(r"fb\.[0-9]\.[0-9]{13}\.[A-Za-z0-9_-]+"
                         r"(\.([A-Za-z0-9_-]{2}|[A-Za-z0-9_-]{8}))?")
 BROWSER_IDS = ("fbc", "fbp")
+STANDARD_IN_LOWER_CASE = frozenset(name.lower()
+                                   for name in fields.MESSAGING_EVENTS)
+# Of these so few values are right that a hash tells whether it is of one.
+FEW_VALUES = {"ge": "hash_of_no_gender", "db": "hash_of_no_date",
+              "country": "hash_of_no_country"}
 
 
 def check_event(event, index, now, warnings):
@@ -91,6 +99,23 @@ def check_hashes(name, values, pattern, index, warnings):
             warnings.add("hash_of_empty_text")
         if len(text) > 64:
             warnings.add("hash_with_appendix")
+        if name in FEW_VALUES and text[:64] not in right_hashes(name):
+            warnings.add(FEW_VALUES[name])
+
+
+@functools.lru_cache(None)
+def right_hashes(name):
+    """Of all that a field may say in normal form (SPEC 3.2)."""
+    if name == "ge":
+        texts = ("f", "m")
+    elif name == "country":
+        texts = fields.COUNTRIES
+    else:
+        texts = ("%d%02d%02d" % (year, month, day)
+                 for year in range(1900, time.gmtime().tm_year + 1)
+                 for month in range(1, 13) for day in range(1, 32))
+    return frozenset(hashlib.sha256(text.encode()).hexdigest()
+                     for text in texts)
 
 
 def check_plain(name, values, index, warnings):
@@ -210,7 +235,9 @@ def note_oddities(event, warnings):
     if not event.get("event_id"):
         warnings.add("no_event_id")
     if event["event_name"] not in fields.MESSAGING_EVENTS:
-        warnings.add("custom_event_name")
+        warnings.add("event_name_in_another_case"
+                     if event["event_name"].lower() in STANDARD_IN_LOWER_CASE
+                     else "custom_event_name")
     if custom.get("content_type", "product") not in fields.CONTENT_TYPES:
         warnings.add("unusual_content_type")
     if any("id" not in item for item in custom.get("contents", ())):
