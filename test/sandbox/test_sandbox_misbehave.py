@@ -3,6 +3,7 @@ say what really became of the events."""
 
 import http.client
 import json
+import ssl
 import threading
 import time
 import unittest
@@ -28,8 +29,8 @@ class Misbehave(SandboxTest):
 
     def broken(self, *events):
         """The connection breaks instead of an answer."""
-        with self.assertRaises((http.client.HTTPException,
-                                ConnectionError)):
+        with self.assertRaises((http.client.HTTPException, ConnectionError,
+                                ssl.SSLEOFError)):
             self.send(*events)
         self.connection.close()
 
@@ -359,6 +360,20 @@ class Misbehave(SandboxTest):
         for plan in ({"status": 500}, {"body": "x" * 100}, {"html": True}):
             self.misbehave(cut="middle", **plan)
             self.broken()
+
+    def test_disconnect(self):
+        self.accepted(event())
+        self.misbehave(hang=True)
+        hanging = self.sandbox.connect()
+        hanging.request("POST", "/v25.0/1/events", b"{}")
+        self.control("GET", "wait?hanging=1")
+        self.assertEqual(
+            self.control("POST", "disconnect")["connections"], 2)
+        with self.assertRaises((http.client.HTTPException, OSError)):
+            hanging.getresponse()
+        self.broken()
+        hanging.close()
+        self.accepted(event())
 
     def test_delay(self):
         self.misbehave(delay_ms=300)

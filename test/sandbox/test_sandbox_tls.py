@@ -67,6 +67,7 @@ class Fresh(SandboxTest):
         self.accepted(event())
         self.control("POST", "certificate", {"use": "expired"})
         self.accepted(event())
+        self.control("POST", "disconnect")
         self.connection.close()
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.post([event()])

@@ -204,6 +204,15 @@ def post_certificate(sandbox, arguments, body):
     return {"ok": True, "used": sandbox.certificates.used}
 
 
+def post_disconnect(sandbox, arguments, body):
+    """End every connection of the edge, idle or not."""
+    with sandbox.store.changed:
+        handlers = list(sandbox.open)
+    for handler in handlers:
+        handler.disconnect()
+    return {"ok": True, "connections": len(handlers)}
+
+
 CALLS = {
     ("GET", "/sandbox/health"): get_health,
     ("GET", "/sandbox/events"): get_events,
@@ -219,4 +228,5 @@ CALLS = {
     ("POST", "/sandbox/tokens"): post_tokens,
     ("POST", "/sandbox/clock"): post_clock,
     ("POST", "/sandbox/certificate"): post_certificate,
+    ("POST", "/sandbox/disconnect"): post_disconnect,
 }

@@ -44,6 +44,7 @@ class Sandbox:
         self.idle_timeout_s = idle_timeout_s
         self.max_connections = max_connections
         self.started_at = time.time()
+        self.open = set()             # handlers of the edge's connections
 
     def has_dataset(self, dataset):
         return self.any_dataset or dataset in self.datasets
@@ -107,6 +108,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 store.connections_open += 1
                 self.connection_id = store.connections_total
                 self.counted = True
+                sandbox.open.add(self)
                 full = store.connections_open > sandbox.max_connections
             if full:
                 self.finish()
@@ -123,6 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.counted:
             self.counted = False
             with self.server.sandbox.store.changed:
+                self.server.sandbox.open.discard(self)
                 self.server.sandbox.store.connections_open -= 1
         try:
             super().finish()
@@ -142,6 +145,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             pass
         self.close_connection = True
         raise Disconnect
+
+    def disconnect(self):
+        """End it from another thread, whatever it is doing.  Below TLS,
+        whose state belongs to the handler's own thread."""
+        try:
+            socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def tls_version(self):
         if isinstance(self.connection, ssl.SSLSocket):
