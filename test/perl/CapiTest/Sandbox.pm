@@ -125,7 +125,8 @@ sub delete { my ($self, @rest) = @_; return $self->call('DELETE', @rest) }
 
 The counters; the accepted events as a list of hashes, chosen by C<dataset>,
 C<event_name>, C<event_id>, C<limit>, C<brief>; the requests as a list of
-hashes, oldest first, chosen by C<since>, C<limit>.
+hashes, oldest first, chosen by C<event_id>, C<dataset>, C<call>, C<outcome>,
+C<code>, C<subcode>, C<since>, C<limit>, and with C<headers>.
 
 =cut
 
