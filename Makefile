@@ -32,7 +32,8 @@ ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi
 # "make WERROR=" for a compiler that warns of things nobody knew.
 WERROR      ?= -Werror
 LIB_CFLAGS  := $(shell pkg-config --cflags libcurl libcrypto 2>/dev/null)
-LIB_LINK    := $(shell pkg-config --libs libcurl libcrypto 2>/dev/null || echo -lcurl -lcrypto)
+LIB_LINK    := $(shell pkg-config --libs libcurl libcrypto 2>/dev/null || echo -lcurl -lcrypto) \
+	-lunistring
 PG_CPPFLAGS  = -I$(srcdir)/src -isystem $(includedir_server) \
 	-DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP

@@ -2,19 +2,31 @@
  * text.c
  *		Unicode text for the pure modules (text.h).
  *
- * Knows no field and no rule of Meta's.  ASCII, which nearly all text is,
- * takes a path without tables.
+ * Knows no field and no rule of Meta's.  ASCII, which nearly all text is, takes
+ * a path without tables; the rest asks libunistring.  That library keeps no
+ * state and reports failures by its result; what it allocates is freed here
+ * before anything that could raise an error.
  */
 #include "postgres.h"
+
+#include <unicase.h>
+#include <unictype.h>
+#include <uninorm.h>
+#include <unistr.h>
 
 #include "mb/pg_wchar.h"
 
 #include "text.h"
-#include "text_tables.h"
 
-#define CAPITAL_I_WITH_DOT	0x0130
-#define CAPITAL_SIGMA		0x03A3
-#define FINAL_SIGMA			"\xCF\x82"
+#define NON_JOINER			0x200C
+#define JOINER				0x200D
+
+/* Names and addresses fit; longer text is allocated by libunistring. */
+#define STACK_BUFFER_BYTES	512
+
+/* General categories of what CAPI_TEXT_NO_MARK drops. */
+#define MARK_CATEGORIES \
+	(UC_CATEGORY_MASK_P | UC_CATEGORY_MASK_S | UC_CATEGORY_MASK_Cc)
 
 bool
 capi_text_is_valid(const char *s, int len)
@@ -34,79 +46,66 @@ capi_text_is_valid(const char *s, int len)
 	return true;
 }
 
-/* Unicode's White_Space property. */
-static bool
-is_space(uint32 c)
+/* White space of ASCII. */
+static inline bool
+is_ascii_space(unsigned char c)
 {
-	if (c < 0x80)
-		return c == ' ' || (c >= '\t' && c <= '\r');
-	return c == 0x85 || c == 0xA0 || c == 0x1680 ||
-		(c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-		c == 0x202F || c == 0x205F || c == 0x3000;
+	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static bool
-is_mark(uint32 c)
+static inline bool
+is_ascii_mark(unsigned char c)
 {
-	int			low = 0;
-	int			high = lengthof(mark_ranges) - 1;
-
-	if (c < 0x80)
-		return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-				 (c >= '0' && c <= '9') || is_space(c));
-	while (low <= high)
-	{
-		int			mid = (low + high) / 2;
-
-		if (c < mark_ranges[mid].first)
-			high = mid - 1;
-		else if (c > mark_ranges[mid].last)
-			low = mid + 1;
-		else
-			return !is_space(c);
-	}
-	return false;
+	return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			 (c >= '0' && c <= '9') || is_ascii_space(c));
 }
 
-/* Simple lower-case mapping; the code point itself when there is none. */
-static uint32
-lower_case(uint32 c)
+/*
+ * Unicode's White_Space, and format characters such as U+FEFF and U+200B,
+ * which come from copying and nobody sees.  The joiners are format characters
+ * too, but part of the spelling inside a word.
+ */
+static bool
+is_space(ucs4_t c)
 {
-	int			low = 0;
-	int			high = lengthof(lower_ranges) - 1;
+	return uc_is_property(c, UC_PROPERTY_WHITE_SPACE) ||
+		uc_is_general_category_withtable(c, UC_CATEGORY_MASK_Cf);
+}
 
-	while (low <= high)
-	{
-		int			mid = (low + high) / 2;
-		const LowerRange *range = &lower_ranges[mid];
+uint32
+capi_text_next(const char **p, const char *end)
+{
+	ucs4_t		c;
 
-		if (c < range->first)
-			high = mid - 1;
-		else if (c > range->last)
-			low = mid + 1;
-		else if ((c - range->first) % range->stride != 0)
-			return c;
-		else
-			return c + range->delta;
-	}
+	*p += u8_mbtouc_unsafe(&c, (const uint8_t *) *p, end - *p);
 	return c;
 }
 
-/* Decodes one character of valid text and steps over it. */
-static uint32
-next_char(const char **p)
+int
+capi_text_digit(const char **p, const char *end, uint32 *c)
 {
-	uint32		c = utf8_to_unicode((const unsigned char *) *p);
-
-	*p += pg_utf_mblen((const unsigned char *) *p);
-	return c;
+	if (IS_HIGHBIT_SET(**p))
+	{
+		*c = capi_text_next(p, end);
+		return uc_decimal_value(*c);
+	}
+	*c = (unsigned char) *(*p)++;
+	return *c >= '0' && *c <= '9' ? (int) *c - '0' : -1;
 }
 
-/* Cannot be white space, seen alone: ASCII beyond the space. */
+/* Cannot be trimmed, seen alone: ASCII beyond the space. */
 static inline bool
 is_plain(char c)
 {
-	return c > ' ' && !IS_HIGHBIT_SET(c);
+	return c > ' ' && c != 0x7F && !IS_HIGHBIT_SET(c);
+}
+
+/* Is the character one that capi_text_trim takes away? */
+static bool
+is_trimmed(ucs4_t c)
+{
+	return is_space(c) ||
+		uc_is_general_category_withtable(c, UC_CATEGORY_MASK_Cc);
 }
 
 void
@@ -114,7 +113,6 @@ capi_text_trim(const char **s, int *len)
 {
 	const char *p = *s;
 	const char *end = *s + *len;
-	const char *last;
 
 	if (*len > 0 && is_plain(*p) && is_plain(end[-1]))
 		return;
@@ -122,19 +120,19 @@ capi_text_trim(const char **s, int *len)
 	{
 		const char *q = p;
 
-		if (!is_space(next_char(&q)))
+		if (!is_trimmed(capi_text_next(&q, end)))
 			break;
 		p = q;
 	}
 	while (end > p)
 	{
+		const char *last = end - 1;
 		const char *q;
 
-		last = end - 1;
 		while (last > p && (*last & 0xC0) == 0x80)
 			last--;
 		q = last;
-		if (!is_space(next_char(&q)))
+		if (!is_trimmed(capi_text_next(&q, end)))
 			break;
 		end = last;
 	}
@@ -142,87 +140,73 @@ capi_text_trim(const char **s, int *len)
 	*len = end - p;
 }
 
-/*
- * Letters that have case, as far as the rule of the final sigma needs them:
- * those of the scripts that occur in a word together with Greek.
- */
+/* Does a flag ask to drop the character? */
 static bool
-is_cased(uint32 c)
+is_dropped(ucs4_t c, int flags)
 {
 	if (c < 0x80)
-		return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-	return (c >= 0xC0 && c <= 0x24F && c != 0xD7 && c != 0xF7) ||
-		(c >= 0x370 && c <= 0x52F && !is_mark(c)) ||
-		(c >= 0x1E00 && c <= 0x1FFF && !is_mark(c));
+		return ((flags & CAPI_TEXT_NO_SPACE) && is_ascii_space(c)) ||
+			((flags & CAPI_TEXT_NO_MARK) && is_ascii_mark(c)) ||
+			((flags & CAPI_TEXT_NO_DIGIT) && c >= '0' && c <= '9');
+	if ((flags & CAPI_TEXT_NO_SPACE) && is_space(c))
+		return c != NON_JOINER && c != JOINER;
+	return (flags & CAPI_TEXT_NO_MARK) &&
+		uc_is_general_category_withtable(c, MARK_CATEGORIES) && !is_space(c);
 }
 
-/* Characters that the rule of the final sigma looks through. */
-static bool
-is_case_ignorable(uint32 c)
-{
-	return c == '\'' || c == '.' || c == ':' || c == '^' || c == '`' ||
-		c == 0xA8 || c == 0xAD || c == 0xB4 || c == 0xB7 || c == 0xB8 ||
-		(c >= 0x2B0 && c <= 0x36F) || c == 0x384 || c == 0x385 ||
-		(c >= 0x483 && c <= 0x489) || c == 0x1FBD ||
-		(c >= 0x1FBF && c <= 0x1FC1) || (c >= 0x200B && c <= 0x200F) ||
-		c == 0x2018 || c == 0x2019 || c == 0xFEFF;
-}
-
-/* Does a letter with case follow at p? */
-static bool
-cased_follows(const char *p, const char *end)
-{
-	while (p < end)
-	{
-		uint32		c = next_char(&p);
-
-		if (!is_case_ignorable(c))
-			return is_cased(c);
-	}
-	return false;
-}
-
+/* Appends what the flags leave of the text. */
 static void
-append_char(StringInfo out, uint32 c)
+append_kept(StringInfo out, const char *p, const char *end, int flags)
 {
-	unsigned char buf[4];
-
-	unicode_to_utf8(c, buf);
-	appendBinaryStringInfo(out, (char *) buf, pg_utf_mblen(buf));
-}
-
-/* capi_text_append for text that is not ASCII throughout. */
-static void
-append_unicode(StringInfo out, const char *p, const char *end, int flags)
-{
-	bool		after_cased = false;	/* for the final sigma */
+	const char *from = p;		/* what follows it is not yet written */
 
 	while (p < end)
 	{
 		const char *start = p;
-		uint32		c = next_char(&p);
-		uint32		lower;
 
-		if (((flags & CAPI_TEXT_NO_SPACE) && is_space(c)) ||
-			((flags & CAPI_TEXT_NO_MARK) && is_mark(c)) ||
-			((flags & CAPI_TEXT_NO_DIGIT) && c >= '0' && c <= '9'))
-			 /* dropped */ ;
-		else if (!(flags & CAPI_TEXT_LOWER))
-			appendBinaryStringInfo(out, start, p - start);
-		else if (c == CAPITAL_I_WITH_DOT)
-			appendStringInfoString(out, "i\xCC\x87");
-		else if (c == CAPITAL_SIGMA && after_cased && !cased_follows(p, end))
-			appendStringInfoString(out, FINAL_SIGMA);
-		else if (c < 0x80)
-			appendStringInfoChar(out, (c >= 'A' && c <= 'Z') ? c + 32 : c);
-		else if ((lower = lower_case(c)) == c)
-			appendBinaryStringInfo(out, start, p - start);
-		else
-			append_char(out, lower);
-
-		if (!is_case_ignorable(c))
-			after_cased = is_cased(c);
+		if (!is_dropped(capi_text_next(&p, end), flags))
+			continue;
+		appendBinaryStringInfo(out, from, start - from);
+		from = p;
 	}
+	appendBinaryStringInfo(out, from, end - from);
+}
+
+static void
+raise_out_of_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("A text could not be brought to lower case.")));
+}
+
+/* capi_text_append for text that is not ASCII throughout. */
+static void
+append_unicode(StringInfo out, const char *s, int len, int flags)
+{
+	uint8_t		stack[STACK_BUFFER_BYTES];
+	uint8_t    *buf = stack;
+	size_t		n = (size_t) len * 3 / 2;	/* U+023A grows from 2 to 3 bytes */
+	uint8_t    *lower;
+
+	if (!(flags & CAPI_TEXT_LOWER))
+	{
+		append_kept(out, s, s + len, flags);
+		return;
+	}
+	if (n > sizeof(stack))
+		buf = palloc(n);
+	/* before anything is dropped: neighbours decide which sigma is final */
+	lower = u8_tolower((const uint8_t *) s, len, NULL, NULL, buf, &n);
+	if (lower != buf)
+		raise_out_of_memory();
+	if (flags == CAPI_TEXT_LOWER)
+		appendBinaryStringInfo(out, (char *) lower, n);
+	else
+		append_kept(out, (char *) lower, (char *) lower + n, flags);
+	if (buf != stack)
+		pfree(buf);
 }
 
 void
@@ -240,7 +224,7 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 		if (IS_HIGHBIT_SET(c))
 		{
 			out->len = start;
-			append_unicode(out, s, s + len, flags);
+			append_unicode(out, s, len, flags);
 			return;
 		}
 		if (c >= 'a' && c <= 'z')
@@ -252,7 +236,7 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 			if (!(flags & CAPI_TEXT_NO_DIGIT))
 				*to++ = c;
 		}
-		else if (is_space(c))
+		else if (is_ascii_space(c))
 		{
 			if (!(flags & CAPI_TEXT_NO_SPACE))
 				*to++ = c;
@@ -262,6 +246,74 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 	}
 	*to = '\0';
 	out->len = to - out->data;
+}
+
+/*
+ * Keeps the letters and digits of decomposed, lower-case text.  In place,
+ * which works as nothing grows.
+ */
+static int
+keep_letters(char *s, size_t n)
+{
+	const char *p = s;
+	const char *end = s + n;
+	char	   *to = s;
+
+	while (p < end)
+	{
+		const char *start = p;
+
+		if (uc_is_general_category_withtable(capi_text_next(&p, end),
+											 UC_CATEGORY_MASK_L |
+											 UC_CATEGORY_MASK_N))
+		{
+			memmove(to, start, p - start);
+			to += p - start;
+		}
+	}
+	return to - s;
+}
+
+/* capi_text_key for text that is not ASCII throughout. */
+static int
+fold_unicode(char *key, int size, const char *s, int len)
+{
+	size_t		n;
+	uint8_t    *folded = u8_casefold((const uint8_t *) s, len, NULL,
+									 UNINORM_NFKD, NULL, &n);
+	int			kept;
+
+	if (folded == NULL)
+		raise_out_of_memory();
+	kept = keep_letters((char *) folded, n);
+	if (kept < size)
+		memcpy(key, folded, kept);
+	free(folded);
+	return kept;
+}
+
+int
+capi_text_key(char *key, int size, const char *s, int len)
+{
+	int			kept = 0;
+
+	/* what is much longer than any name is none; saves the work */
+	if (len > size * 4)
+		return 0;
+	for (int i = 0; i < len && kept < size; i++)
+	{
+		if (IS_HIGHBIT_SET(s[i]))
+		{
+			kept = fold_unicode(key, size, s, len);
+			break;
+		}
+		if (!is_ascii_mark(s[i]) && !is_ascii_space(s[i]))
+			key[kept++] = pg_ascii_tolower(s[i]);
+	}
+	if (kept >= size)
+		return 0;
+	key[kept] = '\0';
+	return kept;
 }
 
 static void
