@@ -3,8 +3,10 @@
  *		CALL capi.deliver(): the dispatcher's work in this session.
  *
  * Needs no preload and no worker.  Works until nothing is due or max_time is
- * over.  Takes the same advisory lock as the dispatcher, so there is only ever
- * one sender.
+ * over; then no request is begun any more, but those under way are waited for,
+ * because only a recorded answer keeps an event from being sent again (P5).
+ * Takes the same advisory lock as the dispatcher, so there is only ever one
+ * sender.
  */
 #include "postgres.h"
 
@@ -12,6 +14,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "tcop/utility.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
@@ -36,6 +39,10 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("capi.deliver() cannot run inside a transaction block"),
 				 errhint("Use CALL capi.deliver() on its own: it commits what it has done as it goes.")));
+
+	/* events that were sent and cannot be recorded would be sent again */
+	PreventCommandDuringRecovery("CALL capi.deliver()");
+	PreventCommandIfReadOnly("CALL capi.deliver()");
 	if (!PG_ARGISNULL(0))
 		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 														TimestampTzGetDatum(GetCurrentTimestamp()),
@@ -77,11 +84,14 @@ work(CapiDispatcher *d, TimestampTz until)
 		int64		wait;
 
 		d->look_at_queue = true;
+		d->draining = now >= until;
 		(void) capi_dispatch_turn(d);
-		if (capi_dispatch_idle(d) || now >= until || !capi_enabled || d->reader == NULL)
+		if (capi_dispatch_idle(d) || !capi_enabled || d->reader == NULL)
+			break;
+		if (d->draining && capi_transport_in_flight(d->transport) == 0)
 			break;
 		wait = capi_dispatch_wait_ms(d);
-		if (until != DT_NOEND)
+		if (until != DT_NOEND && !d->draining)
 			wait = Min(wait, TimestampDifferenceMilliseconds(now, until) + 1);
 		capi_transport_wait(d->transport, wait);
 	}

@@ -138,7 +138,7 @@ capi_dispatch_unlock(void)
 }
 
 void
-capi_dispatch_until_recheck(void)
+capi_dispatch_forever(void)
 {
 	CapiDispatcher *d;
 
@@ -149,25 +149,29 @@ capi_dispatch_until_recheck(void)
 		/* a session is at CALL capi.deliver(); it does our work meanwhile */
 		capi_transport_wait(d->transport, capi_poll_interval);
 		capi_worker_reload_config();
-		if (capi_shmem_recheck_pending())
-		{
-			capi_dispatch_destroy(d);
-			return;
-		}
 	}
-	while (!capi_shmem_recheck_pending())
+	for (;;)
 	{
 		if (capi_worker_reload_config())
+			d->reload = true;
+		/* if the extension was dropped, the next transaction finds out */
+		if (capi_shmem_clear_recheck())
 			d->reload = true;
 		capi_dispatch_turn(d);
 		capi_transport_wait(d->transport, time_to_wait(d));
 		d->look_at_queue = true;
 	}
-	capi_dispatch_destroy(d);
-	capi_dispatch_unlock();
 }
 
 /* ---------- one turn ---------- */
+
+/* May anything be read or sent now? */
+static bool
+may_begin(const CapiDispatcher *d)
+{
+	return capi_enabled && !d->draining && d->config != NULL &&
+		d->config->has_state && !d->config->is_copy;
+}
 
 bool
 capi_dispatch_turn(CapiDispatcher *d)
@@ -184,7 +188,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
-	if (capi_enabled && d->config->has_state && !d->config->is_copy)
+	if (may_begin(d))
 	{
 		bool		more = true;
 
@@ -624,7 +628,7 @@ time_to_wait(CapiDispatcher *d)
 	TimestampTz until = TimestampTzPlusMilliseconds(now, capi_poll_interval);
 	ListCell   *lc;
 
-	if (!capi_enabled || d->config == NULL || d->config->is_copy || d->reader == NULL)
+	if (!may_begin(d) || d->reader == NULL)
 		return capi_poll_interval;
 	if (capi_transport_in_flight(d->transport) < capi_max_in_flight)
 		foreach(lc, d->batches)

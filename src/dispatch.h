@@ -8,10 +8,9 @@
 
 /*
  * Runs the pipeline in a process that has a database connection and no open
- * transaction.  Returns when the caller should look again whether the
- * extension is there; throws on interrupts and on errors of the database, and
- * the process then ends, to be started again later.
+ * transaction.  Ends only with the process: by an interrupt, by an error of the
+ * database, or quietly when the extension is gone (txn.h).
  */
-extern void capi_dispatch_until_recheck(void);
+extern void capi_dispatch_forever(void) pg_attribute_noreturn();
 
 #endif							/* CAPI_DISPATCH_H */

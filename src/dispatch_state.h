@@ -34,6 +34,7 @@ typedef struct CapiDispatcher
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
 	bool		reload;			/* settings changed */
+	bool		draining;		/* nothing new is begun */
 	bool		look_at_queue;	/* something may have been captured */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */

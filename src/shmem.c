@@ -385,20 +385,13 @@ capi_shmem_set_state(CapiSlotState state)
 
 /*
  * To be called before looking for the extension: a change that commits after
- * the look sets the mark again, so none is overlooked.
+ * the look sets the mark again, so none is overlooked.  True if it was set.
  */
-void
+bool
 capi_shmem_clear_recheck(void)
 {
-	if (my_slotno >= 0)
-		pg_atomic_exchange_u32(&shared->slots[my_slotno].recheck, 0);
-}
-
-bool
-capi_shmem_recheck_pending(void)
-{
 	return my_slotno >= 0 &&
-		pg_atomic_read_u32(&shared->slots[my_slotno].recheck) != 0;
+		pg_atomic_exchange_u32(&shared->slots[my_slotno].recheck, 0) != 0;
 }
 
 /* Exit callback: leaves the slot and says when to start the next one. */

@@ -75,10 +75,8 @@ extern bool capi_shmem_attach(const char *dbname);	/* false: held, taken or
 													 * not wanted any more */
 extern void capi_shmem_set_database(Oid dboid);
 extern void capi_shmem_set_state(CapiSlotState state);
-extern void capi_shmem_clear_recheck(void);
-extern bool capi_shmem_recheck_pending(void);	/* the extension was created or
-												 * dropped: return to the
-												 * caller and look again */
+extern bool capi_shmem_clear_recheck(void);	/* the extension was created or
+												 * dropped: look again */
 
 /* Database commands. */
 extern int	capi_shmem_hold(const char *dbname);	/* slot, -1: none */

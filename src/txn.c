@@ -3,8 +3,10 @@
  *		Bracket around each transaction of the dispatcher; see txn.h.
  *
  * In a worker the bracket starts and ends transactions itself.  In a session
- * it uses SPI_commit() and SPI_rollback(), which leave a new transaction
- * behind; it has neither a snapshot nor an id, so it holds nothing back.
+ * it uses SPI_commit(), which leaves a new transaction behind; it has neither
+ * a snapshot nor an id, so it holds nothing back.  What belongs to the bracket
+ * is done in a subtransaction there: after an error nothing else would bring
+ * back the state that SPI, the user and the snapshots had before.
  */
 #include "postgres.h"
 
@@ -35,6 +37,23 @@ static Oid	extension = InvalidOid;
 static CapiOwnerScope owner_scope;
 static MemoryContext outer_context = NULL;
 
+/*
+ * A session's own settings must change neither what our statements mean,
+ * which run as the owner of the extension (P9), nor what an event looks like;
+ * worker.c has the like for workers.
+ */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			session_settings[] = {
+	{"bytea_output", "hex"},
+	{"datestyle", "ISO"},
+	{"extra_float_digits", "1"},
+	{"intervalstyle", "postgres"},
+	{"search_path", "pg_catalog, pg_temp"},
+};
+
 void
 capi_txn_setup(bool in_session, Oid owner)
 {
@@ -62,12 +81,23 @@ lock_extension(void)
 }
 
 static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static void
 begin(const char *activity, bool is_query)
 {
 	outer_context = CurrentMemoryContext;
 	if (session)
 	{
+		set_local("transaction_isolation", "read committed");
 		PushActiveSnapshot(GetTransactionSnapshot());
+		BeginInternalSubTransaction(NULL);
+		for (size_t i = 0; i < lengthof(session_settings); i++)
+			set_local(session_settings[i].name, session_settings[i].value);
 		capi_enter_owner(session_owner, &owner_scope);
 		SPI_connect();
 	}
@@ -82,8 +112,7 @@ begin(const char *activity, bool is_query)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
 	/* what another machine must confirm is not ours to wait for */
-	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	set_local("synchronous_commit", "local");
 	MemoryContextSwitchTo(outer_context);
 }
 
@@ -106,6 +135,7 @@ capi_txn_commit(void)
 	{
 		SPI_finish();
 		capi_leave_owner(&owner_scope);
+		ReleaseCurrentSubTransaction();
 		PopActiveSnapshot();
 		SPI_commit();
 	}
@@ -125,8 +155,9 @@ capi_txn_abort(void)
 {
 	if (session)
 	{
-		capi_leave_owner(&owner_scope);
-		SPI_rollback();
+		RollbackAndReleaseCurrentSubTransaction();
+		PopActiveSnapshot();
+		SPI_commit();
 	}
 	else
 	{

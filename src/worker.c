@@ -98,17 +98,13 @@ capi_dispatcher_main(Datum main_arg)
 	connect_database(dbname);
 	override_settings();
 
-	for (;;)
-	{
-		capi_shmem_clear_recheck();
-		if (!extension_exists())
-			capi_worker_extension_gone();
+	(void) capi_shmem_clear_recheck();
+	if (!extension_exists())
+		capi_worker_extension_gone();
 
-		capi_shmem_set_database(MyDatabaseId);
-		capi_shmem_set_state(CAPI_SLOT_RUNNING);
-		capi_dispatch_until_recheck();
-		CHECK_FOR_INTERRUPTS();
-	}
+	capi_shmem_set_database(MyDatabaseId);
+	capi_shmem_set_state(CAPI_SLOT_RUNNING);
+	capi_dispatch_forever();
 }
 
 void
