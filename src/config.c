@@ -29,6 +29,7 @@
 #include "event.h"
 #include "guc.h"
 #include "secret.h"
+#include "txn.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_config_changed);
@@ -105,7 +106,7 @@ capi_config_load(CapiConfig *old)
 	watched = capi_config_table("source");
 	load_datasets(config, old);
 	load_sources(config, old);
-	if (SPI_execute("SELECT capi._is_copy() FROM capi.state", true, 1) != SPI_OK_SELECT)
+	if (capi_txn_execute("SELECT capi._is_copy() FROM capi.state", true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read capi.state");
 	config->has_state = SPI_processed == 1;
 	if (config->has_state)
@@ -207,13 +208,13 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 {
 	MemoryContext context = GetMemoryChunkContext(config);
 
-	if (SPI_execute("SELECT d.id, d.name, d.dataset_id, d.endpoint, d.api_version,"
-					" d.test_event_code, d.events_per_hour, d.token_file,"
-					" t.encrypted, t.value, a.encrypted, a.value, d.state"
-					" FROM capi.dataset d"
-					" LEFT JOIN capi.secret t ON t.dataset_id = d.id AND t.kind = 'access_token'"
-					" LEFT JOIN capi.secret a ON a.dataset_id = d.id AND a.kind = 'app_secret'"
-					" WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
+	if (capi_txn_execute("SELECT d.id, d.name, d.dataset_id, d.endpoint, d.api_version,"
+						 " d.test_event_code, d.events_per_hour, d.token_file,"
+						 " t.encrypted, t.value, a.encrypted, a.value, d.state"
+						 " FROM capi.dataset d"
+						 " LEFT JOIN capi.secret t ON t.dataset_id = d.id AND t.kind = 'access_token'"
+						 " LEFT JOIN capi.secret a ON a.dataset_id = d.id AND a.kind = 'app_secret'"
+						 " WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the datasets");
 	config->ndatasets = SPI_processed;
 	config->datasets = MemoryContextAllocZero(context,
@@ -275,7 +276,7 @@ load_sources(CapiConfig *config, CapiConfig *old)
 {
 	MemoryContext context = GetMemoryChunkContext(config);
 
-	if (SPI_execute("SELECT id, name, dataset_id, event_name, action_source, query,"
+	if (capi_txn_execute("SELECT id, name, dataset_id, event_name, action_source, query,"
 					" search_path, run_as::oid, query_key_type,"
 					" (extract(epoch FROM hold) * 1000000)::bigint, paused,"
 					" broken_since IS NOT NULL, detached_at IS NOT NULL,"

@@ -21,6 +21,7 @@
 
 #include "context.h"
 #include "guc.h"
+#include "txn.h"
 
 static const CapiField context_fields[] = {
 	CAPI_FIELD_FBP, CAPI_FIELD_FBC, CAPI_FIELD_CLIENT_IP_ADDRESS,
@@ -80,7 +81,7 @@ capi_context_fill(const CapiSource *source, char **keys, int nkeys,
 	args[0] = PointerGetDatum(construct_array(texts, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
 	args[1] = Int32GetDatum(source->id);
 	/* what was said of this source goes before what was said of all */
-	if (SPI_execute_with_args("SELECT u.n::int4, c.consent, c.fields->>'fbp', c.fields->>'fbc',"
+	if (capi_txn_execute_with_args("SELECT u.n::int4, c.consent, c.fields->>'fbp', c.fields->>'fbc',"
 							  " c.fields->>'client_ip_address', c.fields->>'client_user_agent',"
 							  " c.fields->>'event_source_url', c.fields->>'referrer_url'"
 							  " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u (key, n)"
@@ -109,7 +110,7 @@ capi_context_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
 	Oid			types[2] = {int_array, text_array};
 	Datum		args[2] = {source_ids, keys};
 
-	if (SPI_execute_with_args("DELETE FROM capi.context c"
+	if (capi_txn_execute_with_args("DELETE FROM capi.context c"
 							  " USING unnest($1, $2) AS u (source_id, key)"
 							  " WHERE c.key = u.key AND (c.source_id = u.source_id"
 							  " OR (c.source_id = 0 AND NOT EXISTS ("
@@ -128,6 +129,6 @@ capi_context_expire(void)
 							   " WHERE set_at < pg_catalog.now() - interval '%d minutes'",
 							   capi_context_retention);
 
-	if (!table_is_empty() && SPI_execute(sql, false, 0) != SPI_OK_DELETE)
+	if (!table_is_empty() && capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete old browser contexts");
 }

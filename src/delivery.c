@@ -29,6 +29,7 @@
 
 #include "compat.h"
 #include "delivery.h"
+#include "txn.h"
 
 /* Columns, in the order of sql/capi/tables.sql. */
 enum
@@ -111,7 +112,7 @@ find_partition(TimestampTz now)
 	bool		isnull;
 
 	partition = InvalidOid;
-	if (SPI_execute_with_args("SELECT p.oid, p.lower, p.upper FROM capi._partition('delivery', $1) p",
+	if (capi_txn_execute_with_args("SELECT p.oid, p.lower, p.upper FROM capi._partition('delivery', $1) p",
 							  1, types, args, NULL, false, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "could not find a partition of capi.delivery");

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "direct.h"
+#include "txn.h"
 
 static char *
 copy_utf8(HeapTuple row, int column, MemoryContext context)
@@ -86,7 +87,7 @@ capi_direct_read(CapiItem **items, int n, CapiDirectEvent *events)
 		keys[i] = CStringGetTextDatum(items[i]->key);
 	args[0] = Int32GetDatum(items[0]->source_id);
 	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
-	if (SPI_execute_with_args("SELECT u.n::int4, e.event, e.event_id, e.event_name,"
+	if (capi_txn_execute_with_args("SELECT u.n::int4, e.event, e.event_id, e.event_name,"
 							  " extract(epoch FROM e.event_time)::int8, e.value::text, e.currency,"
 							  " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 'too_old'"
 							  " ELSE e.reason END,"
@@ -112,7 +113,7 @@ capi_direct_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
 	Oid			types[2] = {int_array, text_array};
 	Datum		args[2] = {source_ids, keys};
 
-	if (SPI_execute_with_args("DELETE FROM capi.direct_event e"
+	if (capi_txn_execute_with_args("DELETE FROM capi.direct_event e"
 							  " USING unnest($1, $2) AS u (source_id, key)"
 							  " WHERE e.source_id = u.source_id AND e.key = u.key",
 							  2, types, args, NULL, false, 0) != SPI_OK_DELETE)

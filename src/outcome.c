@@ -24,6 +24,7 @@
 #include "delivery.h"
 #include "direct.h"
 #include "outcome.h"
+#include "txn.h"
 
 /* One array argument under construction. */
 typedef struct ArrayArg
@@ -80,7 +81,7 @@ run(const char *sql, ArrayArg *arrays, int narrays, int expected)
 	Assert(narrays <= 16);
 	for (int i = 0; i < narrays; i++)
 		args[i] = array_datum(&arrays[i], &types[i]);
-	if (SPI_execute_with_args(sql, narrays, types, args, NULL, false, 0) != expected)
+	if (capi_txn_execute_with_args(sql, narrays, types, args, NULL, false, 0) != expected)
 		elog(ERROR, "could not record outcomes");
 }
 
@@ -279,7 +280,7 @@ capi_outcome_next_request(void)
 {
 	bool		isnull;
 
-	if (SPI_execute("SELECT nextval('capi.request_id_seq')", false, 1) != SPI_OK_SELECT)
+	if (capi_txn_execute("SELECT nextval('capi.request_id_seq')", false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not number a request");
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
@@ -320,11 +321,11 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 		nulls[11] = 'n';
 	if (result->usage_percent < 0)
 		nulls[12] = 'n';
-	if (SPI_execute_with_args("INSERT INTO capi.request (request_id, dataset_id, sent_at,"
-							  " duration_ms, events, bytes, http_status, error_code,"
-							  " error_subcode, class, message, fbtrace_id, usage_percent)"
-							  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-							  13, types, args, nulls, false, 0) != SPI_OK_INSERT)
+	if (capi_txn_execute_with_args("INSERT INTO capi.request (request_id, dataset_id, sent_at,"
+								   " duration_ms, events, bytes, http_status, error_code,"
+								   " error_subcode, class, message, fbtrace_id, usage_percent)"
+								   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+								   13, types, args, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not log a request");
 }
 
@@ -334,8 +335,8 @@ capi_outcome_missed(int source_id, int count)
 	Oid			types[2] = {INT4OID, INT4OID};
 	Datum		args[2] = {Int32GetDatum(source_id), Int32GetDatum(count)};
 
-	if (SPI_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
-							  " WHERE id = $1", 2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+	if (capi_txn_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
+								   " WHERE id = $1", 2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not count missed captures");
 }
 
@@ -359,11 +360,11 @@ capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
 	int			n = 0;
 
 	*next = DT_NOEND;
-	if (SPI_execute_with_args("SELECT b.key, b.captured_at, b.attempts, b.event_id, b.event_name,"
-							  " extract(epoch FROM b.event_time)::int8, b.next_attempt_at"
-							  " FROM capi.backlog b WHERE b.source_id = $1 AND b.dataset_id = $2"
-							  " ORDER BY b.next_attempt_at LIMIT $3",
-							  3, types, args, NULL, true, 0) != SPI_OK_SELECT)
+	if (capi_txn_execute_with_args("SELECT b.key, b.captured_at, b.attempts, b.event_id, b.event_name,"
+								   " extract(epoch FROM b.event_time)::int8, b.next_attempt_at"
+								   " FROM capi.backlog b WHERE b.source_id = $1 AND b.dataset_id = $2"
+								   " ORDER BY b.next_attempt_at LIMIT $3",
+								   3, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the backlog");
 	for (uint64 r = 0; r < SPI_processed; r++)
 	{
@@ -404,8 +405,8 @@ update_state(const char *sql, int id, const char *first, const char *second)
 	second != NULL ? CStringGetTextDatum(second) : (Datum) 0};
 	char		nulls[4] = {' ', ' ', second != NULL ? ' ' : 'n', '\0'};
 
-	if (SPI_execute_with_args(sql, second != NULL || strstr(sql, "$3") != NULL ? 3 : 2,
-							  types, args, nulls, false, 0) != SPI_OK_UPDATE)
+	if (capi_txn_execute_with_args(sql, second != NULL || strstr(sql, "$3") != NULL ? 3 : 2,
+								   types, args, nulls, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not note a state");
 }
 
@@ -436,7 +437,7 @@ capi_outcome_maintain(void)
 {
 	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
 
-	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
 	capi_context_expire();
 }

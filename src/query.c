@@ -252,7 +252,7 @@ capi_query_read(const CapiSource *source, char **keys, int nkeys,
 				   capi_query_single_select(source->query), as_text ? "::text" : "");
 	args[0] = key_array(source, keys, nkeys, &argtypes[0]);
 	capi_query_enter(&scope, source->run_as, source->search_path);
-	if (SPI_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
+	if (capi_txn_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
 	/* the values are turned into text with the same rights */
 	read_rows(source, keys, nkeys, rows, context);
@@ -268,7 +268,7 @@ capi_query_time_sql(const CapiSource *source, const char *query)
 	Oid			type;
 
 	capi_query_enter(&scope, source->run_as, source->search_path);
-	if (SPI_execute(psprintf("SELECT q.event_time FROM (%s\n) AS q LIMIT 0", query),
+	if (capi_txn_execute(psprintf("SELECT q.event_time FROM (%s\n) AS q LIMIT 0", query),
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
 	type = getBaseType(SPI_gettypeid(SPI_tuptable->tupdesc, 1));

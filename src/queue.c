@@ -60,6 +60,7 @@
 #include "compat.h"
 #include "config.h"
 #include "queue.h"
+#include "txn.h"
 
 /* Columns of a segment. */
 #define Q_XID			1
@@ -345,7 +346,7 @@ capi_queue_open(void)
 	MemoryContext context;
 	CapiQueueReader *reader;
 
-	if (SPI_execute("SELECT snapshot::text, segment FROM capi.state", true, 1)
+	if (capi_txn_execute("SELECT snapshot::text, segment FROM capi.state", true, 1)
 		!= SPI_OK_SELECT)
 		elog(ERROR, "could not read capi.state");
 	if (SPI_processed == 0)
@@ -602,9 +603,9 @@ capi_queue_save(CapiQueueReader *reader)
 	if (!reader->moved || !reader->dirty)
 		return false;
 	args[0] = CStringGetTextDatum(xidset_text(&reader->settled));
-	if (SPI_execute_with_args("UPDATE capi.state SET snapshot = $1::pg_snapshot,"
-							  " saved_at = now()", 1, argtypes, args, NULL,
-							  false, 0) != SPI_OK_UPDATE)
+	if (capi_txn_execute_with_args("UPDATE capi.state SET snapshot = $1::pg_snapshot,"
+								   " saved_at = now()", 1, argtypes, args, NULL,
+								   false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not save the cursor");
 	reader->moved = false;
 	reader->dirty = reader->nopen > 0;
@@ -646,7 +647,7 @@ rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 		{
 			char	   *sql = psprintf("UPDATE capi.state SET segment = %d", next);
 
-			if (SPI_execute(sql, false, 0) != SPI_OK_UPDATE)
+			if (capi_txn_execute(sql, false, 0) != SPI_OK_UPDATE)
 				elog(ERROR, "could not turn to another segment");
 			CacheInvalidateRelcacheByRelid(capi_config_table("state"));
 			reader->hint = next;
@@ -685,7 +686,7 @@ capi_queue_reclaim(CapiQueueReader *reader)
 			char	   *sql = psprintf("TRUNCATE ONLY capi.queue_%d", i);
 
 			table_close(rel, NoLock);
-			if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
+			if (capi_txn_execute(sql, false, 0) != SPI_OK_UTILITY)
 				elog(ERROR, "could not truncate a segment");
 			memset(segment->seen, 0, segment->nseen * sizeof(XLogRecPtr));
 			nblocks[i] = 0;

@@ -21,6 +21,7 @@
 #include "entry.h"
 #include "payload.h"
 #include "reader.h"
+#include "txn.h"
 
 void
 capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
@@ -78,7 +79,7 @@ capi_reader_keys(CapiReader *reader, TimestampTz since, int max, int *nkeys)
 							capi_query_time_sql(source, query)),
 				   max);
 	capi_query_enter(&scope, source->run_as, source->search_path);
-	if (SPI_execute_with_args(sql, since == DT_NOBEGIN ? 0 : 1, types, args, NULL, true, 0)
+	if (capi_txn_execute_with_args(sql, since == DT_NOBEGIN ? 0 : 1, types, args, NULL, true, 0)
 		!= SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
 	capi_query_leave(&scope);

@@ -166,3 +166,24 @@ capi_txn_abort(void)
 	}
 	MemoryContextSwitchTo(outer_context);
 }
+
+int
+capi_txn_execute(const char *sql, bool read_only, long max_rows)
+{
+	return capi_txn_execute_with_args(sql, 0, NULL, NULL, NULL, read_only,
+									  max_rows);
+}
+
+int
+capi_txn_execute_with_args(const char *sql, int nargs, Oid *types,
+						   Datum *args, const char *nulls, bool read_only,
+						   long max_rows)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			result;
+
+	result = SPI_execute_with_args(sql, nargs, types, args, nulls, read_only,
+								   max_rows);
+	MemoryContextSwitchTo(context);
+	return result;
+}

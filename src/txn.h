@@ -28,4 +28,15 @@ extern void capi_txn_commit(void);
 /* After an error was caught and flushed. */
 extern void capi_txn_abort(void);
 
+/*
+ * SPI_execute and SPI_execute_with_args for such a transaction.  SPI leaves a
+ * memory context current that ends with the transaction; after these, what the
+ * caller allocates lives where it did before.
+ */
+extern int	capi_txn_execute(const char *sql, bool read_only, long max_rows);
+extern int	capi_txn_execute_with_args(const char *sql, int nargs,
+									   Oid *types, Datum *args,
+									   const char *nulls, bool read_only,
+									   long max_rows);
+
 #endif							/* CAPI_TXN_H */

@@ -69,6 +69,21 @@ sub new
 
 =pod
 
+=item $sandbox->another(@arguments)
+
+Starts one more, at another address, that the same C<capi.ca_file> trusts.
+
+=cut
+
+sub another
+{
+	my ($self, @arguments) = @_;
+
+	return ref($self)->new('--tls-dir', dirname($self->ca_file), @arguments);
+}
+
+=pod
+
 =item url, ca_file, port, control_url
 
 Where it is: address of the edge, certificate authority to trust (undefined

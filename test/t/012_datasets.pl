@@ -1,0 +1,103 @@
+# P6: one bad thing never stops another: several sources and datasets, of which
+# some are broken, paused, slow or hanging.
+use strict;
+use warnings;
+
+use JSON::PP;
+use Test::More;
+use Time::HiRes qw(time);
+use CapiTest::Node;
+use CapiTest::Sandbox;
+
+my $sandbox = CapiTest::Sandbox->new;
+my $other = $sandbox->another;
+my $node = CapiTest::Node->create('main', sandbox => $sandbox,
+	conf => "capi.request_timeout = '10min'\ncapi.poll_interval = '10min'");
+
+$node->install_capi;
+$node->create_dataset(name => 'other', dataset_id => '222', endpoint => $other->url);
+$node->sql(q{
+CREATE TABLE shop.letters (id int PRIMARY KEY, email text, at timestamptz DEFAULT now());
+CREATE TABLE shop.carts (id int PRIMARY KEY, email text, at timestamptz DEFAULT now());
+GRANT INSERT ON shop.letters, shop.carts TO shop_app}, 'shop_owner');
+$node->attach;
+foreach my $table (qw(letters carts))
+{
+	$node->attach(source => $table, table_name => "shop.$table", event_name => ucfirst $table,
+		dataset => $table eq 'letters' ? 'other' : 'main', on_column => undef, on_values => undef,
+		query => "SELECT t.id AS key, t.at AS event_time, t.email AS em, '$table-' || t.id AS event_id,"
+		  . " 'https://shop.example/' AS event_source_url, 'agent' AS client_user_agent FROM shop.$table t");
+}
+
+my %last = (letters => 0, carts => 0);
+
+sub insert
+{
+	my ($table, $count) = @_;
+	my $from = $last{$table} + 1;
+
+	$last{$table} += $count;
+	$node->sql("INSERT INTO shop.$table SELECT n, '$table.' || n || '\@example.com'"
+		  . " FROM generate_series($from, $last{$table}) n", 'shop_app');
+	return;
+}
+
+sub received
+{
+	my ($which, $table) = @_;
+
+	return sort { $a <=> $b }
+	  map { $_->{event_id} =~ s/^$table-//r }
+	  $which->events(event_name => ucfirst $table, brief => 1);
+}
+
+sub each_once_ok
+{
+	my ($which, $table, $name) = @_;
+
+	is(join(' ', received($which, $table)), join(' ', 1 .. $last{$table}), $name);
+	is((scalar grep { $_->{count} > 1 } $which->events(event_name => ucfirst $table, brief => 1)), 0,
+		"$name, and once");
+	return;
+}
+
+# --- one broken, one paused --------------------------------------------------
+
+$node->sql('ALTER TABLE shop.letters RENAME COLUMN email TO mail');
+$node->sql("SELECT capi.pause('carts')");
+insert(letters => 40);
+insert(carts => 60);
+my @paid = $node->place_orders(30);
+$node->pay(@paid);
+ok($sandbox->wait_for(distinct_events => 30, timeout_s => 10), 'P6: the third source goes on');
+is($node->sql("SELECT source, state FROM capi.source_status ORDER BY source"),
+	"carts|paused\nletters|broken\npaid_orders|active", 'P10: each has its state');
+is($node->sql("SELECT source, reason, count(*) FROM capi.delivery_status WHERE status = 'queued' GROUP BY 1, 2 ORDER BY 1"),
+	"carts|source paused|60\nletters|source broken|40", 'P10: what waits says for what');
+$node->sql('ALTER TABLE shop.letters RENAME COLUMN mail TO email');
+$node->sql("SELECT capi.resume('carts'), capi.resume('letters')");
+$node->wait_until_idle;
+each_once_ok($other, 'letters', 'P3: mended, each event of the broken source arrives');
+each_once_ok($sandbox, 'carts', 'P3: resumed, each event of the paused source arrives');
+is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status <> 'delivered'"), 0,
+	'P10: and nothing else is on record');
+
+# --- a dataset with a dead token, and one that is paused -----------------------
+
+$sandbox->post('tokens', { revoke => ['sandbox-token'] });
+$node->pay($node->place_orders(20));
+insert(carts => 20);
+ok($node->wait_for("SELECT state = 'credential' FROM capi.health WHERE dataset = 'main'"), 'P6: a dead token');
+insert(letters => 20);
+ok($other->wait_for(distinct_events => 60, timeout_s => 10), 'P6: the other dataset goes on');
+$node->sql("SELECT capi.pause_dataset('other')");
+insert(letters => 10);
+$sandbox->post('tokens', { add => ['sandbox-token'] });
+$node->sql("SELECT capi.resume_dataset('main')");
+ok($sandbox->wait_for(distinct_events => 130, timeout_s => 10), 'P6: a paused dataset does not stop the first one');
+$node->sql("SELECT capi.resume_dataset('other')");
+$node->wait_until_idle;
+each_once_ok($other, 'letters', 'P3: after the pause');
+each_once_ok($sandbox, 'carts', 'P3: after the dead token');
+
+done_testing();
