@@ -25,14 +25,15 @@
 
 PG_FUNCTION_INFO_V1(capi_sql_deliver);
 
+static void deliver(TimestampTz until);
 static void work(CapiDispatcher *d, TimestampTz until);
 
 Datum
 capi_sql_deliver(PG_FUNCTION_ARGS)
 {
 	CallContext *call = (CallContext *) fcinfo->context;
+	MemoryContext caller = CurrentMemoryContext;
 	volatile TimestampTz until = DT_NOEND;
-	CapiDispatcher *d;
 
 	if (call == NULL || !IsA(call, CallContext) || call->atomic)
 		ereport(ERROR,
@@ -50,6 +51,30 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	capi_txn_setup(true, capi_function_owner(fcinfo->flinfo->fn_oid));
 	SPI_commit();
+	PG_TRY();
+	{
+		deliver(until);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		capi_txn_clear();
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static void
+deliver(TimestampTz until)
+{
+	CapiDispatcher *d;
+
 	if (!capi_dispatch_lock())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -71,8 +96,6 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	capi_dispatch_destroy(d);
 	capi_dispatch_unlock();
-	SPI_finish();
-	PG_RETURN_VOID();
 }
 
 static void

@@ -20,6 +20,7 @@
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "capi.h"
@@ -36,6 +37,8 @@ static Oid	extension = InvalidOid;
 /* Of the present transaction. */
 static CapiOwnerScope owner_scope;
 static MemoryContext outer_context = NULL;
+static ResourceOwner outer_resources = NULL;
+static bool in_subtransaction = false;
 
 /*
  * A session's own settings must change neither what our statements mean,
@@ -59,6 +62,7 @@ capi_txn_setup(bool in_session, Oid owner)
 {
 	session = in_session;
 	session_owner = owner;
+	in_subtransaction = false;
 	extension = InvalidOid;
 }
 
@@ -95,7 +99,9 @@ begin(const char *activity, bool is_query)
 	{
 		set_local("transaction_isolation", "read committed");
 		PushActiveSnapshot(GetTransactionSnapshot());
+		outer_resources = CurrentResourceOwner;
 		BeginInternalSubTransaction(NULL);
+		in_subtransaction = true;
 		for (size_t i = 0; i < lengthof(session_settings); i++)
 			set_local(session_settings[i].name, session_settings[i].value);
 		capi_enter_owner(session_owner, &owner_scope);
@@ -136,6 +142,8 @@ capi_txn_commit(void)
 		SPI_finish();
 		capi_leave_owner(&owner_scope);
 		ReleaseCurrentSubTransaction();
+		in_subtransaction = false;
+		CurrentResourceOwner = outer_resources;
 		PopActiveSnapshot();
 		SPI_commit();
 	}
@@ -151,11 +159,21 @@ capi_txn_commit(void)
 }
 
 void
+capi_txn_clear(void)
+{
+	if (!in_subtransaction)
+		return;
+	in_subtransaction = false;
+	RollbackAndReleaseCurrentSubTransaction();
+	CurrentResourceOwner = outer_resources;
+}
+
+void
 capi_txn_abort(void)
 {
 	if (session)
 	{
-		RollbackAndReleaseCurrentSubTransaction();
+		capi_txn_clear();
 		PopActiveSnapshot();
 		SPI_commit();
 	}

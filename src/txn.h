@@ -29,6 +29,12 @@ extern void capi_txn_commit(void);
 extern void capi_txn_abort(void);
 
 /*
+ * The same, in a session, for an error that goes on and ends the CALL: the
+ * server would not look for the subtransaction that the bracket is.
+ */
+extern void capi_txn_clear(void);
+
+/*
  * SPI_execute and SPI_execute_with_args for such a transaction.  SPI leaves a
  * memory context current that ends with the transaction; after these, what the
  * caller allocates lives where it did before.
