@@ -326,9 +326,30 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 	return n;
 }
 
+/* Adds up what could not be captured, one update for a source. */
+static void
+count_missed(CapiQueueRow *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		int			total = 0;
+
+		for (int j = i; rows[i].missed > 0 && j < n; j++)
+			if (rows[j].source_id == rows[i].source_id && rows[j].missed > 0)
+			{
+				total += rows[j].missed;
+				if (j > i)
+					rows[j].missed = -1;
+			}
+		if (total > 0)
+			capi_outcome_missed(rows[i].source_id, total);
+	}
+}
+
 static int
 fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 {
+	MemoryContext context = CurrentMemoryContext;
 	CapiQueueRow *rows = palloc(sizeof(CapiQueueRow) * room);
 	bool		reloaded = false;
 	int			n = 0;
@@ -339,6 +360,7 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 	capi_txn_begin("capi: reading the queue");
 	got = capi_queue_read(d->reader, rows, room, &d->more_in_queue);
 	d->look_at_queue = false;
+	count_missed(rows, got);
 	for (int i = 0; i < got; i++)
 	{
 		CapiSource *source = capi_config_source(d->config, rows[i].source_id);
@@ -351,14 +373,13 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 			reloaded = true;
 			source = capi_config_source(d->config, rows[i].source_id);
 		}
-		if (rows[i].missed > 0 || source == NULL)
+		if (rows[i].missed != 0 || source == NULL)
 		{
-			if (source != NULL)
-				capi_outcome_missed(source->id, rows[i].missed);
 			capi_queue_settle(d->reader, rows[i].segment, rows[i].pass);
 			continue;
 		}
-		item = palloc0(sizeof(CapiItem));
+		/* SPI left us in a context of its own, which goes with it */
+		item = MemoryContextAllocZero(context, sizeof(CapiItem));
 		item->source_id = source->id;
 		item->dataset_id = source->dataset_id;
 		item->key = rows[i].key;
