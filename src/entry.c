@@ -25,6 +25,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -63,10 +64,16 @@ capi_sql_as_owner_secret(PG_FUNCTION_ARGS)
 	return call_twin(fcinfo, false);
 }
 
-/* Runs code as the owner of the extension; end with capi_leave_owner(). */
+/*
+ * The caller's search_path must not decide which operator or function a
+ * statement of ours means: it would run with the owner's rights.
+ */
 void
 capi_enter_owner(Oid owner, CapiOwnerScope *scope)
 {
+	scope->nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	SetUserIdAndSecContext(owner,
 						   scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
@@ -76,6 +83,7 @@ void
 capi_leave_owner(const CapiOwnerScope *scope)
 {
 	SetUserIdAndSecContext(scope->userid, scope->sec_context);
+	AtEOXact_GUC(false, scope->nest_level);
 }
 
 /* Owner of this function, which is the owner of the extension. */
@@ -93,8 +101,8 @@ capi_function_owner(Oid funcid)
 }
 
 /*
- * A longjmp out of the twin ends the (sub)transaction, which restores the user
- * id by itself; only the normal way out must do it here.
+ * A longjmp out of the twin ends the (sub)transaction, which restores user id
+ * and settings by itself; only the normal way out must do it here.
  */
 static Datum
 call_twin(FunctionCallInfo fcinfo, bool with_path)
@@ -167,7 +175,11 @@ find_twin(Oid funcid, bool with_path, Oid *owner)
 						  nargs, argtypes, false);
 }
 
-/* The schemas the caller sees now, by name, without "$user" or temporary ones. */
+/*
+ * The schemas the caller sees now, by name, without "$user".  Temporary tables
+ * come last: by default they would come first, and whoever calls
+ * capi.deliver() could put one in the place of the shop's.
+ */
 static char *
 effective_search_path(void)
 {
@@ -185,5 +197,6 @@ effective_search_path(void)
 							 quote_identifier(name));
 	}
 	list_free(schemas);
+	appendStringInfo(&path, "%spg_temp", path.len > 0 ? ", " : "");
 	return path.data;
 }

@@ -9,9 +9,15 @@ typedef struct CapiOwnerScope
 {
 	Oid			userid;
 	int			sec_context;
+	int			nest_level;		/* of settings */
 } CapiOwnerScope;
 
 extern Oid	capi_function_owner(Oid funcid);
+
+/*
+ * From here to capi_leave_owner() code runs as the owner of the extension and
+ * finds names in pg_catalog only.
+ */
 extern void capi_enter_owner(Oid owner, CapiOwnerScope *scope);
 extern void capi_leave_owner(const CapiOwnerScope *scope);
 

@@ -26,9 +26,11 @@ CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,
                            OUT failures int, OUT missed bigint)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_slot';
 CREATE FUNCTION capi._token_state(dataset int) RETURNS text
-    LANGUAGE C VOLATILE STRICT SECURITY DEFINER AS 'MODULE_PATHNAME', 'capi_sql_token_state';
+    LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'capi_sql_token_state';
 CREATE FUNCTION capi._rule_problem(source int) RETURNS text
-    LANGUAGE C VOLATILE STRICT SECURITY DEFINER AS 'MODULE_PATHNAME', 'capi_sql_rule_problem';
+    LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'capi_sql_rule_problem';
 
 CREATE FUNCTION capi.capture() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'capi_sql_capture';
