@@ -7,8 +7,8 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	answer backoff batch capture check config contents context country currency database_hook \
-	decimal deliver delivery direct dispatch entry evaluate event field guc hash init known launcher \
-	member normalize normalize_sql outcome payload pixel preview quality query queue reader response \
+	decimal deliver delivery direct dispatch entry evaluate event field guc hash init key known \
+	launcher member nearest normalize normalize_sql outcome payload pixel preview quality query queue reader response \
 	response_json response_mask rule secret send shmem status text transfer_curl \
 	transport_curl txn validate wake worker)
 
@@ -21,7 +21,8 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   = datasets
+REGRESS   = datasets dataset_errors sources source_errors capture migrations \
+	privileges views
 ISOLATION =
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test

@@ -12,6 +12,9 @@
 #define CAPI_SCHEMA				"capi"
 #define CAPI_EXTENSION			"capi"
 
+/* Name of the trigger on each attached table. */
+#define CAPI_TRIGGER			"capi_capture"
+
 /* SPEC 1.3: a request carries at most 1,000 events. */
 #define CAPI_MAX_BATCH_EVENTS	1000
 
@@ -31,6 +34,12 @@
 
 /* Databases that may have a dispatcher; sizes the shared memory. */
 #define CAPI_MAX_DATABASES		64
+
+/*
+ * Longest text of an order key.  Longer ones would not fit into an index entry
+ * (a third of a page), and nobody numbers orders like that.
+ */
+#define CAPI_MAX_KEY_BYTES		1024
 
 /* Fixed number of queue segments, capi.queue_0 .. capi.queue_3. */
 #define CAPI_QUEUE_SEGMENTS		4

@@ -6,12 +6,15 @@
  * attached table.  It compares, writes one row into the queue, and leaves: no
  * SPI, no lock that is waited for, no error of ours (P1).  What it could not
  * note is counted: in the queue itself, or in shared memory when not even that
- * can be written.
+ * can be written.  What it allocates goes with the row: the server calls
+ * triggers in a context that it resets for each.
  *
  * It does not read the order; the dispatcher does, after the commit.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -20,7 +23,9 @@
 #include "utils/datum.h"
 #include "utils/rel.h"
 
+#include "capi.h"
 #include "capture.h"
+#include "key.h"
 #include "queue.h"
 #include "rule.h"
 #include "shmem.h"
@@ -32,8 +37,8 @@ static void apply_rule(CapiRule *rule, TupleTableSlot *old,
 					   TupleTableSlot *new);
 static bool became_event(CapiRule *rule, TupleTableSlot *old,
 						 TupleTableSlot *new);
-static char *key_text(CapiRule *rule, TupleTableSlot *slot);
-static void append_part(StringInfo buf, CapiKeyForm form, const char *part);
+static bool noted_before(CapiRule *rule);
+static char *steady_key_text(CapiRule *rule, TupleTableSlot *slot);
 static void note(int source_id, const char *key, int missed);
 
 void
@@ -82,22 +87,42 @@ capi_sql_capture(PG_FUNCTION_ARGS)
 static void
 apply_rule(CapiRule *rule, TupleTableSlot *old, TupleTableSlot *new)
 {
-	char	   *key;
+	char	   *key = NULL;
 
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
 		!rule->fire_on_replica)
 		return;
-	if (rule->problem != NULL)
+	if (rule->condition_broken)
 	{
-		/* a rule for inserts alone misses nothing when a row is updated */
-		if (old == NULL || rule->nvalues != 0 || rule->on_att != 0)
+		/* nobody can tell which of its rows are events */
+		if (!noted_before(rule))
 			note(rule->source_id, NULL, 1);
 		return;
 	}
 	if (!became_event(rule, old, new))
 		return;
-	key = key_text(rule, new);
+	if (rule->problem == NULL)
+		key = steady_key_text(rule, new);
+	if (key != NULL && strlen(key) > CAPI_MAX_KEY_BYTES)
+		key = NULL;
 	note(rule->source_id, key, key == NULL ? 1 : 0);
+}
+
+/*
+ * Has the (sub)transaction told already that it may have missed something?  A
+ * migration that rewrites a large table must not fill the queue.
+ */
+static bool
+noted_before(CapiRule *rule)
+{
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	SubTransactionId subxid = GetCurrentSubTransactionId();
+
+	if (rule->noted_xid == xid && rule->noted_subxid == subxid)
+		return true;
+	rule->noted_xid = xid;
+	rule->noted_subxid = subxid;
+	return false;
 }
 
 static bool
@@ -159,38 +184,33 @@ key_text(CapiRule *rule, TupleTableSlot *slot)
 		if (rule->key_form == CAPI_KEY_SCALAR)
 			return part;
 		if (i == 0)
-		{
 			initStringInfo(&buf);
-			appendStringInfoChar(&buf, rule->key_form == CAPI_KEY_RECORD ? '(' : '{');
-		}
-		else
-			appendStringInfoChar(&buf, ',');
-		append_part(&buf, rule->key_form, part);
+		capi_key_append_part(&buf, rule->key_form, part);
 	}
-	appendStringInfoChar(&buf, rule->key_form == CAPI_KEY_RECORD ? ')' : '}');
+	capi_key_append_end(&buf, rule->key_form);
 	return buf.data;
 }
 
-/* Quotes as record_out and array_out do, so that texts can be compared. */
-static void
-append_part(StringInfo buf, CapiKeyForm form, const char *part)
+/* The same, whatever the settings of the shop's session are. */
+static char *
+steady_key_text(CapiRule *rule, TupleTableSlot *slot)
 {
-	const char *special = form == CAPI_KEY_RECORD ? "\"\\(),\t\n\r\v\f " : "\"\\{},\t\n\r\v\f ";
+	CapiKeySettings saved;
+	char	   *volatile key = NULL;
 
-	if (part[0] != '\0' && strpbrk(part, special) == NULL &&
-		!(form == CAPI_KEY_ARRAY && pg_strcasecmp(part, "null") == 0))
+	if (!rule->key_varies)
+		return key_text(rule, slot);
+	capi_key_use_settings(&saved);
+	PG_TRY();
 	{
-		appendStringInfoString(buf, part);
-		return;
+		key = key_text(rule, slot);
 	}
-	appendStringInfoChar(buf, '"');
-	for (const char *p = part; *p != '\0'; p++)
+	PG_FINALLY();
 	{
-		if (*p == '"' || *p == '\\')
-			appendStringInfoChar(buf, form == CAPI_KEY_RECORD ? *p : '\\');
-		appendStringInfoChar(buf, *p);
+		capi_key_restore_settings(&saved);
 	}
-	appendStringInfoChar(buf, '"');
+	PG_END_TRY();
+	return key;
 }
 
 static void

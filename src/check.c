@@ -6,32 +6,32 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "miscadmin.h"
-#include "catalog/namespace.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
-#include "nodes/parsenodes.h"
-#include "parser/parse_oper.h"
-#include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
-#include "capi.h"
 #include "field.h"
 #include "guc.h"
+#include "key.h"
+#include "nearest.h"
 #include "query.h"
+
+/* Leaves room for version, dataset and edge in the URL. */
+#define MAX_ENDPOINT_BYTES	500
 
 PG_FUNCTION_INFO_V1(capi_sql_check_endpoint);
 PG_FUNCTION_INFO_V1(capi_sql_check_query);
 PG_FUNCTION_INFO_V1(capi_sql_check_values);
 
+static bool is_plain(Oid base);
+static ArrayType *canonical_texts(Oid type, Datum *values, int n);
 static const char *check_columns(TupleDesc desc, ArrayType *key_types,
 								 bool has_zone);
 static const char *check_key(Oid query_type, ArrayType *key_types);
@@ -43,6 +43,27 @@ is_loopback(const char *host, int len)
 		(len >= 7 && strncmp(host, "127.", 4) == 0 &&
 		 strspn(host, "0123456789.") >= (size_t) len) ||
 		(len == 5 && strncmp(host, "[::1]", 5) == 0);
+}
+
+/* Length of the host part; 0 if what follows is no port and no path. */
+static int
+host_length(const char *host)
+{
+	int			len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
+	const char *rest = host + len;
+
+	if (len < 1 || len > (int) strlen(host) || (host[0] == '[' && len < 4))
+		return 0;
+	if (*rest == ':')
+	{
+		int			digits = strspn(rest + 1, "0123456789");
+		int			port = digits >= 1 && digits <= 5 ? atoi(rest + 1) : 0;
+
+		if (port < 1 || port > 65535)
+			return 0;
+		rest += 1 + digits;
+	}
+	return *rest == '\0' || *rest == '/' ? len : 0;
 }
 
 /*
@@ -57,19 +78,19 @@ capi_sql_check_endpoint(PG_FUNCTION_ARGS)
 	bool		https = strncmp(endpoint, "https://", 8) == 0;
 	bool		http = strncmp(endpoint, "http://", 7) == 0;
 	const char *host = endpoint + (https ? 8 : 7);
-	int			host_len;
 	int			len = strlen(endpoint);
+	int			host_len;
 
-	while (len > 0 && endpoint[len - 1] == '/')
-		endpoint[--len] = '\0';
 	if (!https && !http)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid endpoint"),
 				 errdetail("An endpoint begins with https://."),
 				 errhint("Leave it out to send to Meta.")));
-	host_len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
-	if (len > 500 || host_len < 1 || host_len > (int) strlen(host) ||
+	while (len > host - endpoint && endpoint[len - 1] == '/')
+		endpoint[--len] = '\0';
+	host_len = host_length(host);
+	if (len > MAX_ENDPOINT_BYTES || host_len == 0 ||
 		strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			   "0123456789.-_:/[]~") != strlen(host))
 		ereport(ERROR,
@@ -86,13 +107,18 @@ capi_sql_check_endpoint(PG_FUNCTION_ARGS)
 }
 
 /*
- * capi._check_values(type oid, vals text[]): raises 22023 unless every value
- * can be read as the type, and the type can be compared.
+ * capi._check_values(type oid, vals text[]): the values in the one form that
+ * means the same in every session.  Raises 22023 or an error of the type
+ * unless each can be read as the type, and the type can be compared.
+ *
+ * Input is by the base type: a domain's checks are code of some user, and
+ * this runs as the owner of the extension (P9).
  */
 Datum
 capi_sql_check_values(PG_FUNCTION_ARGS)
 {
 	Oid			type = PG_GETARG_OID(0);
+	Oid			base = getBaseType(type);
 	Datum	   *texts;
 	bool	   *nulls;
 	int			n;
@@ -106,20 +132,60 @@ capi_sql_check_values(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("on_values must not be empty"),
 				 errhint("Leave it out to watch for the column becoming non-null.")));
-	if (!OidIsValid(lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr))
+	if (!is_plain(base))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("values of type %s cannot be compared", format_type_be(type))));
-	getTypeInputInfo(type, &input, &ioparam);
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_values cannot be used with a column of type %s",
+						format_type_be(type)),
+				 errdetail("It works with scalar types and enums that have equality."),
+				 errhint("Leave it out to watch for the column becoming non-null, and let the query's ignore_reason judge the value.")));
+	getTypeInputInfo(base, &input, &ioparam);
 	for (int i = 0; i < n; i++)
 	{
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("on_values must not contain null")));
-		(void) OidInputFunctionCall(input, TextDatumGetCString(texts[i]), ioparam, -1);
+					 errmsg("on_values must not contain null"),
+					 errhint("Leave on_values out to watch for the column becoming non-null.")));
+		texts[i] = OidInputFunctionCall(input, TextDatumGetCString(texts[i]), ioparam, -1);
 	}
-	PG_RETURN_VOID();
+	PG_RETURN_ARRAYTYPE_P(canonical_texts(base, texts, n));
+}
+
+/*
+ * Can values be read, written and compared without running anything that a
+ * user wrote?  Types made of other types could hide a domain inside.
+ */
+static bool
+is_plain(Oid base)
+{
+	char		kind = get_typtype(base);
+
+	return (kind == TYPTYPE_BASE || kind == TYPTYPE_ENUM) &&
+		!OidIsValid(get_element_type(base)) && OidIsValid(get_array_type(base)) &&
+		OidIsValid(lookup_type_cache(base, TYPECACHE_EQ_OPR)->eq_opr);
+}
+
+static ArrayType *
+canonical_texts(Oid type, Datum *values, int n)
+{
+	CapiKeySettings saved;
+	Oid			output;
+	bool		varlena;
+
+	getTypeOutputInfo(type, &output, &varlena);
+	capi_key_use_settings(&saved);
+	PG_TRY();
+	{
+		for (int i = 0; i < n; i++)
+			values[i] = CStringGetTextDatum(OidOutputFunctionCall(output, values[i]));
+	}
+	PG_FINALLY();
+	{
+		capi_key_restore_settings(&saved);
+	}
+	PG_END_TRY();
+	return construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
 /*
@@ -143,7 +209,8 @@ capi_sql_check_query(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	capi_query_enter(&scope, run_as, path);
-	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
+	/* not as SPI's "read-only", whose errors speak of functions */
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query");
 	result = check_columns(SPI_tuptable->tupdesc, key_types, has_zone);
 	result = MemoryContextStrdup(caller, result);
@@ -161,17 +228,24 @@ static const char *const own_columns[] = {
 static void
 unknown_column(const char *name)
 {
-	StringInfoData known;
+	const char *known[lengthof(own_columns) + CAPI_FIELD_COUNT];
+	const char *nearest;
+	int			n = 0;
+	StringInfoData list;
 
-	initStringInfo(&known);
 	for (size_t i = 0; i < lengthof(own_columns); i++)
-		appendStringInfo(&known, "%s, ", own_columns[i]);
+		known[n++] = own_columns[i];
 	for (int i = 0; i < CAPI_FIELD_COUNT; i++)
-		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", capi_field_info(i)->name);
+		known[n++] = capi_field_info(i)->name;
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+	nearest = capi_nearest(name, known, n);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("the query returns an unknown column \"%s\"", name),
-			 errdetail("Known columns: %s.", known.data),
+			 errdetail("Known columns: %s.", list.data),
+			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
 			 errhint("Put free properties into one jsonb column custom_data.")));
 }
 
@@ -218,7 +292,8 @@ check_columns(TupleDesc desc, ArrayType *key_types, bool has_zone)
 			if (strcmp(NameStr(TupleDescAttr(desc, j)->attname), name) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("the query returns column \"%s\" twice", name)));
+						 errmsg("the query returns column \"%s\" twice", name),
+						 errhint("Name each column once; several values of a field go into one array.")));
 		for (size_t j = 0; j < lengthof(own_columns); j++)
 			own |= strcmp(own_columns[j], name) == 0;
 		if (!own && capi_field_lookup(name) < 0)
@@ -236,8 +311,24 @@ check_columns(TupleDesc desc, ArrayType *key_types, bool has_zone)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("the query does not return a column \"%s\"",
 						key == NULL ? "key" : "event_time"),
-				 errdetail("Every query returns key, the value that identifies the order, and event_time.")));
+				 errdetail("Every query returns key, the value that identifies the order, and event_time."),
+				 errhint("Name the columns with AS, for example o.id AS key.")));
 	return key;
+}
+
+/* Can a key of the column's type be looked up among those of the query? */
+static bool
+is_comparable(Oid query_type, Oid column)
+{
+	List	   *equals = list_make2(makeString(pstrdup("pg_catalog")),
+									makeString(pstrdup("=")));
+
+	query_type = getBaseType(query_type);
+	column = getBaseType(column);
+	return query_type == column ||
+		OidIsValid(OpernameGetOprid(equals, column, query_type)) ||
+		(TypeCategory(query_type) == TYPCATEGORY_STRING &&
+		 TypeCategory(column) == TYPCATEGORY_STRING);
 }
 
 /* The text for query_key_type: a type name, "record" or "array". */
@@ -246,28 +337,32 @@ check_key(Oid query_type, ArrayType *key_types)
 {
 	int			nkeys = ARR_DIMS(key_types)[0];
 	Oid			column = ((Oid *) ARR_DATA_PTR(key_types))[0];
+	Oid			base = getBaseType(query_type);
 
 	if (nkeys > 1)
 	{
-		if (query_type == RECORDOID || get_typtype(query_type) == TYPTYPE_COMPOSITE)
+		if (base == RECORDOID || get_typtype(base) == TYPTYPE_COMPOSITE)
 			return "record";
-		if (OidIsValid(get_element_type(query_type)))
+		if (OidIsValid(get_element_type(base)))
 			return "array";
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the key has %d columns, but the query returns one value of type %s",
 						nkeys, format_type_be(query_type)),
-				 errhint("Return ROW(first, second) AS key, in the order of key_columns.")));
+				 errhint("Return ROW(first, second) AS key, in the order of key_columns, or name fewer key_columns.")));
 	}
-	if (query_type != column &&
-		!OidIsValid(OpernameGetOprid(list_make1(makeString(pstrdup("="))), column, query_type)) &&
-		!(TypeCategory(query_type) == TYPCATEGORY_STRING &&
-		  TypeCategory(column) == TYPCATEGORY_STRING))
+	if (!is_plain(base))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("an order key cannot have type %s", format_type_be(query_type)),
+				 errdetail("A key is a scalar or an enum that has equality."),
+				 errhint("Return the column that identifies the order.")));
+	if (!is_comparable(query_type, column))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the query returns a key of type %s, but the table's key has type %s",
 						format_type_be(query_type), format_type_be(column)),
 				 errdetail("The two must be comparable with \"=\"."),
 				 errhint("Return the table's own column, without a cast, so that its index can be used.")));
-	return format_type_be_qualified(query_type);
+	return format_type_be_qualified(base);
 }

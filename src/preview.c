@@ -52,7 +52,8 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 	if (max_rows < 0 || max_rows > MAX_PREVIEW_ROWS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must be between 0 and %d", MAX_PREVIEW_ROWS)));
+				 errmsg("max_rows must be between 0 and %d", MAX_PREVIEW_ROWS),
+				 errhint("Give an order_key to see one order.")));
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	MemoryContextSwitchTo(caller);

@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -32,11 +33,14 @@
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "capi.h"
 #include "guc.h"
+#include "key.h"
 #include "query.h"
 #include "txn.h"
 
@@ -87,17 +91,35 @@ typedef struct KeyEntry
 	int			first;			/* index of a key with this hash */
 } KeyEntry;
 
+/* The keys asked for in one run. */
+typedef struct Keys
+{
+	char	  **texts;			/* as they were captured */
+	int			n;
+	HTAB	   *index;			/* KeyEntry by hash of the text */
+	bool		as_text;		/* several columns: compared as text */
+	TypeCacheEntry *type;		/* of the query's key column, else */
+	Datum	   *values;			/* the keys in that type */
+} Keys;
+
 static TimeoutId query_timeout;
 static bool timeout_registered = false;
 static volatile sig_atomic_t timed_out = false;
 
-static void read_rows(const CapiSource *source, char **keys, int nkeys,
-					  CapiQueryRow *rows, MemoryContext context);
+static void read_rows(const CapiSource *source, Keys *keys, CapiQueryRow *rows,
+					  MemoryContext context);
 static void read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
 					 ResultColumn *columns, CapiQueryRow *row);
 static void describe_error(ErrorData *edata, CapiQueryError *error);
 
 /* ---------- rights ---------- */
+
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
 
 void
 capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
@@ -107,17 +129,14 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 		run_as = ROLE_PG_READ_ALL_DATA;
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->nest_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", search_path, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("row_security", "on", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* values become text in one way, whatever the session prefers */
-	(void) set_config_option("datestyle", "ISO", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("extra_float_digits", "1", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_locally("search_path", search_path);
+	set_locally("row_security", "on");
+	/* what a date looks like must not depend on who delivers */
+	set_locally("bytea_output", "hex");
+	set_locally("datestyle", "ISO");
+	set_locally("extra_float_digits", "1");
+	set_locally("intervalstyle", "postgres");
+	set_locally("transaction_read_only", "on");
 	SetUserIdAndSecContext(run_as, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
@@ -130,14 +149,47 @@ capi_query_leave(const CapiQueryScope *scope)
 	SetUserIdAndSecContext(scope->userid, scope->sec_context);
 }
 
+/*
+ * A key of several columns is compared as text, and a time in it was written
+ * in UTC (key.c).  Between enter and leave.
+ */
+void
+capi_query_use_key_settings(const CapiSource *source)
+{
+	if (capi_key_form(source->key_type) != CAPI_KEY_SCALAR ||
+		strcmp(source->key_type, "timestamp with time zone") == 0)
+		set_locally("timezone", "UTC");
+}
+
+/* Position of a syntax error: in the query, not in the caller's statement. */
+static void
+point_into_query(void *query)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(query);
+}
+
 char *
 capi_query_single_select(const char *query)
 {
-	List	   *parsed = raw_parser(query, RAW_PARSE_DEFAULT);
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = point_into_query,
+		.arg = unconstify(char *, query)
+	};
+	List	   *parsed;
 	RawStmt    *stmt;
 	SelectStmt *select;
 	int			len;
 
+	error_context_stack = &callback;
+	parsed = raw_parser(query, RAW_PARSE_DEFAULT);
+	error_context_stack = callback.previous;
 	if (list_length(parsed) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
@@ -151,7 +203,8 @@ capi_query_single_select(const char *query)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the query must be a SELECT that only reads"),
-				 errdetail("INTO, FOR UPDATE and statements that write are refused.")));
+				 errdetail("INTO, FOR UPDATE and statements that write are refused."),
+				 errhint("Give one SELECT over all orders.")));
 	len = stmt->stmt_len > 0 ? stmt->stmt_len : (int) strlen(query) - stmt->stmt_location;
 	return pnstrdup(query + stmt->stmt_location, len);
 }
@@ -212,11 +265,10 @@ capi_query_run(const CapiSource *source, char **keys, int nkeys,
 	return ok;
 }
 
+/* The keys in the type of the query's key column; their array. */
 static Datum
-key_array(const CapiSource *source, char **keys, int nkeys, Oid *array_type)
+read_keys(const CapiSource *source, Keys *keys, Oid *array_type)
 {
-	bool		as_text = strcmp(source->key_type, "record") == 0 ||
-		strcmp(source->key_type, "array") == 0;
 	Oid			type = TEXTOID;
 	int32		typmod;
 	Oid			input;
@@ -224,38 +276,58 @@ key_array(const CapiSource *source, char **keys, int nkeys, Oid *array_type)
 	int16		len;
 	bool		byval;
 	char		align;
-	Datum	   *datums = palloc(sizeof(Datum) * nkeys);
 
-	if (!as_text)
+	keys->as_text = capi_key_form(source->key_type) != CAPI_KEY_SCALAR;
+	if (!keys->as_text)
 		parseTypeString(source->key_type, &type, &typmod, false);
+	keys->type = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_EQ_OPR_FINFO);
 	getTypeInputInfo(type, &input, &ioparam);
 	get_typlenbyvalalign(type, &len, &byval, &align);
-	for (int i = 0; i < nkeys; i++)
-		datums[i] = OidInputFunctionCall(input, keys[i], ioparam, -1);
+	keys->values = palloc(sizeof(Datum) * keys->n);
+	for (int i = 0; i < keys->n; i++)
+		keys->values[i] = OidInputFunctionCall(input, keys->texts[i], ioparam, -1);
 	*array_type = get_array_type(type);
-	return PointerGetDatum(construct_array(datums, nkeys, type, len, byval, align));
+	return PointerGetDatum(construct_array(keys->values, keys->n, type, len, byval, align));
+}
+
+/* The type's own equality, by name: so that the key's index can be used. */
+static char *
+equality_operator(const Keys *keys)
+{
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(keys->type->eq_opr));
+	Form_pg_operator form;
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "type %u has no equality operator", keys->type->type_id);
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	name = psprintf("%s.%s", quote_identifier(get_namespace_name(form->oprnamespace)),
+					NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+	return name;
 }
 
 void
-capi_query_read(const CapiSource *source, char **keys, int nkeys,
+capi_query_read(const CapiSource *source, char **texts, int nkeys,
 				CapiQueryRow *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		as_text = strcmp(source->key_type, "record") == 0 ||
-		strcmp(source->key_type, "array") == 0;
+	Keys		keys = {.texts = texts, .n = nkeys};
 	CapiQueryScope scope;
 	Oid			argtypes[1];
 	Datum		args[1];
+	char	   *select = capi_query_single_select(source->query);
 	char	   *sql;
 
-	sql = psprintf("SELECT q.* FROM (%s\n) AS q WHERE q.key%s OPERATOR(pg_catalog.=) ANY ($1)",
-				   capi_query_single_select(source->query), as_text ? "::text" : "");
-	args[0] = key_array(source, keys, nkeys, &argtypes[0]);
 	capi_query_enter(&scope, source->run_as, source->search_path);
+	capi_query_use_key_settings(source);
+	/* values become text, and text values, with the same rights, too */
+	args[0] = read_keys(source, &keys, &argtypes[0]);
+	sql = psprintf("SELECT q.* FROM (%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
+				   select, keys.as_text ? "::text" : "", equality_operator(&keys));
 	if (capi_txn_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
-	/* the values are turned into text with the same rights */
-	read_rows(source, keys, nkeys, rows, context);
+	read_rows(source, &keys, rows, context);
 	SPI_freetuptable(SPI_tuptable);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
@@ -332,66 +404,74 @@ describe_columns(TupleDesc desc)
 	return columns;
 }
 
-static HTAB *
-index_keys(char **keys, int nkeys)
+static void
+index_keys(Keys *keys)
 {
 	HASHCTL		ctl = {.keysize = sizeof(uint32), .entrysize = sizeof(KeyEntry),
 	.hcxt = CurrentMemoryContext};
-	HTAB	   *index = hash_create("capi keys of a query", nkeys, &ctl,
-									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	for (int i = nkeys - 1; i >= 0; i--)
+	keys->index = hash_create("capi keys of a query", keys->n, &ctl,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int i = keys->n - 1; i >= 0; i--)
 	{
-		uint32		hash = string_hash(keys[i], strlen(keys[i]) + 1);
-		KeyEntry   *entry = hash_search(index, &hash, HASH_ENTER, NULL);
+		uint32		hash = string_hash(keys->texts[i], strlen(keys->texts[i]) + 1);
+		KeyEntry   *entry = hash_search(keys->index, &hash, HASH_ENTER, NULL);
 
 		entry->first = i;
 	}
-	return index;
 }
 
-/* Index of a key that came back, or -1 for one that was not asked for. */
+/*
+ * Index of a key that came back, or -1 for one that was not asked for.  Equal
+ * values may be spelled differently, 1 and 1.00 say, when the key was captured
+ * from another table than the query reads.
+ */
 static int
-find_key(HTAB *index, char **keys, int nkeys, const char *key)
+find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text)
 {
-	uint32		hash = string_hash(key, strlen(key) + 1);
-	KeyEntry   *entry = hash_search(index, &hash, HASH_FIND, NULL);
+	uint32		hash = string_hash(text, strlen(text) + 1);
+	KeyEntry   *entry = hash_search(keys->index, &hash, HASH_FIND, NULL);
 
-	if (entry != NULL && strcmp(keys[entry->first], key) == 0)
+	if (entry != NULL && strcmp(keys->texts[entry->first], text) == 0)
 		return entry->first;
-	/* two keys with one hash, or another spelling of an equal value */
-	for (int i = 0; i < nkeys; i++)
-		if (strcmp(keys[i], key) == 0)
+	for (int i = 0; i < keys->n; i++)
+		if (strcmp(keys->texts[i], text) == 0)
+			return i;
+	if (keys->as_text || type != keys->type->type_id)
+		return -1;
+	for (int i = 0; i < keys->n; i++)
+		if (DatumGetBool(FunctionCall2Coll(&keys->type->eq_opr_finfo, collation,
+										   value, keys->values[i])))
 			return i;
 	return -1;
 }
 
 static void
-read_rows(const CapiSource *source, char **keys, int nkeys, CapiQueryRow *rows,
+read_rows(const CapiSource *source, Keys *keys, CapiQueryRow *rows,
 		  MemoryContext context)
 {
 	TupleDesc	desc = SPI_tuptable->tupdesc;
 	uint64		n = SPI_processed;
 	ResultColumn *columns;
-	HTAB	   *index;
-	int			key_column = 0;
+	int			k = 0;
 
 	MemoryContextSwitchTo(context);
 	columns = describe_columns(desc);
-	index = index_keys(keys, nkeys);
+	index_keys(keys);
 	for (int i = 0; i < desc->natts; i++)
 		if (columns[i].target == OWN_KEY)
-			key_column = i;
+			k = i;
 	for (uint64 r = 0; r < n; r++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[r];
 		bool		isnull;
-		Datum		value = SPI_getbinval(tuple, desc, key_column + 1, &isnull);
+		Datum		value = SPI_getbinval(tuple, desc, k + 1, &isnull);
 		int			at;
 
 		if (isnull)
 			continue;
-		at = find_key(index, keys, nkeys, OutputFunctionCall(&columns[key_column].out, value));
+		at = find_key(keys, value, columns[k].type, TupleDescAttr(desc, k)->attcollation,
+					  OutputFunctionCall(&columns[k].out, value));
 		if (at < 0)
 			continue;
 		if (rows[at].found++ == 0)

@@ -39,6 +39,7 @@ typedef struct CapiQueryScope
  */
 extern void capi_query_enter(CapiQueryScope *scope, Oid run_as,
 							 const char *search_path);
+extern void capi_query_use_key_settings(const CapiSource *source);
 extern void capi_query_leave(const CapiQueryScope *scope);
 
 /*

@@ -19,9 +19,29 @@
 #include "capi.h"
 #include "context.h"
 #include "entry.h"
+#include "nearest.h"
 #include "payload.h"
 #include "reader.h"
 #include "txn.h"
+
+static void
+unknown_source(CapiConfig *config, const char *name)
+{
+	const char **known = palloc(sizeof(char *) * (config->nsources + 1));
+	const char *nearest;
+	int			n = 0;
+
+	for (int i = 0; i < config->nsources; i++)
+		if (!config->sources[i].detached)
+			known[n++] = pstrdup(config->sources[i].name);
+	nearest = capi_nearest(name, known, n);
+	capi_config_free(config);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("source \"%s\" does not exist", name),
+			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
+			 errhint("The sources are listed in capi.source_status.")));
+}
 
 void
 capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
@@ -32,7 +52,8 @@ capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
 	if (PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("source must not be null")));
+				 errmsg("source must not be null"),
+				 errhint("The sources are listed in capi.source_status.")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
 	reader->owner = capi_function_owner(fcinfo->flinfo->fn_oid);
 	capi_enter_owner(reader->owner, &scope);
@@ -44,13 +65,7 @@ capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
 			!reader->config->sources[i].detached)
 			reader->source = &reader->config->sources[i];
 	if (reader->source == NULL)
-	{
-		capi_config_free(reader->config);
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("source \"%s\" does not exist", name),
-				 errhint("The sources are listed in capi.source_status.")));
-	}
+		unknown_source(reader->config, name);
 	reader->source->run_as = GetUserId();
 }
 
@@ -72,23 +87,24 @@ capi_reader_keys(CapiReader *reader, TimestampTz since, int max, int *nkeys)
 	char	   *sql;
 	char	   *query = capi_query_single_select(source->query);
 
-	sql = psprintf("SELECT q.key::text FROM (%s\n) AS q WHERE q.key IS NOT NULL%s"
+	sql = psprintf("SELECT q.key FROM (%s\n) AS q WHERE q.key IS NOT NULL%s"
 				   " ORDER BY q.event_time DESC NULLS LAST LIMIT %d", query,
 				   since == DT_NOBEGIN ? "" :
 				   psprintf(" AND %s OPERATOR(pg_catalog.>=) $1",
 							capi_query_time_sql(source, query)),
 				   max);
 	capi_query_enter(&scope, source->run_as, source->search_path);
+	capi_query_use_key_settings(source);
 	if (capi_txn_execute_with_args(sql, since == DT_NOBEGIN ? 0 : 1, types, args, NULL, true, 0)
 		!= SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
-	capi_query_leave(&scope);
 	MemoryContextSwitchTo(caller);
 	*nkeys = (int) SPI_processed;
 	keys = palloc(sizeof(char *) * (*nkeys + 1));
 	for (int i = 0; i < *nkeys; i++)
 		keys[i] = pstrdup(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 	SPI_freetuptable(SPI_tuptable);
+	capi_query_leave(&scope);
 	return keys;
 }
 

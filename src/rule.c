@@ -2,10 +2,14 @@
  * rule.c
  *		Per-backend cache: table -> rules of the sources attached to it.
  *
- * Filled from capi.source by a plain scan (no SPI), inside a subtransaction,
- * so that an error (an enum label that was renamed, say) becomes a problem of
- * the rule and not of the shop's statement (P1, P2).  Columns are looked up by
- * name and must have the type they had when the source was attached.
+ * Filled from capi.source by a plain scan (no SPI).  What may raise an error,
+ * an enum label that was renamed say, runs in a subtransaction, so that it
+ * becomes a problem of that rule and not of the shop's statement (P1, P2, P6).
+ * Locks are not waited for.  Columns are looked up by name and must have the
+ * type they had when the source was attached.
+ *
+ * Nothing here runs code that a user wrote, whoever is asking: values are read
+ * by the input function of the base type, which checks no domain (P9).
  *
  * Entries are marked invalid by relation cache callbacks, never freed there; a
  * fill that is overtaken by an invalidation is used once and marked again.
@@ -22,7 +26,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -32,7 +36,9 @@
 #include "utils/resowner.h"
 #include "utils/typcache.h"
 
+#include "capi.h"
 #include "config.h"
+#include "key.h"
 #include "queue.h"
 #include "rule.h"
 
@@ -60,13 +66,22 @@ static Oid	state_relid = InvalidOid;
 /* Counts invalidations, to notice one that happens during a fill. */
 static uint64 invalidations = 0;
 
+/* What the steps of a fill work on. */
+typedef struct Fill
+{
+	CapiTableRules *entry;
+	Relation	rel;			/* the table that was written to */
+	Datum	   *values;			/* of the present row of capi.source */
+	bool	   *nulls;
+	CapiRule   *rule;
+} Fill;
+
 static void relation_changed(Datum arg, Oid relid);
 static bool fill(CapiTableRules *entry, Relation rel);
-static void fill_from_catalog(CapiTableRules *entry, Relation rel);
-static void build_rule(CapiRule *rule, Relation rel, Datum *values,
-					   bool *nulls);
-static void build_condition(CapiRule *rule, Relation rel, Datum *values,
-							bool *nulls);
+static void read_rules(void *arg);
+static void build_rule(Fill *fill, CapiRule *rule);
+static const char *build_key(Fill *fill, CapiRule *rule);
+static const char *build_condition(Fill *fill, CapiRule *rule);
 static AttrNumber find_column(Relation rel, const char *name, Oid type,
 							  const char **problem);
 
@@ -128,14 +143,48 @@ capi_rule_lookup(Relation rel)
 	return entry;
 }
 
-/* Builds the entry in a subtransaction; false if even that went wrong. */
-static bool
-fill(CapiTableRules *entry, Relation rel)
+/*
+ * Does a step in a subtransaction.  NULL, or the message of what went wrong.
+ * A cancelled statement stays cancelled.
+ */
+static const char *
+attempt(void (*step) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return NULL;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	return error->message;
+}
+
+/* Fills the entry afresh; false when the rules could not be read. */
+static bool
+fill(CapiTableRules *entry, Relation rel)
+{
+	Fill		fill = {.entry = entry, .rel = rel};
 	uint64		before = invalidations;
-	volatile bool ok = true;
+	const char *problem;
 
 	if (entry->context != NULL)
 		MemoryContextDelete(entry->context);
@@ -143,30 +192,17 @@ fill(CapiTableRules *entry, Relation rel)
 										   ALLOCSET_SMALL_SIZES);
 	entry->nrules = 0;
 	entry->rules = NULL;
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(context);
-		fill_from_catalog(entry, rel);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	entry->valid = ok && before == invalidations;
-	return ok;
+	problem = attempt(read_rules, &fill);
+	entry->valid = problem == NULL && before == invalidations;
+	return problem == NULL;
 }
 
 static void
-fill_from_catalog(CapiTableRules *entry, Relation rel)
+read_rules(void *arg)
 {
+	Fill	   *fill = arg;
+	CapiTableRules *entry = fill->entry;
+	Relation	rel = fill->rel;
 	List	   *watched = list_make1_oid(RelationGetRelid(rel));
 	Relation	catalog;
 	SysScanDesc scan;
@@ -179,18 +215,20 @@ fill_from_catalog(CapiTableRules *entry, Relation rel)
 	state_relid = capi_config_table("state");
 	if (!OidIsValid(source_relid))
 		return;
+	if (!ConditionalLockRelationOid(source_relid, AccessShareLock))
+		elog(ERROR, "capi.source is locked");
+	catalog = table_open(source_relid, NoLock);
+	if (RelationGetDescr(catalog)->natts < S_COLUMNS)
+		elog(ERROR, "capi.source is older than the library");
+	fill->values = palloc(sizeof(Datum) * RelationGetDescr(catalog)->natts);
+	fill->nulls = palloc(sizeof(bool) * RelationGetDescr(catalog)->natts);
 	entry->rules = MemoryContextAllocZero(entry->context, room * sizeof(CapiRule));
-	catalog = table_open(source_relid, AccessShareLock);
 	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		values[S_COLUMNS];
-		bool		nulls[S_COLUMNS];
-		CapiRule   *rule;
-
-		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-		if (!nulls[S_DETACHED_AT - 1] ||
-			!list_member_oid(watched, DatumGetObjectId(values[S_TABLE - 1])))
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), fill->values, fill->nulls);
+		if (!fill->nulls[S_DETACHED_AT - 1] ||
+			!list_member_oid(watched, DatumGetObjectId(fill->values[S_TABLE - 1])))
 			continue;
 		if (entry->nrules == room)
 		{
@@ -198,79 +236,107 @@ fill_from_catalog(CapiTableRules *entry, Relation rel)
 			memset(entry->rules + room, 0, room * sizeof(CapiRule));
 			room *= 2;
 		}
-		rule = &entry->rules[entry->nrules++];
-		rule->source_id = DatumGetInt32(values[S_ID - 1]);
-		rule->fire_on_replica = DatumGetBool(values[S_FIRE_ON_REPLICA - 1]);
-		MemoryContextSwitchTo(entry->context);
-		build_rule(rule, rel, values, nulls);
-		MemoryContextSwitchTo(CurTransactionContext);
+		build_rule(fill, &entry->rules[entry->nrules++]);
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 }
 
+/* The condition first: what it says holds even when the key is broken. */
 static void
-build_rule(CapiRule *rule, Relation rel, Datum *values, bool *nulls)
+build_rule(Fill *fill, CapiRule *rule)
 {
+	MemoryContext old = MemoryContextSwitchTo(fill->entry->context);
+	const char *key_problem;
+
+	rule->source_id = DatumGetInt32(fill->values[S_ID - 1]);
+	rule->fire_on_replica = DatumGetBool(fill->values[S_FIRE_ON_REPLICA - 1]);
+	if (!fill->nulls[S_ON_COLUMN - 1])
+		rule->problem = build_condition(fill, rule);
+	rule->condition_broken = rule->problem != NULL;
+	key_problem = build_key(fill, rule);
+	if (rule->problem == NULL)
+		rule->problem = key_problem;
+	MemoryContextSwitchTo(old);
+}
+
+static const char *
+build_key(Fill *fill, CapiRule *rule)
+{
+	char	   *query_key = TextDatumGetCString(fill->values[S_QUERY_KEY_TYPE - 1]);
+	const char *problem = NULL;
 	Datum	   *names;
 	Datum	   *types;
-	char	   *query_key = TextDatumGetCString(values[S_QUERY_KEY_TYPE - 1]);
 	int			ntypes;
 
-	deconstruct_array(DatumGetArrayTypeP(values[S_KEY_COLUMNS - 1]), TEXTOID, -1,
+	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_COLUMNS - 1]), TEXTOID, -1,
 					  false, TYPALIGN_INT, &names, NULL, &rule->nkeys);
-	deconstruct_array(DatumGetArrayTypeP(values[S_KEY_TYPES - 1]), REGTYPEOID,
+	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_TYPES - 1]), REGTYPEOID,
 					  sizeof(Oid), true, TYPALIGN_INT, &types, NULL, &ntypes);
-	rule->key_form = strcmp(query_key, "record") == 0 ? CAPI_KEY_RECORD :
-		strcmp(query_key, "array") == 0 ? CAPI_KEY_ARRAY : CAPI_KEY_SCALAR;
-	for (int i = 0; i < rule->nkeys && i < CAPI_MAX_KEY_COLUMNS; i++)
+	rule->nkeys = Min(Min(rule->nkeys, ntypes), CAPI_MAX_KEY_COLUMNS);
+	rule->key_form = capi_key_form(query_key);
+	for (int i = 0; i < rule->nkeys && problem == NULL; i++)
 	{
 		Oid			type = DatumGetObjectId(types[i]);
 		Oid			out;
 		bool		varlena;
 
-		rule->key_att[i] = find_column(rel, TextDatumGetCString(names[i]), type,
-									   &rule->problem);
-		if (rule->problem != NULL)
-			return;
+		rule->key_att[i] = find_column(fill->rel, TextDatumGetCString(names[i]), type,
+									   &problem);
+		if (problem != NULL)
+			break;
 		getTypeOutputInfo(type, &out, &varlena);
 		fmgr_info_cxt(out, &rule->key_out[i], CurrentMemoryContext);
+		rule->key_varies |= capi_key_varies(type);
 	}
-	if (!nulls[S_ON_COLUMN - 1])
-		build_condition(rule, rel, values, nulls);
+	return problem;
 }
 
+/* Step for attempt(): the values of the condition. */
 static void
-build_condition(CapiRule *rule, Relation rel, Datum *values, bool *nulls)
+read_values(void *arg)
 {
-	Oid			type = DatumGetObjectId(values[S_ON_TYPE - 1]);
+	Fill	   *fill = arg;
+	CapiRule   *rule = fill->rule;
+	Oid			type = getBaseType(DatumGetObjectId(fill->values[S_ON_TYPE - 1]));
 	Datum	   *texts;
 	Oid			input;
 	Oid			ioparam;
-	TypeCacheEntry *tce;
+	int			n;
 
-	rule->on_att = find_column(rel, TextDatumGetCString(values[S_ON_COLUMN - 1]),
-							   type, &rule->problem);
-	rule->nvalues = -1;
-	if (rule->problem != NULL || nulls[S_ON_VALUES - 1])
-		return;
-	tce = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO);
-	if (!OidIsValid(tce->eq_opr_finfo.fn_oid))
-	{
-		rule->problem = "the type of the watched column has no equality";
-		return;
-	}
-	fmgr_info_cxt(tce->eq_opr_finfo.fn_oid, &rule->eq, CurrentMemoryContext);
-	rule->collation = TupleDescAttr(RelationGetDescr(rel), rule->on_att - 1)->attcollation;
-	rule->on_byval = tce->typbyval;
-	rule->on_len = tce->typlen;
 	getTypeInputInfo(type, &input, &ioparam);
-	deconstruct_array(DatumGetArrayTypeP(values[S_ON_VALUES - 1]), TEXTOID, -1,
-					  false, TYPALIGN_INT, &texts, NULL, &rule->nvalues);
-	rule->values = palloc(sizeof(Datum) * (rule->nvalues + 1));
-	for (int i = 0; i < rule->nvalues; i++)
+	deconstruct_array(DatumGetArrayTypeP(fill->values[S_ON_VALUES - 1]), TEXTOID, -1,
+					  false, TYPALIGN_INT, &texts, NULL, &n);
+	rule->values = palloc(sizeof(Datum) * (n + 1));
+	for (int i = 0; i < n; i++)
 		rule->values[i] = OidInputFunctionCall(input, TextDatumGetCString(texts[i]),
 											   ioparam, -1);
+	rule->nvalues = n;
+}
+
+static const char *
+build_condition(Fill *fill, CapiRule *rule)
+{
+	Oid			type = DatumGetObjectId(fill->values[S_ON_TYPE - 1]);
+	const char *problem = NULL;
+	TypeCacheEntry *tce;
+
+	rule->nvalues = -1;
+	rule->on_att = find_column(fill->rel,
+							   TextDatumGetCString(fill->values[S_ON_COLUMN - 1]),
+							   type, &problem);
+	if (problem != NULL || fill->nulls[S_ON_VALUES - 1])
+		return problem;
+	tce = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO);
+	if (!OidIsValid(tce->eq_opr_finfo.fn_oid))
+		return "the type of the watched column has no equality";
+	fmgr_info_cxt(tce->eq_opr_finfo.fn_oid, &rule->eq, CurrentMemoryContext);
+	rule->collation = TupleDescAttr(RelationGetDescr(fill->rel),
+									rule->on_att - 1)->attcollation;
+	rule->on_byval = tce->typbyval;
+	rule->on_len = tce->typlen;
+	fill->rule = rule;
+	return attempt(read_values, fill);
 }
 
 static AttrNumber
@@ -294,9 +360,48 @@ find_column(Relation rel, const char *name, Oid type, const char **problem)
 	return InvalidAttrNumber;
 }
 
+/* Why the table's trigger does not fire, or NULL. */
+static const char *
+trigger_problem(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (strcmp(trigger->tgname, CAPI_TRIGGER) != 0)
+			continue;
+		if (trigger->tgenabled == TRIGGER_DISABLED)
+			return "the trigger " CAPI_TRIGGER " of the table is disabled";
+		if (trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA)
+			return "the trigger " CAPI_TRIGGER " of the table fires on replicas only";
+		return NULL;
+	}
+	return "the trigger " CAPI_TRIGGER " of the table is gone";
+}
+
+/* The rule as a session that begins now would see it. */
+static const char *
+table_problem(Relation rel, int source_id)
+{
+	CapiTableRules *entry;
+	const char *problem = trigger_problem(rel);
+
+	relation_changed((Datum) 0, RelationGetRelid(rel));
+	entry = capi_rule_lookup(rel);
+	if (entry == NULL)
+		return "the rule cannot be read";
+	for (int i = 0; i < entry->nrules; i++)
+		if (entry->rules[i].source_id == source_id && entry->rules[i].problem != NULL)
+			problem = entry->rules[i].problem;
+	return problem;
+}
+
 /*
  * capi._rule_problem(source int): null, or why the rule of the source cannot be
- * applied to its table as it is now.
+ * applied to its table as it is now.  Null also while the table is locked by
+ * somebody who changes it: who looks must not wait for that.
  */
 Datum
 capi_sql_rule_problem(PG_FUNCTION_ARGS)
@@ -306,8 +411,7 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	Datum		args[1] = {PG_GETARG_DATUM(0)};
 	Oid			relid = InvalidOid;
 	Relation	rel;
-	CapiTableRules *entry;
-	text	   *result = NULL;
+	const char *problem;
 
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT table_name::oid FROM capi.source WHERE id = $1",
@@ -315,17 +419,14 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 		SPI_processed == 1)
 		relid = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();
-	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	if (OidIsValid(relid) && !ConditionalLockRelationOid(relid, AccessShareLock))
+		PG_RETURN_NULL();
+	rel = OidIsValid(relid) ? try_relation_open(relid, NoLock) : NULL;
 	if (rel == NULL)
 		PG_RETURN_TEXT_P(cstring_to_text("the table is gone"));
-	entry = capi_rule_lookup(rel);
-	if (entry == NULL)
-		result = cstring_to_text("the rule cannot be read");
-	for (int i = 0; entry != NULL && i < entry->nrules; i++)
-		if (entry->rules[i].source_id == source_id && entry->rules[i].problem != NULL)
-			result = cstring_to_text(entry->rules[i].problem);
+	problem = table_problem(rel, source_id);
 	relation_close(rel, AccessShareLock);
-	if (result == NULL)
+	if (problem == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(result);
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
 }

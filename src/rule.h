@@ -8,25 +8,16 @@
 #include "fmgr.h"
 #include "utils/rel.h"
 
-#define CAPI_MAX_KEY_COLUMNS	8
+#include "key.h"
 
-/* How a key of several columns is written, and compared, as text. */
-typedef enum CapiKeyForm
-{
-	CAPI_KEY_SCALAR,			/* the one column's own text */
-	CAPI_KEY_RECORD,			/* like ROW(...)::text */
-	CAPI_KEY_ARRAY				/* like ARRAY[...]::text */
-} CapiKeyForm;
+#define CAPI_MAX_KEY_COLUMNS	8
 
 typedef struct CapiRule
 {
 	int			source_id;
 	bool		fire_on_replica;
 	const char *problem;		/* NULL, or why the rule cannot be applied */
-	CapiKeyForm key_form;
-	int			nkeys;
-	AttrNumber	key_att[CAPI_MAX_KEY_COLUMNS];
-	FmgrInfo	key_out[CAPI_MAX_KEY_COLUMNS];
+	bool		condition_broken;	/* the problem is in the members below */
 	AttrNumber	on_att;			/* 0: every insert */
 	int			nvalues;		/* -1: becoming non-null */
 	Datum	   *values;
@@ -34,6 +25,13 @@ typedef struct CapiRule
 	Oid			collation;
 	bool		on_byval;
 	int16		on_len;
+	CapiKeyForm key_form;
+	int			nkeys;
+	AttrNumber	key_att[CAPI_MAX_KEY_COLUMNS];
+	FmgrInfo	key_out[CAPI_MAX_KEY_COLUMNS];
+	bool		key_varies;		/* see capi_key_varies() */
+	uint64		noted_xid;		/* capture.c: who noted a miss last */
+	SubTransactionId noted_subxid;
 } CapiRule;
 
 typedef struct CapiTableRules

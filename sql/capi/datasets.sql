@@ -13,7 +13,8 @@ BEGIN
     PERFORM capi._check_name('dataset', name);
     IF dataset_id IS NULL OR endpoint IS NULL OR events_per_hour IS NULL THEN
         RAISE EXCEPTION 'dataset_id, endpoint and events_per_hour must not be null'
-            USING ERRCODE = 'null_value_not_allowed';
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Leave endpoint and events_per_hour out to have their defaults.';
     END IF;
     PERFORM capi._check_dataset_args(dataset_id, access_token, access_token_file,
                                      app_secret, api_version, test_event_code, events_per_hour);
@@ -43,6 +44,12 @@ CREATE FUNCTION capi.create_dataset(name text, dataset_id text, access_token tex
         test_event_code text = NULL, events_per_hour int = 200000)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_secret';
 
+CREATE FUNCTION capi._has_secret(dataset capi.dataset) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT dataset.token_file IS NOT NULL
+        OR EXISTS (SELECT FROM capi.secret s WHERE s.dataset_id = dataset.id)
+$$;
+
 CREATE FUNCTION capi._alter_dataset(caller oid, name text, dataset_id text,
         access_token text, access_token_file text, app_secret text, endpoint text,
         api_version text, test_event_code text, events_per_hour int)
@@ -57,9 +64,17 @@ BEGIN
                                      nullif(api_version, ''), nullif(test_event_code, ''),
                                      events_per_hour);
     PERFORM capi._check_token_file(caller, nullif(access_token_file, ''));
+    endpoint := capi._check_endpoint(endpoint);
+    IF endpoint <> old.endpoint AND access_token IS NULL AND coalesce(access_token_file, '') = ''
+       AND capi._has_secret(old) AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = caller) THEN
+        RAISE EXCEPTION 'a new endpoint needs the access token again'
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'The stored token is not sent to another host on the word of somebody who may not know it.',
+                  HINT = 'Give access_token or access_token_file in the same call.';
+    END IF;
     UPDATE capi.dataset d
        SET dataset_id = coalesce(_alter_dataset.dataset_id, d.dataset_id),
-           endpoint = coalesce(capi._check_endpoint(_alter_dataset.endpoint), d.endpoint),
+           endpoint = coalesce(_alter_dataset.endpoint, d.endpoint),
            api_version = nullif(coalesce(_alter_dataset.api_version, d.api_version), ''),
            test_event_code = nullif(coalesce(_alter_dataset.test_event_code, d.test_event_code), ''),
            events_per_hour = coalesce(_alter_dataset.events_per_hour, d.events_per_hour),
@@ -95,7 +110,8 @@ DECLARE
 BEGIN
     IF access_token IS NULL THEN
         RAISE EXCEPTION 'access_token must not be null'
-            USING ERRCODE = 'null_value_not_allowed';
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Use capi.pause_dataset() to stop sending.';
     END IF;
     PERFORM capi._check_dataset_args(NULL, access_token, NULL, NULL, NULL, NULL, NULL);
     PERFORM capi._store_secret(old.id, 'access_token', access_token);

@@ -16,8 +16,10 @@ CREATE FUNCTION capi._check_query(query text, search_path text, run_as oid,
                                   key_types oid[], time_zone text)
     RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_query';
-CREATE FUNCTION capi._check_values(type oid, vals text[]) RETURNS void
+CREATE FUNCTION capi._check_values(type oid, vals text[]) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_values';
+CREATE FUNCTION capi._nearest(given text, known text[]) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'capi_sql_nearest';
 CREATE FUNCTION capi._identity(OUT system_identifier text, OUT database_oid oid)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_identity';
 CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,

@@ -2,21 +2,27 @@
 -- Internal look-ups and checks, whose errors name what is known.
 ----------------------------------------------------------------------------
 
+-- "Perhaps you meant ...", when a known name is similar, else the other hint.
+CREATE FUNCTION capi._hint(given text, known text[], other text) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce('Perhaps you meant "' || capi._nearest(given, known) || '".', other)
+$$;
+
 CREATE FUNCTION capi._dataset(name text) RETURNS capi.dataset
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_row capi.dataset;
+    known text[];
 BEGIN
     SELECT d.* INTO found_row FROM capi.dataset d
      WHERE d.name = _dataset.name AND d.dropped_at IS NULL;
     IF found_row.id IS NULL THEN
+        known := ARRAY(SELECT d.name FROM capi.dataset d WHERE d.dropped_at IS NULL ORDER BY d.name);
         RAISE EXCEPTION 'dataset "%" does not exist', name
             USING ERRCODE = 'undefined_object',
-                  DETAIL = coalesce((SELECT 'Known datasets: '
-                                         || string_agg(d.name, ', ' ORDER BY d.name) || '.'
-                                      FROM capi.dataset d WHERE d.dropped_at IS NULL),
-                                    'There are no datasets yet.'),
-                  HINT = 'Create it with capi.create_dataset().';
+                  DETAIL = CASE known WHEN '{}' THEN 'There are no datasets yet.'
+                           ELSE 'Known datasets: ' || array_to_string(known, ', ') || '.' END,
+                  HINT = capi._hint(name, known, 'Create it with capi.create_dataset().');
     END IF;
     RETURN found_row;
 END $$;
@@ -25,17 +31,17 @@ CREATE FUNCTION capi._source(name text) RETURNS capi.source
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_row capi.source;
+    known text[];
 BEGIN
     SELECT s.* INTO found_row FROM capi.source s
      WHERE s.name = _source.name AND s.detached_at IS NULL;
     IF found_row.id IS NULL THEN
+        known := ARRAY(SELECT s.name FROM capi.source s WHERE s.detached_at IS NULL ORDER BY s.name);
         RAISE EXCEPTION 'source "%" does not exist', name
             USING ERRCODE = 'undefined_object',
-                  DETAIL = coalesce((SELECT 'Known sources: '
-                                         || string_agg(s.name, ', ' ORDER BY s.name) || '.'
-                                      FROM capi.source s WHERE s.detached_at IS NULL),
-                                    'There are no sources yet.'),
-                  HINT = 'Attach a table with capi.attach().';
+                  DETAIL = CASE known WHEN '{}' THEN 'There are no sources yet.'
+                           ELSE 'Known sources: ' || array_to_string(known, ', ') || '.' END,
+                  HINT = capi._hint(name, known, 'Attach a table with capi.attach().');
     END IF;
     RETURN found_row;
 END $$;
@@ -72,7 +78,8 @@ BEGIN
     IF app_secret = '' OR app_secret ~ '[^!-~]' OR length(app_secret) > 1024 THEN
         RAISE EXCEPTION 'invalid app secret'
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'A secret has 1 to 1024 visible ASCII characters, no spaces and no control characters.';
+                  DETAIL = 'A secret has 1 to 1024 visible ASCII characters, no spaces and no control characters.',
+                  HINT = 'Copy it again from the settings of the app.';
     END IF;
     IF access_token IS NOT NULL AND access_token_file IS NOT NULL THEN
         RAISE EXCEPTION 'access_token and access_token_file exclude each other'
@@ -81,7 +88,9 @@ BEGIN
     END IF;
     IF access_token_file !~ '^/' OR access_token_file ~ '[[:cntrl:]]' THEN
         RAISE EXCEPTION 'access_token_file must be an absolute path'
-            USING ERRCODE = 'invalid_parameter_value';
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The file is on the server and begins with the token; it is read again when it changes.',
+                  HINT = 'For example /etc/shop/meta-token.';
     END IF;
     IF api_version !~ '^v[0-9]{1,3}\.[0-9]{1,2}$' THEN
         RAISE EXCEPTION 'invalid api_version "%"', left(api_version, 20)

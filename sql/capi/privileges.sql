@@ -9,10 +9,16 @@ DECLARE
     level int := array_position(duties, duty);
     item record;
 BEGIN
+    IF grantee IS NULL OR grantee = 0 OR duty IS NULL THEN
+        RAISE EXCEPTION 'grantee and duty must not be null'
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'For example capi.grant_access(''shop_owner'', ''admin'').';
+    END IF;
     IF level IS NULL THEN
         RAISE EXCEPTION 'unknown duty "%"', left(duty, 40)
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Known duties: writer, reader, operator, admin.';
+                  DETAIL = 'Known duties: ' || array_to_string(duties, ', ') || '.',
+                  HINT = capi._hint(duty, duties, 'An operator is also a reader, an admin all of them.');
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA capi TO %s', grantee);
     FOR item IN SELECT * FROM capi._duties() d

@@ -5,22 +5,26 @@
 CREATE FUNCTION capi._check_source_args(event_name text, action_source text, hold interval)
     RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known CONSTANT text[] := ARRAY['app', 'business_messaging', 'chat', 'email', 'other', 'phone_call',
+                                   'physical_store', 'system_generated', 'website'];
 BEGIN
     IF event_name = '' OR length(event_name) > 50 OR event_name ~ '[[:cntrl:]]' THEN
         RAISE EXCEPTION 'invalid event_name'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'An event name has 1 to 50 characters and no control characters.';
     END IF;
-    IF action_source NOT IN ('email', 'website', 'app', 'phone_call', 'chat', 'physical_store',
-                             'system_generated', 'business_messaging', 'other') THEN
+    IF action_source <> ALL (known) THEN
         RAISE EXCEPTION 'unknown action_source "%"', left(action_source, 40)
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Known values: app, business_messaging, chat, email, other, phone_call, physical_store, system_generated, website.';
+                  DETAIL = 'Known values: ' || array_to_string(known, ', ') || '.',
+                  HINT = capi._hint(action_source, known, 'Use website for what was bought in an online shop.');
     END IF;
     IF hold < '0'::interval OR hold > '6 days'::interval THEN
         RAISE EXCEPTION 'hold must be between 0 and 6 days'
             USING ERRCODE = 'invalid_parameter_value',
-                  DETAIL = 'Meta takes events for 7 days; a held event must still be young enough to send.';
+                  DETAIL = 'Meta takes events for 7 days; a held event must still be young enough to send.',
+                  HINT = 'Write it as an interval, for example 2 hours.';
     END IF;
 END $$;
 
@@ -44,7 +48,8 @@ BEGIN
     END IF;
     IF cardinality(found_columns) NOT BETWEEN 1 AND 8 THEN
         RAISE EXCEPTION 'key_columns must name 1 to 8 columns'
-            USING ERRCODE = 'invalid_parameter_value';
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name the columns that identify the order, usually one.';
     END IF;
     RETURN found_columns;
 END $$;
@@ -53,15 +58,25 @@ CREATE FUNCTION capi._column_type(tab regclass, col text) RETURNS regtype
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_type regtype;
+    generated "char";
+    known text[];
 BEGIN
-    SELECT a.atttypid INTO found_type FROM pg_attribute a
+    SELECT a.atttypid, a.attgenerated INTO found_type, generated FROM pg_attribute a
      WHERE a.attrelid = tab AND a.attname = col AND a.attnum > 0 AND NOT a.attisdropped;
     IF found_type IS NULL THEN
+        known := ARRAY(SELECT a.attname::text FROM pg_attribute a
+                        WHERE a.attrelid = tab AND a.attnum > 0 AND NOT a.attisdropped
+                        ORDER BY a.attnum);
         RAISE EXCEPTION 'column "%" of table "%" does not exist', col, tab
             USING ERRCODE = 'undefined_column',
-                  DETAIL = (SELECT 'Known columns: ' || string_agg(a.attname, ', ' ORDER BY a.attnum) || '.'
-                              FROM pg_attribute a
-                             WHERE a.attrelid = tab AND a.attnum > 0 AND NOT a.attisdropped);
+                  DETAIL = 'Known columns: ' || array_to_string(known, ', ') || '.',
+                  HINT = capi._hint(col, known, 'Names are case-sensitive here and not quoted.');
+    END IF;
+    IF generated = 'v' THEN
+        RAISE EXCEPTION 'column "%" of table "%" is a virtual generated column', col, tab
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = 'A trigger does not see values that are computed on reading.',
+                  HINT = 'Name a column it is computed from, or make it a stored one.';
     END IF;
     RETURN found_type;
 END $$;
@@ -72,6 +87,16 @@ CREATE FUNCTION capi._column_types(tab regclass, cols text[]) RETURNS regtype[]
       FROM unnest(cols) WITH ORDINALITY AS u (c, n)
 $$;
 
+CREATE FUNCTION capi._check_condition(on_column text, on_values text[]) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF on_values IS NOT NULL AND on_column IS NULL THEN
+        RAISE EXCEPTION 'on_values needs on_column'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name the column that takes these values.';
+    END IF;
+END $$;
+
 CREATE FUNCTION capi._check_table(caller oid, tab regclass) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -80,7 +105,9 @@ DECLARE
     space oid;
 BEGIN
     IF tab IS NULL THEN
-        RAISE EXCEPTION 'table_name must not be null' USING ERRCODE = 'null_value_not_allowed';
+        RAISE EXCEPTION 'table_name must not be null'
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Name the table whose rows become events.';
     END IF;
     SELECT c.relkind, c.relpersistence, c.relnamespace INTO kind, persistence, space
       FROM pg_class c WHERE c.oid = tab;
@@ -93,7 +120,8 @@ BEGIN
     IF NOT has_table_privilege(caller, tab, 'TRIGGER') THEN
         RAISE EXCEPTION 'permission denied to attach to table "%"', tab
             USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = 'Attaching puts a trigger on the table and needs the TRIGGER privilege on it.';
+                  DETAIL = 'Attaching puts a trigger on the table and needs the TRIGGER privilege on it.',
+                  HINT = 'Ask the owner of the table for it, or to attach the table.';
     END IF;
 END $$;
 
@@ -107,34 +135,78 @@ CREATE FUNCTION capi._run_as(caller oid, tab regclass) RETURNS regrole
      WHERE me.oid = caller AND c.oid = tab
 $$;
 
--- One trigger for all sources of a table; ALWAYS when one of them wants replicas.
+-- Who adds a partition makes its copy of the trigger with his own rights, so
+-- owners of attached partitioned tables may use the trigger function (P2).
+CREATE FUNCTION capi._sync_partition_owners() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wanted oid[];
+    item record;
+BEGIN
+    wanted := ARRAY(SELECT DISTINCT c.relowner
+                      FROM capi.source s
+                     CROSS JOIN LATERAL pg_partition_tree(s.table_name) t
+                      JOIN pg_class c ON c.oid = t.relid
+                      JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
+                     WHERE s.detached_at IS NULL AND c.relkind = 'p');
+    FOR item IN
+        SELECT w.role::regrole AS role, 'GRANT' AS verb, 'TO' AS direction
+          FROM unnest(wanted) AS w (role)
+         WHERE NOT has_function_privilege(w.role, 'capi.capture()', 'EXECUTE')
+        UNION ALL
+        SELECT a.grantee::regrole, 'REVOKE', 'FROM'
+          FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a
+         WHERE p.oid = 'capi.capture()'::regprocedure
+           AND a.grantee NOT IN (0, p.proowner) AND a.grantee <> ALL (wanted) LOOP
+        EXECUTE format('%s EXECUTE ON FUNCTION capi.capture() %s %s',
+                       item.verb, item.direction, item.role);
+    END LOOP;
+END $$;
+
+-- One trigger for all sources of a table, ALWAYS when one of them wants
+-- replicas.  A partition has a copy of the trigger of the table above it.
 CREATE FUNCTION capi._sync_trigger(tab regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    wanted boolean;
-    always boolean;
-    enabled "char";
+    wanted "char";
+    present record;
+    child regclass;
 BEGIN
-    SELECT count(*) > 0, coalesce(bool_or(s.fire_on_replica), false) INTO wanted, always
-      FROM capi.source s WHERE s.table_name = tab AND s.detached_at IS NULL;
-    SELECT t.tgenabled INTO enabled FROM pg_trigger t
-     WHERE t.tgrelid = tab AND t.tgname = 'capi_capture';
-    IF NOT wanted THEN
-        IF enabled IS NOT NULL THEN
-            EXECUTE format('DROP TRIGGER capi_capture ON %s', tab);
-        END IF;
-        RETURN;
-    END IF;
-    IF enabled IS NULL THEN
+    SELECT CASE WHEN bool_or(s.fire_on_replica) THEN 'A' WHEN count(*) > 0 THEN 'O' END
+      INTO wanted
+      FROM capi.source s
+     WHERE s.detached_at IS NULL
+       AND (s.table_name = tab OR s.table_name IN (SELECT a.relid FROM pg_partition_ancestors(tab) a));
+    SELECT t.tgenabled AS enabled, t.tgparentid AS parent INTO present
+      FROM pg_trigger t
+     WHERE t.tgrelid = tab AND t.tgname = 'capi_capture'
+       AND t.tgfoid = 'capi.capture()'::regprocedure;
+    IF wanted IS NULL AND present.parent = 0 THEN
+        EXECUTE format('DROP TRIGGER capi_capture ON %s', tab);
+    ELSIF wanted IS NOT NULL AND present.enabled IS NULL THEN
+        -- a copy takes the place of a partition's own
+        FOR child IN SELECT t.tgrelid
+                       FROM pg_partition_tree(tab) p JOIN pg_trigger t ON t.tgrelid = p.relid
+                      WHERE t.tgname = 'capi_capture' AND t.tgparentid = 0 LOOP
+            EXECUTE format('DROP TRIGGER capi_capture ON %s', child);
+        END LOOP;
         EXECUTE format('CREATE TRIGGER capi_capture AFTER INSERT OR UPDATE ON %s '
                        'FOR EACH ROW EXECUTE FUNCTION capi.capture()', tab);
         EXECUTE format('ALTER TRIGGER capi_capture ON %s DEPENDS ON EXTENSION capi', tab);
-        enabled := 'O';
+        present.enabled := 'O';
     END IF;
-    IF always <> (enabled = 'A') THEN
+    IF wanted <> present.enabled THEN
         EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER capi_capture', tab,
-                       CASE WHEN always THEN 'ALWAYS' ELSE '' END);
+                       CASE wanted WHEN 'A' THEN 'ALWAYS' ELSE '' END);
     END IF;
+    -- what was done here reached the partitions below; some want more
+    FOR child IN SELECT s.table_name
+                   FROM capi.source s JOIN pg_partition_tree(tab) p ON p.relid = s.table_name
+                  WHERE s.detached_at IS NULL AND p.level > 0
+                  GROUP BY s.table_name, p.level ORDER BY p.level LOOP
+        PERFORM capi._sync_trigger(child);
+    END LOOP;
+    PERFORM capi._sync_partition_owners();
 END $$;
 
 CREATE FUNCTION capi._attach(caller oid, path text, source text, table_name regclass, dataset text,
@@ -157,20 +229,17 @@ BEGIN
     PERFORM capi._check_source_args(event_name, action_source, hold);
     IF event_name IS NULL OR action_source IS NULL OR hold IS NULL OR fire_on_replica IS NULL THEN
         RAISE EXCEPTION 'event_name, action_source, hold and fire_on_replica must not be null'
-            USING ERRCODE = 'null_value_not_allowed';
-    END IF;
-    IF on_values IS NOT NULL AND on_column IS NULL THEN
-        RAISE EXCEPTION 'on_values needs on_column'
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Name the column that takes these values.';
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Leave them out to have their defaults.';
     END IF;
     PERFORM capi._check_conversions(time_zone, minor_units);
+    PERFORM capi._check_condition(on_column, on_values);
     target := capi._dataset(dataset);
     keys := capi._key_columns(table_name, key_columns);
     key_kinds := capi._column_types(table_name, keys);
     on_kind := CASE WHEN on_column IS NOT NULL THEN capi._column_type(table_name, on_column) END;
     IF on_values IS NOT NULL THEN
-        PERFORM capi._check_values(on_kind, on_values);
+        on_values := capi._check_values(on_kind, on_values);
     END IF;
     role := capi._run_as(caller, table_name);
     IF query IS NULL THEN
@@ -217,7 +286,8 @@ BEGIN
        AND NOT has_table_privilege(caller, src.table_name::oid, 'TRIGGER') THEN
         RAISE EXCEPTION 'permission denied for source "%"', src.name
             USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = format('It needs the TRIGGER privilege on table "%s".', src.table_name);
+                  DETAIL = format('It needs the TRIGGER privilege on table "%s".', src.table_name),
+                  HINT = 'Ask the owner of the table for it.';
     END IF;
 END $$;
 
@@ -231,6 +301,12 @@ DECLARE
     columns_named boolean := key_columns IS NOT NULL OR on_column IS NOT NULL;
 BEGIN
     PERFORM capi._check_source_owner(caller, new);
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = new.table_name) THEN
+        RAISE EXCEPTION 'the table of source "%" is gone', source
+            USING ERRCODE = 'undefined_table',
+                  DETAIL = 'A source belongs to one table; a new table of the same name is another one.',
+                  HINT = 'capi.detach() the source and capi.attach() it again: it keeps its history.';
+    END IF;
     PERFORM capi._check_table(caller, new.table_name);
     PERFORM capi._check_source_args(event_name, action_source, hold);
     PERFORM capi._check_conversions(time_zone, minor_units);
@@ -246,12 +322,13 @@ BEGIN
     new.on_column := nullif(coalesce(on_column, new.on_column), '');
     new.on_values := CASE WHEN on_column = '' OR on_values = '{}' THEN NULL
                           ELSE coalesce(on_values, new.on_values) END;
+    PERFORM capi._check_condition(new.on_column, new.on_values);
     -- names and types are read afresh: this also mends a rule that broke
     new.key_types := capi._column_types(new.table_name, new.key_columns);
     new.on_type := CASE WHEN new.on_column IS NOT NULL
                         THEN capi._column_type(new.table_name, new.on_column) END;
     IF new.on_values IS NOT NULL THEN
-        PERFORM capi._check_values(new.on_type, new.on_values);
+        new.on_values := capi._check_values(new.on_type, new.on_values);
     END IF;
     IF query IS NOT NULL THEN
         new.query := query;
