@@ -1,15 +1,22 @@
 /*
  * country.c
  *		Look-ups in the tables of countries (country.h).
- *
- * Telephone numbers are completed by length and prefix alone.  Whether a
- * number is assigned is not asked: the plans change too often for a table in
- * an extension, and a wrong number merely does not match.
  */
 #include "postgres.h"
 
 #include "country.h"
+
+/* A name, and the code of what it names. */
+typedef struct NamedCode
+{
+	const char *name;
+	const char *code;
+} NamedCode;
+
+#include "country_names.h"
 #include "country_tables.h"
+
+#define MAX_CALLING_CODE_DIGITS	3
 
 const CapiCountry *
 capi_country_find(const char *alpha2)
@@ -83,113 +90,60 @@ capi_country_us_state(const char *folded)
 	return find_named_code(us_states, lengthof(us_states), folded);
 }
 
-bool
-capi_country_has_currency(const char *code)
-{
-	int			low = 0;
-	int			high = lengthof(currencies) - 1;
-
-	while (low <= high)
-	{
-		int			mid = (low + high) / 2;
-		int			cmp = strcmp(code, currencies[mid]);
-
-		if (cmp == 0)
-			return true;
-		if (cmp < 0)
-			high = mid - 1;
-		else
-			low = mid + 1;
-	}
-	return false;
-}
-
-static bool
-is_national_length(const CapiCountry *country, int n)
-{
-	return n >= country->min_digits && n <= country->max_digits;
-}
-
 /*
- * Length of the trunk prefix the digits begin with, or 0.  A "0" is always one
- * where the country has it.  Other digits also begin subscribers' numbers, so
- * there only a number that is too long with them and right without has one.
+ * The country that gives a calling code its plan, of those that share one.  All
+ * others have it to themselves.
  */
-static int
-trunk_length(const CapiCountry *country, const char *digits, int n)
+static const char *
+main_country(int calling_code)
 {
-	const char *trunk = country->trunk;
-
-	while (*trunk != '\0')
+	static const struct
 	{
-		int			len = strcspn(trunk, "|");
+		int			calling_code;
+		const char *alpha2;
+	}			shared[] = {
+		{1, "us"}, {7, "ru"}, {39, "it"}, {44, "gb"}, {47, "no"}, {61, "au"},
+		{64, "nz"}, {212, "ma"}, {262, "re"}, {358, "fi"}, {500, "fk"},
+		{590, "gp"}, {599, "cw"}, {672, "nf"}
+	};
 
-		if (n > len && strncmp(digits, trunk, len) == 0 &&
-			(trunk[0] == '0' ||
-			 (n > country->max_digits && is_national_length(country, n - len))))
-			return len;
-		trunk += len;
-		if (*trunk == '|')
-			trunk++;
-	}
-	return 0;
+	for (int i = 0; i < (int) lengthof(shared); i++)
+		if (shared[i].calling_code == calling_code)
+			return shared[i].alpha2;
+	return NULL;
 }
 
-/*
- * Does a number without any prefix already begin with the calling code?  Where
- * national numbers are written with a "0" in front, one that lacks it and
- * begins with the code is taken for complete; elsewhere only if its length
- * cannot be that of a national number.
- */
-static bool
-has_calling_code(const CapiCountry *country, const char *code,
-				 const char *digits, int n)
+static const CapiCountry *
+find_calling_code(int calling_code)
 {
-	int			len = strlen(code);
+	const char *alpha2 = main_country(calling_code);
 
-	if (n <= len || strncmp(digits, code, len) != 0 ||
-		!is_national_length(country, n - len))
-		return false;
-	return country->trunk[0] == '0' || !is_national_length(country, n);
+	if (alpha2 != NULL)
+		return capi_country_find(alpha2);
+	for (int i = 0; i < (int) lengthof(countries); i++)
+		if (countries[i].calling_code == calling_code)
+			return &countries[i];
+	return NULL;
 }
 
-bool
-capi_country_phone_from_national(const CapiCountry *country,
-								 const char *digits, int n, StringInfo out)
+const CapiCountry *
+capi_country_by_number(const char *digits, int n, const CapiCountry *home,
+					   int *code_len)
 {
-	char		code[12];
-	int			trunk = trunk_length(country, digits, n);
+	int			code = 0;
 
-	snprintf(code, sizeof(code), "%d", country->calling_code);
-	digits += trunk;
-	n -= trunk;
-	if (trunk == 0 && has_calling_code(country, code, digits, n))
+	/* no calling code is the beginning of another */
+	for (int i = 0; i < Min(n, MAX_CALLING_CODE_DIGITS); i++)
 	{
-		appendBinaryStringInfo(out, digits, n);
-		return true;
+		const CapiCountry *found;
+
+		code = code * 10 + (digits[i] - '0');
+		found = code == home->calling_code ? home : find_calling_code(code);
+		if (found != NULL)
+		{
+			*code_len = i + 1;
+			return found;
+		}
 	}
-	if (n < country->min_digits)
-		return false;
-	appendStringInfoString(out, code);
-	appendBinaryStringInfo(out, digits, n);
-	return true;
-}
-
-int
-capi_country_phone_stray_trunk(const CapiCountry *country,
-							   const char *digits, int n, int *offset)
-{
-	char		code[12];
-	int			len;
-	int			trunk;
-
-	snprintf(code, sizeof(code), "%d", country->calling_code);
-	len = strlen(code);
-	if (n <= len || strncmp(digits, code, len) != 0)
-		return 0;
-	trunk = trunk_length(country, digits + len, n - len);
-	if (n - len - trunk < country->min_digits)
-		return 0;
-	*offset = len;
-	return trunk;
+	return NULL;
 }

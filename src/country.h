@@ -1,7 +1,7 @@
 /*
  * country.h
- *		Countries, telephone numbering, currencies, states of the USA.
- *		Pure; called by normalize.c and payload.c.  Sources of the facts:
+ *		Countries, telephone numbering, states of the USA.  Pure; called by
+ *		phone.c, place.c, date.c and payload.c.  Sources of the facts:
  *		country_tables.h.
  */
 #ifndef CAPI_COUNTRY_H
@@ -32,24 +32,13 @@ extern const CapiCountry *capi_country_recognise(const char *folded);
 /* Code of a state of the USA by name or code, folded as above, or NULL. */
 extern const char *capi_country_us_state(const char *folded);
 
-/* Is this, in upper case, an ISO 4217 code? */
-extern bool capi_country_has_currency(const char *code);
-
 /*
- * Appends the international form, digits only, of a number of n digits that
- * was written without international prefix in this country.  False if it is
- * too short to be one.
+ * The country whose calling code an international number begins with, and the
+ * length of that code; of several countries with one code home, or the one that
+ * has the plan.  NULL if the code is none of a country.
  */
-extern bool capi_country_phone_from_national(const CapiCountry *country,
-											 const char *digits, int n,
-											 StringInfo out);
-
-/*
- * Length of the trunk prefix that was wrongly left in an international number
- * of this country, at *offset, as in +44 (0) 20 ...; 0 if there is none.
- */
-extern int	capi_country_phone_stray_trunk(const CapiCountry *country,
-										   const char *digits, int n,
-										   int *offset);
+extern const CapiCountry *capi_country_by_number(const char *digits, int n,
+												 const CapiCountry *home,
+												 int *code_len);
 
 #endif							/* CAPI_COUNTRY_H */

@@ -7,12 +7,18 @@
  */
 #include "postgres.h"
 
+#include <unictype.h>
+
+#include "currency.h"
 #include "decimal.h"
+#include "text.h"
 
 /* Exponents of numbers from float8 columns that are written out in full. */
 #define MAX_EXPONENT		30
 
 #define MAX_DECIMAL_DIGITS	100
+
+#define MAX_UNIT_BYTES		16
 
 static inline bool
 is_digit(char c)
@@ -110,4 +116,244 @@ capi_decimal_shift(StringInfo out, int start, int digits)
 	out->len = start;
 	(void) capi_decimal_append(out, shifted, strlen(shifted), false);
 	pfree(shifted);
+}
+
+/* ---------- amounts ---------- */
+
+/* An amount's sign, digits and marks: "." and ",", and " " for all others. */
+typedef struct Amount
+{
+	char		marks[CAPI_DECIMAL_MAX_LEN];
+	int			len;
+	bool		minus;
+} Amount;
+
+/* Is the word, as capi_text_key writes it, a currency? */
+static bool
+is_unit(const char *key)
+{
+	static const char *const units[] = {
+		"a", "au", "bs", "c", "ca", "din", "ft", "fr", "hk", "kc", "kn", "kr",
+		"lei", "lv", "nt", "nz", "r", "rm", "rp", "rs", "s", "sfr", "sfrs", "tl",
+		"us", "zl", "zł", "дин", "лв", "грн", "р", "руб", "円", "元", "원"
+	};
+	char		code[MAX_UNIT_BYTES];
+	int			n = strlen(key);
+
+	for (int i = 0; i <= n; i++)
+		code[i] = pg_ascii_toupper(key[i]);
+	if (capi_currency_exponent(code) >= 0)
+		return true;
+	for (int i = 0; i < (int) lengthof(units); i++)
+	{
+		char		unit[MAX_UNIT_BYTES];
+
+		if (capi_text_key(unit, sizeof(unit), units[i],
+						  strlen(units[i])) > 0 && strcmp(unit, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Steps over a currency in letters or signs; false if it is something else. */
+static bool
+skip_unit(const char **p, const char *end)
+{
+	const char *start = *p;
+	bool		letters = false;
+	char		key[MAX_UNIT_BYTES];
+
+	while (*p < end)
+	{
+		const char *q = *p;
+		uint32		c = capi_text_next(&q, end);
+
+		if (uc_is_alpha(c))
+			letters = true;
+		else if (!uc_is_general_category_withtable(c, UC_CATEGORY_MASK_Sc) &&
+				 !(c == '.' && letters))
+			break;
+		*p = q;
+	}
+	if (!letters)
+		return *p > start;
+	return capi_text_key(key, sizeof(key), start, *p - start) > 0 &&
+		is_unit(key);
+}
+
+/* Adds a digit or mark; false if there is no room or it is neither. */
+static bool
+read_mark(Amount *amount, const char **p, const char *end)
+{
+	uint32		c;
+	int			digit = capi_text_digit(p, end, &c);
+	char		mark;
+
+	if (digit >= 0)
+		mark = '0' + digit;
+	else if (c == '.' || c == 0x066B)	/* Arabic decimal separator */
+		mark = '.';
+	else if (c == ',')
+		mark = ',';
+	else if (c == '\'' || c == 0x2019 || c == 0x066C ||
+			 uc_is_property_white_space(c))
+		mark = ' ';
+	else
+		return false;
+	if (amount->len == CAPI_DECIMAL_MAX_LEN - 2)
+		return false;
+	amount->marks[amount->len++] = mark;
+	return true;
+}
+
+static bool
+is_minus(uint32 c)
+{
+	return c == '-' || c == 0x2212;
+}
+
+/* Reads sign and unit in either order, the number, and a unit behind it. */
+static bool
+read_amount(Amount *amount, const char *p, const char *end)
+{
+	bool		unit = false;
+
+	while (p < end)
+	{
+		const char *q = p;
+		uint32		c = capi_text_next(&q, end);
+
+		if (is_digit(*p) || uc_decimal_value(c) >= 0 ||
+			(c == '.' && q < end && is_digit(*q)))
+			break;
+		if (is_minus(c) && !amount->minus)
+			amount->minus = true;
+		else if (!uc_is_property_white_space(c))
+		{
+			if (unit || !skip_unit(&p, end))
+				return false;
+			unit = true;
+			continue;
+		}
+		p = q;
+	}
+	while (p < end)
+	{
+		const char *q = p;
+
+		if (!read_mark(amount, &q, end))
+			break;
+		p = q;
+	}
+	while (amount->len > 0 && amount->marks[amount->len - 1] == ' ')
+		amount->len--;
+	return amount->len > 0 && (p == end || (!unit && skip_unit(&p, end) &&
+											p == end));
+}
+
+static int
+count_mark(const Amount *amount, char mark)
+{
+	int			n = 0;
+
+	for (int i = 0; i < amount->len; i++)
+		n += amount->marks[i] == mark;
+	return n;
+}
+
+/*
+ * The mark before the decimals, 0 if there is none, or -1 if that cannot be
+ * told: of a point and a comma the one that comes last, a mark that comes twice
+ * never, a point alone, a comma alone unless three digits follow.
+ */
+static int
+decimal_mark(const Amount *amount)
+{
+	int			points = count_mark(amount, '.');
+	int			commas = count_mark(amount, ',');
+	char		last = 0;
+	int			behind = 0;
+
+	for (int i = 0; i < amount->len; i++)
+	{
+		behind++;
+		if (!is_digit(amount->marks[i]) && amount->marks[i] != ' ')
+		{
+			last = amount->marks[i];
+			behind = 0;
+		}
+	}
+	if (points > 0 && commas > 0)
+		return (last == '.' ? points : commas) == 1 ? last : -1;
+	if (points + commas != 1)
+		return 0;
+	if (last == ',' && behind == 3 && amount->marks[0] != '0')
+		return -1;
+	return last;
+}
+
+/*
+ * Keeps the digits and the decimal mark, as a point.  Returns the length, or 0
+ * if the other marks do not part thousands: in threes, in India all but the
+ * last in twos.
+ */
+static int
+write_plain(const Amount *amount, char mark, char *plain)
+{
+	bool		grouped = false;
+	bool		decimals = false;
+	int			group = 0;		/* digits since the last mark */
+	int			n = 0;
+
+	if (amount->minus)
+		plain[n++] = '-';
+	for (int i = 0; i < amount->len; i++)
+	{
+		char		c = amount->marks[i];
+
+		if (is_digit(c))
+		{
+			plain[n++] = c;
+			group++;
+			continue;
+		}
+		if (decimals)
+			return 0;
+		if (c == mark)
+		{
+			if (grouped && group != 3)
+				return 0;
+			decimals = true;
+			plain[n++] = '.';
+		}
+		else if (group > 3 || group < (grouped ? 2 : 1))
+			return 0;
+		else
+			grouped = true;
+		group = 0;
+	}
+	return !decimals && grouped && group != 3 ? 0 : n;
+}
+
+int
+capi_decimal_from_amount(char *plain, const char *s, int len,
+						 const char **problem)
+{
+	Amount		amount = {.len = 0};
+	int			mark;
+	int			n;
+
+	*problem = "not a decimal number";
+	if (!read_amount(&amount, s, s + len))
+		return 0;
+	mark = decimal_mark(&amount);
+	if (mark < 0)
+	{
+		*problem = "a comma that may part decimals or thousands";
+		return 0;
+	}
+	n = write_plain(&amount, mark, plain);
+	if (n > 0)
+		*problem = NULL;
+	return n;
 }

@@ -2,8 +2,8 @@
  * field.c
  *		The table of fields (field.h).
  *
- * Knows names and kinds only; what a kind means is in normalize.c (text) and
- * payload.c (JSON).  Used by query.c to check column names.
+ * Knows names and kinds only; what a kind means is in normalize.c and the
+ * files of form.h (text), and payload.c (JSON).  Used by query.c to check column names.
  */
 #include "postgres.h"
 
@@ -24,6 +24,9 @@
 #define CUSTOM_FIELD(id, name, form, flags) \
 	[CAPI_FIELD_##id] = {name, CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, \
 		NULL, "4"}
+#define SOURCE_FIELD(id, name, form, spec) \
+	[CAPI_FIELD_##id] = {name, CAPI_GROUP_SOURCE, CAPI_FORM_##form, 0, NULL, \
+		spec}
 #define WORD_FIELD(id, name, group, flags, words, spec) \
 	[CAPI_FIELD_##id] = {name, CAPI_GROUP_##group, CAPI_FORM_TEXT, flags, \
 		words, spec}
@@ -120,7 +123,11 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	WORD_FIELD(CUSTOMER_SEGMENTATION, "customer_segmentation", CUSTOM_DATA, 0,
 			   customer_segments, "2"),
 	CUSTOM_FIELD(STORE_DATA, "store_data", OBJECT, JSON_BARE),
-	CUSTOM_FIELD(CUSTOM_DATA, "custom_data", OBJECT, JSON_BARE)
+	CUSTOM_FIELD(CUSTOM_DATA, "custom_data", OBJECT, JSON_BARE),
+
+	SOURCE_FIELD(NAME, "name", FULL_NAME, "3.2"),
+	SOURCE_FIELD(FBCLID, "fbclid", CLICK_ID, "3.2"),
+	SOURCE_FIELD(FBCLID_TIME, "fbclid_time", TEXT, "3.2")
 };
 
 int

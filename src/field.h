@@ -79,6 +79,11 @@ typedef enum CapiField
 	CAPI_FIELD_STORE_DATA,
 	CAPI_FIELD_CUSTOM_DATA,		/* free properties, merged into custom_data */
 
+	/* not sent: other fields are made of them where those are missing */
+	CAPI_FIELD_NAME,			/* fn and ln */
+	CAPI_FIELD_FBCLID,			/* fbc */
+	CAPI_FIELD_FBCLID_TIME,		/* when fbclid was clicked, for fbc */
+
 	CAPI_FIELD_COUNT
 } CapiField;
 
@@ -92,16 +97,18 @@ typedef enum CapiFieldGroup
 	CAPI_GROUP_EVENT,
 	CAPI_GROUP_APP_DATA,
 	CAPI_GROUP_USER_DATA,
-	CAPI_GROUP_CUSTOM_DATA
+	CAPI_GROUP_CUSTOM_DATA,
+	CAPI_GROUP_SOURCE			/* of other fields */
 } CapiFieldGroup;
 
-/* What normalize.c does with the text of a field. */
+/* What is done with the text of a field (form.h). */
 typedef enum CapiFieldForm
 {
 	CAPI_FORM_TEXT,				/* trimmed */
 	CAPI_FORM_EMAIL,
 	CAPI_FORM_PHONE,
 	CAPI_FORM_NAME,
+	CAPI_FORM_FULL_NAME,		/* one column for first and last name */
 	CAPI_FORM_GENDER,
 	CAPI_FORM_DATE,
 	CAPI_FORM_CITY,
@@ -111,6 +118,7 @@ typedef enum CapiFieldForm
 	CAPI_FORM_EXTERNAL_ID,
 	CAPI_FORM_IP,
 	CAPI_FORM_BROWSER_ID,		/* fbc and fbp */
+	CAPI_FORM_CLICK_ID,			/* fbclid */
 	CAPI_FORM_URL,
 	CAPI_FORM_DECIMAL,
 	CAPI_FORM_INTEGER,

@@ -21,12 +21,23 @@
  * country: lower-case alpha-2 code of the customer's country or NULL; it
  * completes telephone numbers and chooses rules for states and postcodes.
  *
+ * Of several values in one text the first usable one counts.
+ *
  * False if there is nothing to send, and out is unchanged.  *problem is then a
  * static text that tells why, without the value, or NULL if raw is merely
  * empty.  With true it may be set as well: sent, but doubtful.
  */
 extern bool capi_normalize(int field, const char *raw, const char *country,
 						   StringInfo out, const char **problem);
+
+/*
+ * The same for one of the values that *rest holds: several e-mail addresses or
+ * telephone numbers may stand in one text.  Moves *rest to the next one, or to
+ * the end of the text.
+ */
+extern bool capi_normalize_next(int field, const char **rest,
+								const char *country, StringInfo out,
+								const char **problem);
 
 /* The same for text whose end is known and for a CapiFieldForm, not hashed. */
 extern bool capi_normalize_form(int form, const char *raw, int len,
