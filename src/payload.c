@@ -16,6 +16,7 @@
 #include "utils/datetime.h"
 
 #include "capi.h"
+#include "complete.h"
 #include "contents.h"
 #include "country.h"
 #include "currency.h"
@@ -78,19 +79,19 @@ is_yet_to_come(Writer *w)
 }
 
 /*
- * Normal form of the field's i-th value in scratch; false if it is not usable.
- * Notes the problem.
+ * Normal form of the next value in *rest, a part of raw, in scratch; false if
+ * it is not usable.  Notes the problem.
  */
 static bool
-normalize_value(Writer *w, int i)
+normalize_value(Writer *w, const char *raw, const char **rest)
 {
 	const char *name = capi_field_info(w->field)->name;
 	const char *problem;
 	bool		usable;
 
 	resetStringInfo(&w->scratch);
-	usable = capi_normalize(w->field, w->ev->values[w->field].v[i],
-							w->country, &w->scratch, &problem);
+	usable = capi_normalize_next(w->field, rest, w->country, &w->scratch,
+								 &problem);
 	if (usable && w->field == CAPI_FIELD_DB && is_yet_to_come(w))
 	{
 		problem = "not a date of birth";
@@ -100,8 +101,7 @@ normalize_value(Writer *w, int i)
 		capi_event_problem(w->ev, name, problem);
 	w->doubt = problem;
 	if (!usable)
-		observe(w, w->ev->values[w->field].v[i], NULL,
-				problem != NULL ? problem : "empty");
+		observe(w, raw, NULL, problem != NULL ? problem : "empty");
 	else if (w->minor_digits > 0 &&
 			 capi_field_info(w->field)->form == CAPI_FORM_DECIMAL)
 		capi_decimal_shift(&w->scratch, 0, w->minor_digits);
@@ -141,44 +141,70 @@ append_hash(Writer *w, int start, const char *raw)
 	appendStringInfoCharMacro(out, '"');
 }
 
-/* Appends the values of a list or a scalar; false if none is usable. */
+/* Appends scratch, behind a comma if there is something from start on. */
+static void
+append_value(Writer *w, int start, const char *raw)
+{
+	const CapiFieldInfo *info = capi_field_info(w->field);
+
+	if (info->flags & CAPI_FIELD_HASHED)
+	{
+		append_hash(w, start, raw);
+		return;
+	}
+	if (w->out->len > start)
+		appendStringInfoChar(w->out, ',');
+	if (info->flags & CAPI_FIELD_BARE)
+		appendBinaryStringInfo(w->out, w->scratch.data, w->scratch.len);
+	else
+		capi_text_append_json(w->out, w->scratch.data, w->scratch.len);
+	observe(w, raw, w->scratch.data, w->doubt);
+}
+
+/* Appends the values of a list; false if none is usable. */
 static bool
-append_values(Writer *w, const CapiFieldInfo *info)
+append_list(Writer *w, const CapiFieldInfo *info)
 {
 	CapiValues *values = &w->ev->values[w->field];
 	int			start = w->out->len;
 
 	for (int i = 0; i < values->n; i++)
 	{
-		if (!normalize_value(w, i))
+		const char *rest = values->v[i];
+
+		do
 		{
-			if (!(info->flags & CAPI_FIELD_PLACES))
-				continue;
-			resetStringInfo(&w->scratch);
-		}
-		if (info->flags & CAPI_FIELD_HASHED)
-		{
-			append_hash(w, start, values->v[i]);
-			if (!(info->flags & CAPI_FIELD_LIST))
-				break;
-			continue;
-		}
-		if (w->out->len > start)
-			appendStringInfoChar(w->out, ',');
-		if (info->flags & CAPI_FIELD_BARE)
-			appendBinaryStringInfo(w->out, w->scratch.data, w->scratch.len);
-		else
-			capi_text_append_json(w->out, w->scratch.data, w->scratch.len);
-		observe(w, values->v[i], w->scratch.data, w->doubt);
-		if (!(info->flags & CAPI_FIELD_LIST))
-		{
-			if (i + 1 < values->n)
-				capi_event_problem(w->ev, info->name,
-							"takes one value, the first was sent");
-			break;
-		}
+			if (normalize_value(w, values->v[i], &rest))
+				append_value(w, start, values->v[i]);
+			else if (info->flags & CAPI_FIELD_PLACES)
+			{
+				resetStringInfo(&w->scratch);
+				append_value(w, start, values->v[i]);
+			}
+		} while (*rest != '\0');
 	}
 	return w->out->len > start;
+}
+
+/* Appends the first usable value of a scalar; false if there is none. */
+static bool
+append_scalar(Writer *w, const CapiFieldInfo *info)
+{
+	CapiValues *values = &w->ev->values[w->field];
+
+	for (int i = 0; i < values->n; i++)
+	{
+		const char *rest = values->v[i];
+
+		if (!normalize_value(w, values->v[i], &rest))
+			continue;
+		append_value(w, w->out->len, values->v[i]);
+		if (i + 1 < values->n)
+			capi_event_problem(w->ev, info->name,
+							   "takes one value, the first was sent");
+		return true;
+	}
+	return false;
 }
 
 /* Appends the items of contents, in brackets; false if there is none. */
@@ -260,8 +286,10 @@ append_field(Writer *w, int field, bool *separate)
 		appendBinaryStringInfo(w->out, "\":", 2);
 	if (info->flags & CAPI_FIELD_JSON)
 		any = append_json_field(w, info);
+	else if (info->flags & CAPI_FIELD_LIST)
+		any = append_list(w, info) || w->ev->values[field].is_empty_list;
 	else
-		any = append_values(w, info) || w->ev->values[field].is_empty_list;
+		any = append_scalar(w, info);
 	if (!any)
 	{
 		w->out->len = start;
@@ -453,6 +481,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	initStringInfo(&w.scratch);
 	find_country(&w);
 	find_minor_digits(&w);
+	capi_complete_event(ev, w.country, report_problem, &w);
 	hoist_app_data(ev);
 	append_event(&w);
 	if (!capi_validate_fields(ev))
