@@ -54,7 +54,7 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	EVENT_FIELD(REFERRER_URL, "referrer_url", TEXT, 0, "2"),
 	EVENT_FIELD(OPT_OUT, "opt_out", BOOLEAN, CAPI_FIELD_BARE, "2"),
 	WORD_FIELD(DATA_PROCESSING_OPTIONS, "data_processing_options", EVENT,
-			   CAPI_FIELD_LIST, processing_options, "2"),
+			   CAPI_FIELD_LIST | CAPI_FIELD_EMPTY, processing_options, "2"),
 	EVENT_FIELD(DATA_PROCESSING_OPTIONS_COUNTRY,
 				"data_processing_options_country",
 				INTEGER, CAPI_FIELD_BARE, "2"),

@@ -135,6 +135,7 @@ typedef enum CapiFieldForm
 #define CAPI_FIELD_BARE		0x04	/* sent without quotes */
 #define CAPI_FIELD_JSON		0x08	/* the value is JSON text */
 #define CAPI_FIELD_PLACES	0x10	/* a list that keeps its empty places */
+#define CAPI_FIELD_EMPTY	0x20	/* an empty list says something */
 
 typedef struct CapiFieldInfo
 {

@@ -267,6 +267,14 @@ append_json_field(Writer *w, const CapiFieldInfo *info)
 	return any;
 }
 
+/* Is it an empty list, and does that say more than null would? */
+static bool
+is_telling_list(const CapiEvent *ev, int field)
+{
+	return ev->values[field].is_empty_list &&
+		(capi_field_info(field)->flags & CAPI_FIELD_EMPTY) != 0;
+}
+
 /* Appends "name":value with a comma in front if *separate, or nothing. */
 static void
 append_field(Writer *w, int field, bool *separate)
@@ -287,7 +295,7 @@ append_field(Writer *w, int field, bool *separate)
 	if (info->flags & CAPI_FIELD_JSON)
 		any = append_json_field(w, info);
 	else if (info->flags & CAPI_FIELD_LIST)
-		any = append_list(w, info) || w->ev->values[field].is_empty_list;
+		any = append_list(w, info) || is_telling_list(w->ev, field);
 	else
 		any = append_scalar(w, info);
 	if (!any)
@@ -310,7 +318,7 @@ append_fields(Writer *w, int first, int end, bool *separate)
 	{
 		int			start = w->out->len;
 
-		if (w->ev->values[field].n == 0 && !w->ev->values[field].is_empty_list)
+		if (w->ev->values[field].n == 0 && !is_telling_list(w->ev, field))
 			continue;
 		append_field(w, field, separate);
 		if (field == CAPI_FIELD_VALUE && w->out->len > start)
