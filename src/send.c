@@ -218,7 +218,9 @@ read_group(JsonbValue *object, CapiFieldGroup group, CapiEvent *event)
 		(void) JsonbIteratorNext(&it, &value, true);
 		field = find_field(&key);
 		if (field >= 0 && field != CAPI_FIELD_CUSTOM_DATA &&
-			capi_field_info(field)->group == group)
+			(capi_field_info(field)->group == group ||
+			 (group == CAPI_GROUP_USER_DATA &&
+			  capi_field_info(field)->group == CAPI_GROUP_SOURCE)))
 			read_field(field, &value, event);
 		else if (group == CAPI_GROUP_USER_DATA)
 			unknown_member("user_data", &key);

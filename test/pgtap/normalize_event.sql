@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(41);
+SELECT plan(43);
 
 CREATE TABLE made (
     key text PRIMARY KEY, at timestamptz DEFAULT '2000-01-01 00:00:00+00',
@@ -129,6 +129,14 @@ INSERT INTO made (key, em, fbp, db) VALUES
     ('no fbp', '{a@b.de}', '{}', to_char(now() + interval '2 days', 'YYYYMMDD'));
 SELECT is(pg_temp.user_data('no fbp'), jsonb_build_object('em', pg_temp.hashes('a@b.de')),
     'an empty list for a scalar, and a birth to come, are not sent');
+
+-- the same in an event without a table
+SELECT capi.send('made', '{"event_name": "Lead", "event_id": "l1",
+    "user_data": {"em": "a@b.de", "name": "Anna Berg", "fbclid": "IwAR2F4", "fbclid_time": 1554763700}}');
+SELECT is(convert_from(event, 'UTF8')::jsonb -> 'user_data' ->> 'fbc', 'fb.1.1554763700000.IwAR2F4',
+    'send: fbc of fbclid') FROM capi.direct_event WHERE key = 'l1';
+SELECT is(convert_from(event, 'UTF8')::jsonb -> 'user_data' -> 'fn', pg_temp.hashes('anna'),
+    'send: fn of name') FROM capi.direct_event WHERE key = 'l1';
 
 SELECT * FROM finish();
 ROLLBACK;

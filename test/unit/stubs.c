@@ -1,7 +1,8 @@
 /*
  * stubs.c
  *		What the pure layer uses of a server and the static libraries do not
- *		have: memory contexts, which here are malloc, and the encoding.
+ *		have: memory contexts, which here are malloc, the encoding, and errors,
+ *		which end the program.
  */
 #include "postgres.h"
 
@@ -30,6 +31,49 @@ AllocSetContextCreateInternal(MemoryContext parent, const char *name,
 void
 MemoryContextDelete(MemoryContext context)
 {
+}
+
+bool
+errstart(int elevel, const char *domain)
+{
+	return true;
+}
+
+bool
+errstart_cold(int elevel, const char *domain)
+{
+	return true;
+}
+
+int
+errcode(int sqlerrcode)
+{
+	return 0;
+}
+
+int
+errmsg(const char *fmt,...)
+{
+	printf("Bail out! error: %s\n", fmt);
+	return 0;
+}
+
+int
+errdetail(const char *fmt,...)
+{
+	return 0;
+}
+
+int
+errhint(const char *fmt,...)
+{
+	return 0;
+}
+
+void
+errfinish(const char *filename, int lineno, const char *funcname)
+{
+	abort();
 }
 
 void
