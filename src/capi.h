@@ -44,4 +44,7 @@
 /* Fixed number of queue segments, capi.queue_0 .. capi.queue_3. */
 #define CAPI_QUEUE_SEGMENTS		4
 
+/* After a prototype; the server's own macro for it changed its place in 18. */
+#define CAPI_NORETURN			__attribute__((noreturn))
+
 #endif							/* CAPI_H */

@@ -6,11 +6,13 @@
 #ifndef CAPI_DISPATCH_H
 #define CAPI_DISPATCH_H
 
+#include "capi.h"
+
 /*
  * Runs the pipeline in a process that has a database connection and no open
  * transaction.  Ends only with the process: by an interrupt, by an error of the
  * database, or quietly when the extension is gone (txn.h).
  */
-extern void capi_dispatch_forever(void) pg_attribute_noreturn();
+extern void capi_dispatch_forever(void) CAPI_NORETURN;
 
 #endif							/* CAPI_DISPATCH_H */
