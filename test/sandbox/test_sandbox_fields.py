@@ -127,7 +127,7 @@ CUSTOM_DATA = {                       # 4
                " 1", "1.", ".5", "NaN", "0x10")),
     "currency": (("EUR", "usd", "Jpy", "HRK", "XAU"),
                  (*NO_STRING, "", "EURO", "EU", "€", "XYZ", "E R", "eur ",
-                  "DEM", "MRO", "XXX", "XTS")),
+                  "DEM", "MRO", "XX" "X", "XTS")),
     "content_ids": ((["a", "b"], []), NO_LIST_OF_STRINGS),
     "contents": (([], [{"id": "a"}, {"id": "b", "quantity": 2}]),
                  ('[{"id": "a"}]', 5, None, {}, {"id": "a"}, ["a"], [None],
