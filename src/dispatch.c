@@ -273,6 +273,35 @@ fetch(CapiDispatcher *d)
 	return true;
 }
 
+/*
+ * Due rows of one source and dataset (0: any) that are not under way; returns
+ * how many of items are taken now.  *next: when to look again.
+ */
+static int
+fetch_due(CapiDispatcher *d, int source_id, int dataset_id, CapiItem **items,
+		  int n, int room, TimestampTz *next)
+{
+	int			max = room - n + d->nwaiting;
+	CapiItem  **due = palloc(sizeof(CapiItem *) * max);
+	TimestampTz later;
+
+	/* rows that are under way are still in the table: look past them */
+	int			got = capi_outcome_due(source_id, dataset_id, max, due, &later);
+
+	*next = Min(*next, later);
+	for (int i = 0; i < got; i++)
+	{
+		if (n == room)
+		{
+			*next = DT_NOBEGIN;
+			break;
+		}
+		if (capi_in_flight_add(d, due[i]))
+			items[n++] = due[i];
+	}
+	return n;
+}
+
 static int
 fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 {
@@ -285,9 +314,15 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 	{
 		CapiSource *source = &d->config->sources[s];
 
-		if (source->paused && !source->detached)
+		if (source->detached)
+		{
+			/* whatever its dataset: it is not going to be sent */
+			n = fetch_due(d, source->id, 0, items, n, room, &next);
 			continue;
-		if (source->broken && source->retry_at > now && !source->detached)
+		}
+		if (source->paused)
+			continue;
+		if (source->broken && source->retry_at > now)
 		{
 			next = Min(next, source->retry_at);
 			continue;
@@ -295,30 +330,11 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 		for (int t = 0; t < d->config->ndatasets && n < room; t++)
 		{
 			CapiDataset *dataset = &d->config->datasets[t];
-			CapiItem  **due = palloc(sizeof(CapiItem *) * (room + d->nwaiting));
-			TimestampTz later;
-			int			got;
 
-			if (!capi_dataset_may_send(dataset, now))
-			{
-				if (dataset->rest_until > now)
-					next = Min(next, dataset->rest_until);
-				continue;
-			}
-			/* rows that are under way are still in the table: look past them */
-			got = capi_outcome_due(source->id, dataset->id, room - n + d->nwaiting,
-								   due, &later);
-			next = Min(next, later);
-			for (int i = 0; i < got; i++)
-			{
-				if (n == room)
-				{
-					next = DT_NOBEGIN;
-					break;
-				}
-				if (capi_in_flight_add(d, due[i]))
-					items[n++] = due[i];
-			}
+			if (capi_dataset_may_send(dataset, now))
+				n = fetch_due(d, source->id, dataset->id, items, n, room, &next);
+			else if (dataset->rest_until > now)
+				next = Min(next, dataset->rest_until);
 		}
 	}
 	capi_txn_commit();

@@ -361,8 +361,9 @@ capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
 
 	*next = DT_NOEND;
 	if (capi_txn_execute_with_args("SELECT b.key, b.captured_at, b.attempts, b.event_id, b.event_name,"
-								   " extract(epoch FROM b.event_time)::int8, b.next_attempt_at"
-								   " FROM capi.backlog b WHERE b.source_id = $1 AND b.dataset_id = $2"
+								   " extract(epoch FROM b.event_time)::int8, b.next_attempt_at,"
+								   " b.dataset_id FROM capi.backlog b WHERE b.source_id = $1"
+								   " AND (b.dataset_id = $2 OR $2 = 0)"
 								   " ORDER BY b.next_attempt_at LIMIT $3",
 								   3, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the backlog");
@@ -381,11 +382,11 @@ capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
 		}
 		item = MemoryContextAllocZero(context, sizeof(CapiItem));
 		item->source_id = source_id;
-		item->dataset_id = dataset_id;
 		item->segment = -1;
 		item->from_backlog = true;
 		item->has_time = !isnull;
 		item->event_time_s = isnull ? 0 : DatumGetInt64(time);
+		item->dataset_id = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 8, &isnull));
 		item->key = copy_column(row, 1, context);
 		item->captured_at = DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
 		item->attempts = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));

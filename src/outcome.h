@@ -76,7 +76,7 @@ extern void capi_outcome_request(int64 request_id, int dataset_id,
 extern void capi_outcome_missed(int source_id, int count);
 
 /*
- * Due rows of the backlog of one source and dataset; items and texts are
+ * Due rows of the backlog of one source and dataset (0: any); items and texts are
  * allocated in the current context.  *next: when the next one is due.
  */
 extern int	capi_outcome_due(int source_id, int dataset_id, int max,

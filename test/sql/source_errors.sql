@@ -1,0 +1,183 @@
+-- Sources: everything that is refused, and with which words.
+SET client_min_messages = error;
+CREATE EXTENSION IF NOT EXISTS capi;
+CREATE ROLE regress_shop;
+SELECT capi.grant_access('regress_shop', 'admin');
+CREATE SCHEMA shop AUTHORIZATION regress_shop;
+SET SESSION AUTHORIZATION regress_shop;
+SET search_path = shop;
+\pset tuples_only on
+SELECT capi.create_dataset(name => 'main', dataset_id => '1');
+CREATE TYPE order_state AS ENUM ('open', 'paid');
+CREATE TABLE orders (
+    id         bigint PRIMARY KEY,
+    created_at timestamptz,
+    placed_on  timestamp,
+    state      order_state,
+    amount     int,
+    address    json,
+    email      text,
+    "Total"    numeric
+);
+CREATE TABLE lines (order_id bigint, line int, created_at timestamptz, PRIMARY KEY (order_id, line));
+
+-- names of sources
+SELECT capi.pause('paid');
+SELECT capi.attach('paid', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('paid', 'lines', 'main', query => 'SELECT id AS key, created_at AS event_time FROM orders', key_columns => '{order_id}');
+SELECT capi.resume('payed');
+SELECT capi.detach('orders');
+SELECT capi.alter_source('Paid', hold => '1 hour');
+SELECT capi.attach('', 'orders', 'main');
+SELECT capi.attach(NULL, 'orders', 'main');
+SELECT capi.attach(E'a\tb', 'orders', 'main');
+SELECT capi.attach('new', 'orders', 'man');
+SELECT capi.attach('new', 'orders', NULL);
+SELECT capi.alter_source('paid', dataset => 'mein');
+
+-- tables
+SELECT capi.attach('new', 'order', 'main');
+SELECT capi.attach('new', NULL, 'main');
+CREATE VIEW order_view AS SELECT * FROM orders;
+CREATE MATERIALIZED VIEW order_store AS SELECT * FROM orders;
+CREATE TEMPORARY TABLE order_draft (id int PRIMARY KEY);
+CREATE SEQUENCE order_number;
+SELECT capi.attach('new', 'order_view', 'main');
+SELECT capi.attach('new', 'order_store', 'main');
+SELECT capi.attach('new', 'order_draft', 'main');
+SELECT capi.attach('new', 'order_number', 'main');
+SELECT capi.attach('new', 'pg_class', 'main');
+SELECT capi.attach('new', 'capi.delivery', 'main');
+RESET SESSION AUTHORIZATION;
+CREATE TABLE shop.foreign_orders (id int PRIMARY KEY, created_at timestamptz);
+GRANT SELECT ON shop.foreign_orders TO regress_shop;
+SET SESSION AUTHORIZATION regress_shop;
+SELECT capi.attach('new', 'foreign_orders', 'main');
+
+-- key columns
+CREATE TABLE keyless (id int, created_at timestamptz);
+SELECT capi.attach('new', 'keyless', 'main', query => 'SELECT id AS key, created_at AS event_time FROM keyless');
+SELECT capi.attach('new', 'orders', 'main', key_columns => '{}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', key_columns => '{id,id,id,id,id,id,id,id,id}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', key_columns => '{number}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', key_columns => '{total}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', key_columns => '{xmin}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', key_columns => '{NULL}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+
+-- the condition
+SELECT capi.attach('new', 'orders', 'main', on_column => 'status', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_values => '{paid}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_column => 'state', on_values => '{}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_column => 'state', on_values => '{paid,NULL}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_column => 'state', on_values => '{payed}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_column => 'amount', on_values => '{lots}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_column => 'created_at', on_values => '{31/31/2025}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', on_column => 'address', on_values => '{1}', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.alter_source('paid', on_values => '{paid}');
+
+-- the other arguments
+SELECT capi.attach('new', 'orders', 'main', action_source => 'web', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', action_source => 'physicalstore', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', event_name => '', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', event_name => repeat('x', 51), query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', hold => '-1 second', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', hold => '6 days 1 second', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', hold => NULL, query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', event_name => NULL, query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.alter_source('paid', action_source => 'shop');
+SELECT capi.alter_source('paid', hold => '7 days');
+
+-- the query: its columns
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT 1');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time, email AS emal FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time, email AS em, email AS em FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, placed_on AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, placed_on::date AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id::text AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT address AS key, created_at AS event_time FROM orders', key_columns => '{address}');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT ROW(id) AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT ARRAY[id] AS key, created_at AS event_time FROM orders');
+SELECT capi.attach('new', 'lines', 'main', query => 'SELECT order_id AS key, created_at AS event_time FROM lines');
+SELECT capi.alter_source('paid', query => 'SELECT id AS key, created_at AS event_time, "Total" AS total FROM orders');
+
+-- the query: only one SELECT, which writes nothing
+SELECT capi.attach('new', 'orders', 'main', query => '');
+SELECT capi.attach('new', 'orders', 'main', query => '-- nothing');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM orders; SELECT 1');
+SELECT capi.attach('new', 'orders', 'main', query => 'DELETE FROM orders RETURNING id AS key, created_at AS event_time');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time INTO x FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM orders FOR UPDATE');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT * FROM (SELECT id AS key, created_at AS event_time FROM orders FOR UPDATE) AS o');
+SELECT capi.attach('new', 'orders', 'main', query => 'WITH gone AS (DELETE FROM orders RETURNING *) SELECT id AS key, created_at AS event_time FROM gone');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM orders WHERE id = $1');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT 1) AS q; DROP TABLE orders; --');
+SELECT capi.attach('new', 'orders', 'main', query => 'COPY orders TO STDOUT');
+
+-- the query: errors point into it
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key,
+       created_at AS event_time,
+  FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key,
+       created_at AS event_time,
+       emial AS em
+  FROM orders');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM order_table');
+SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM capi.secret');
+
+-- a function that writes is found out when it is run, and writes nothing
+CREATE TABLE tracks (id bigint);
+CREATE FUNCTION track(bigint) RETURNS bigint LANGUAGE sql AS 'INSERT INTO shop.tracks VALUES ($1) RETURNING id';
+SELECT capi.attach('tracked', 'orders', 'main', query => 'SELECT track(id) AS key, created_at AS event_time FROM orders');
+INSERT INTO orders (id) VALUES (1);
+SELECT * FROM capi.preview('tracked');
+SELECT count(*) FROM tracks;
+
+-- without a query: nothing looks like the time of an order
+CREATE TABLE timeless (id int PRIMARY KEY);
+SELECT capi.attach('new', 'timeless', 'main');
+SELECT capi.suggest_query('timeless');
+SELECT capi.suggest_query('keyless');
+
+-- preview
+SELECT * FROM capi.preview('payed');
+SELECT * FROM capi.preview(NULL);
+SELECT * FROM capi.preview('paid', max_rows => -1);
+SELECT * FROM capi.preview('paid', max_rows => 1001);
+
+-- the trigger function is no use by itself
+RESET SESSION AUTHORIZATION;
+CREATE TRIGGER wrong BEFORE INSERT ON shop.timeless FOR EACH ROW EXECUTE FUNCTION capi.capture();
+INSERT INTO shop.timeless VALUES (1);
+CREATE TRIGGER right_but_alone AFTER INSERT OR UPDATE OR DELETE ON shop.keyless FOR EACH ROW EXECUTE FUNCTION capi.capture();
+INSERT INTO shop.keyless VALUES (1);
+DELETE FROM shop.keyless;
+
+-- the duties
+SELECT capi.grant_access('regress_shop', 'administrator');
+SELECT capi.grant_access('regress_shop', 'raeder');
+SELECT capi.grant_access('regress_shop', NULL);
+SELECT capi.grant_access(NULL, 'reader');
+SELECT capi.grant_access('-', 'reader');
+SELECT capi.grant_access('public', 'reader');
+
+-- normalising and sending again
+SELECT capi.normalize('e-mail', 'x');
+SELECT capi.normalize(NULL, 'x');
+SELECT capi.hash('value', 'x');
+SELECT capi.hash(NULL, 'x');
+SELECT capi.redrive(source => 'paid', status => 'delivered');
+SELECT capi.redrive(source => 'payed');
+BEGIN;
+CALL capi.deliver();
+ROLLBACK;
+
+SELECT capi.detach('paid');
+SELECT capi.detach('tracked');
+SELECT capi.drop_dataset('main');
+\pset tuples_only off
+RESET search_path;
+DROP SCHEMA shop CASCADE;
+DROP OWNED BY regress_shop;
+DROP ROLE regress_shop;
