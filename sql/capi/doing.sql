@@ -46,7 +46,7 @@ CREATE FUNCTION capi.confirm_identity()
 CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timestamptz) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    only_source int := (capi._source(source)).id;
+    only_source int := CASE WHEN source IS NOT NULL THEN (capi._source(source)).id END;
     moved bigint;
 BEGIN
     IF status IS NULL OR status NOT IN ('rejected', 'expired', 'ignored') THEN
