@@ -419,7 +419,9 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 		SPI_processed == 1)
 		relid = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();
-	if (OidIsValid(relid) && !ConditionalLockRelationOid(relid, AccessShareLock))
+	/* events of capi.send() come without a rule */
+	if (OidIsValid(relid) && (relid == capi_config_table("direct_event") ||
+							  !ConditionalLockRelationOid(relid, AccessShareLock)))
 		PG_RETURN_NULL();
 	rel = OidIsValid(relid) ? try_relation_open(relid, NoLock) : NULL;
 	if (rel == NULL)
