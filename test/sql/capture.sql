@@ -1,6 +1,8 @@
 -- Capture: which rows become events, under which key, however they are written.
+SET client_min_messages = error;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
 SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS capi;
 CREATE ROLE regress_shop;
 SELECT capi.grant_access('regress_shop', 'admin');
 CREATE SCHEMA shop AUTHORIZATION regress_shop;

@@ -1,6 +1,7 @@
 -- Datasets: everything that is refused, and with which words.
 SET client_min_messages = error;
-CREATE EXTENSION IF NOT EXISTS capi;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
 CREATE ROLE regress_admin;
 SELECT capi.grant_access('regress_admin', 'admin');
 SET SESSION AUTHORIZATION regress_admin;

@@ -1,8 +1,10 @@
 -- Migrations: the shop changes its tables as if capi were not there.  What can no
 -- longer be captured is counted, what can no longer be read waits, both show, and
 -- capi.alter_source() mends it.
+SET client_min_messages = error;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
 SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS capi;
 CREATE ROLE regress_shop;
 CREATE ROLE regress_heir;
 SELECT capi.grant_access('regress_shop', 'admin');

@@ -1,8 +1,11 @@
 -- Privileges: who may do what, with whose rights things run, and that nobody gets
 -- more of them on the way.
+SET client_min_messages = error;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
 SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS capi;
 CREATE ROLE regress_nobody;
+CREATE ROLE regress_web;
 CREATE ROLE regress_reader;
 CREATE ROLE regress_operator;
 CREATE ROLE regress_admin;
@@ -12,6 +15,7 @@ CREATE ROLE regress_mallory;
 \pset null '-'
 \pset footer off
 \pset format unaligned
+SELECT capi.grant_access('regress_web', 'writer');
 SELECT capi.grant_access('regress_reader', 'reader');
 SELECT capi.grant_access('regress_operator', 'operator');
 SELECT capi.grant_access('regress_admin', 'admin');
@@ -28,14 +32,14 @@ UNION ALL
 SELECT 'function', proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
  WHERE pronamespace = 'capi'::regnamespace AND grantee = 0;
 
--- what the duties include: each has what those before it have
-SELECT p.proname AS name, string_agg(substr(rolname, 9), ' ' ORDER BY array_position('{regress_reader,regress_operator,regress_admin}', rolname::text)) AS who
-  FROM pg_proc p JOIN pg_roles r ON rolname IN ('regress_nobody', 'regress_reader', 'regress_operator', 'regress_admin')
+-- what the duties include
+SELECT p.proname AS name, string_agg(substr(rolname, 9), ' ' ORDER BY array_position('{regress_web,regress_reader,regress_operator,regress_admin}', rolname::text)) AS who
+  FROM pg_proc p JOIN pg_roles r ON rolname IN ('regress_nobody', 'regress_web', 'regress_reader', 'regress_operator', 'regress_admin')
                                 AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
  WHERE p.pronamespace = 'capi'::regnamespace GROUP BY p.oid, p.proname ORDER BY p.proname COLLATE "C";
-SELECT c.relname AS name, string_agg(substr(rolname, 9) || ' ' || privilege, ', ' ORDER BY array_position('{regress_reader,regress_operator,regress_admin}', rolname::text)) AS who
+SELECT c.relname AS name, string_agg(substr(rolname, 9) || ' ' || privilege, ', ' ORDER BY array_position('{regress_web,regress_reader,regress_operator,regress_admin}', rolname::text)) AS who
   FROM pg_class c CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('TRIGGER'), ('REFERENCES')) AS v (privilege)
-  JOIN pg_roles r ON rolname IN ('regress_nobody', 'regress_reader', 'regress_operator', 'regress_admin')
+  JOIN pg_roles r ON rolname IN ('regress_nobody', 'regress_web', 'regress_reader', 'regress_operator', 'regress_admin')
                  AND has_table_privilege(r.oid, c.oid, privilege)
  WHERE c.relnamespace = 'capi'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') GROUP BY c.relname ORDER BY c.relname COLLATE "C";
 
@@ -298,5 +302,5 @@ ROLLBACK;
 SELECT capi.detach('placed');
 SELECT capi.drop_dataset('main');
 DROP SCHEMA shop, mallory CASCADE;
-DROP OWNED BY regress_nobody, regress_reader, regress_operator, regress_admin, regress_shop, regress_writer, regress_mallory;
-DROP ROLE regress_nobody, regress_reader, regress_operator, regress_admin, regress_shop, regress_writer, regress_mallory;
+DROP OWNED BY regress_nobody, regress_web, regress_reader, regress_operator, regress_admin, regress_shop, regress_writer, regress_mallory;
+DROP ROLE regress_nobody, regress_web, regress_reader, regress_operator, regress_admin, regress_shop, regress_writer, regress_mallory;

@@ -1,6 +1,7 @@
 -- Sources: everything that is refused, and with which words.
 SET client_min_messages = error;
-CREATE EXTENSION IF NOT EXISTS capi;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
 CREATE ROLE regress_shop;
 SELECT capi.grant_access('regress_shop', 'admin');
 CREATE SCHEMA shop AUTHORIZATION regress_shop;
@@ -95,12 +96,16 @@ SELECT capi.attach('new', 'orders', 'main', query => 'SELECT created_at AS event
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key FROM orders');
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, placed_on AS event_time FROM orders');
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id AS key, placed_on::date AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', time_zone => 'Mars/Olympus', query => 'SELECT id AS key, placed_on AS event_time FROM orders');
+SELECT capi.attach('new', 'orders', 'main', minor_units => '5', query => 'SELECT id AS key, created_at AS event_time FROM orders');
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT id::text AS key, created_at AS event_time FROM orders');
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT address AS key, created_at AS event_time FROM orders', key_columns => '{address}');
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT ROW(id) AS key, created_at AS event_time FROM orders');
 SELECT capi.attach('new', 'orders', 'main', query => 'SELECT ARRAY[id] AS key, created_at AS event_time FROM orders');
 SELECT capi.attach('new', 'lines', 'main', query => 'SELECT order_id AS key, created_at AS event_time FROM lines');
+\set VERBOSITY terse
 SELECT capi.alter_source('paid', query => 'SELECT id AS key, created_at AS event_time, "Total" AS total FROM orders');
+\set VERBOSITY default
 
 -- the query: only one SELECT, which writes nothing
 SELECT capi.attach('new', 'orders', 'main', query => '');
@@ -154,6 +159,29 @@ CREATE TRIGGER right_but_alone AFTER INSERT OR UPDATE OR DELETE ON shop.keyless 
 INSERT INTO shop.keyless VALUES (1);
 DELETE FROM shop.keyless;
 
+-- what the web tier says, and events without a table
+SELECT capi.set_context('1', '[]');
+SELECT capi.set_context('1', NULL);
+SELECT capi.set_context('1', '{"email": "a@example.com"}');
+SELECT capi.set_context('1', '{"fbp": 1}');
+SELECT capi.set_context('1', '{"consent": "yes"}');
+SELECT capi.set_context('', '{}');
+SELECT capi.set_context('1', '{}', 'payed');
+SELECT capi.send(NULL, '{}');
+SELECT capi.send('main', '[]');
+SELECT capi.send('main', '{}');
+SELECT capi.send('man', '{"event_name": "Lead"}');
+SELECT capi.send('main', '{"event_name": "Lead", "email": "a@example.com"}');
+SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"email": "a@example.com"}}');
+SELECT capi.send('main', '{"event_name": "Lead", "user_data": []}');
+SELECT capi.send('main', '{"event_name": ["Lead"]}');
+SELECT capi.send('main', '{"event_name": "Lead"}', order_key => '');
+SELECT capi.send('main', jsonb_build_object('event_name', 'Lead', 'event_id', repeat('x', 3000)));
+SELECT capi.send('main', '{"event_name": "Lead", "event_time": "yesterday noonish"}');
+SELECT capi.pixel_event(NULL, '1');
+SELECT capi.pixel_event('payed', '1');
+SELECT * FROM capi.match_quality('payed');
+
 -- the duties
 SELECT capi.grant_access('regress_shop', 'administrator');
 SELECT capi.grant_access('regress_shop', 'raeder');
@@ -163,8 +191,10 @@ SELECT capi.grant_access('-', 'reader');
 SELECT capi.grant_access('public', 'reader');
 
 -- normalising and sending again
+\set VERBOSITY terse
 SELECT capi.normalize('e-mail', 'x');
 SELECT capi.normalize(NULL, 'x');
+\set VERBOSITY default
 SELECT capi.hash('value', 'x');
 SELECT capi.hash(NULL, 'x');
 SELECT capi.redrive(source => 'paid', status => 'delivered');

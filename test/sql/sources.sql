@@ -1,7 +1,9 @@
 -- Sources: attaching, changing, pausing and detaching, and the one trigger that
 -- all sources of a table share.
+SET client_min_messages = error;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
 SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS capi;
 CREATE ROLE regress_shop;
 SELECT capi.grant_access('regress_shop', 'admin');
 CREATE SCHEMA shop AUTHORIZATION regress_shop;
