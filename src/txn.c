@@ -55,6 +55,7 @@ static const struct
 	{"extra_float_digits", "1"},
 	{"intervalstyle", "postgres"},
 	{"search_path", "pg_catalog, pg_temp"},
+	{"synchronous_commit", "local"},
 };
 
 void
@@ -116,9 +117,9 @@ begin(const char *activity, bool is_query)
 			lock_extension();
 		SPI_connect();
 		PushActiveSnapshot(GetTransactionSnapshot());
+		/* what another machine must confirm is not ours to wait for */
+		set_local("synchronous_commit", "local");
 	}
-	/* what another machine must confirm is not ours to wait for */
-	set_local("synchronous_commit", "local");
 	MemoryContextSwitchTo(outer_context);
 }
 
