@@ -76,8 +76,8 @@
 /* A past segment smaller than this (512 kB) is not worth a truncate. */
 #define RECLAIM_BLOCKS	64
 
-/* Passes that may be unsettled at once; bounds the reader's memory. */
-#define MAX_OPEN_PASSES	256
+/* Passes kept apart until they are settled; when there are more, some merge. */
+#define MAX_OPEN_PASSES	64
 
 PG_FUNCTION_INFO_V1(capi_sql_rotate_hint);
 
@@ -90,9 +90,10 @@ typedef struct XidSet
 	uint64	   *xip;			/* sorted */
 } XidSet;
 
+/* A pass whose rows are not all settled, or some that follow each other. */
 typedef struct OpenPass
 {
-	uint64		number;
+	uint64		number;			/* of the last one */
 	int64		unsettled;
 	bool		finished;
 	XidSet		end;
@@ -135,6 +136,7 @@ static bool append_to(Oid relid, int32 source_id, const char *key,
 static void xidset_copy(XidSet *to, const XidSet *from, MemoryContext context);
 static void xidset_free(XidSet *set);
 static bool xidset_sees(const XidSet *set, uint64 xid);
+static void merge_passes(CapiQueueReader *reader);
 static void begin_pass(CapiQueueReader *reader);
 static void end_pass(CapiQueueReader *reader);
 static int	scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
@@ -388,7 +390,7 @@ capi_queue_read(CapiQueueReader *reader, CapiQueueRow *rows, int max,
 	if (!reader->in_pass)
 	{
 		if (reader->nopen == MAX_OPEN_PASSES)
-			return 0;
+			merge_passes(reader);
 		begin_pass(reader);
 	}
 	while (reader->segment < CAPI_QUEUE_SEGMENTS && n < max)
@@ -422,6 +424,27 @@ capi_queue_read(CapiQueueReader *reader, CapiQueueRow *rows, int max,
 		end_pass(reader);
 	*more = reader->in_pass;
 	return n;
+}
+
+/*
+ * Makes room for another pass while an old one stays unsettled (a request that
+ * hangs, say): two and two become one, which is settled when both are.
+ */
+static void
+merge_passes(CapiQueueReader *reader)
+{
+	StaticAssertStmt(MAX_OPEN_PASSES % 2 == 0, "passes are merged in pairs");
+
+	for (int i = 0; i < MAX_OPEN_PASSES / 2; i++)
+	{
+		OpenPass   *first = &reader->open[2 * i];
+		OpenPass	merged = reader->open[2 * i + 1];
+
+		merged.unsettled += first->unsettled;
+		xidset_free(&first->end);
+		reader->open[i] = merged;
+	}
+	reader->nopen = MAX_OPEN_PASSES / 2;
 }
 
 static void
@@ -554,7 +577,7 @@ capi_queue_settle(CapiQueueReader *reader, int segment, uint64 pass)
 	reader->segments[segment].unsettled--;
 	reader->dirty = true;
 	for (int i = 0; i < reader->nopen; i++)
-		if (reader->open[i].number == pass)
+		if (reader->open[i].number >= pass)
 		{
 			reader->open[i].unsettled--;
 			break;
