@@ -11,7 +11,7 @@ OBJS = $(patsubst %,src/%.o, \
 	direct dispatch email entry evaluate event field guc hash init key known \
 	launcher member nearest normalize normalize_sql outcome payload person \
 	phone pixel place preview quality query queue reader response \
-	response_json response_mask rule secret send shmem status text \
+	response_json response_mask rule secret send share shmem status text \
 	transfer_curl transport_curl txn validate wake worker)
 
 # What CREATE EXTENSION runs is put together from these, in this order.

@@ -70,7 +70,7 @@ capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 				 item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
 				 reason, next);
 	}
-	d->nwaiting -= batch->n;
+	capi_share_count(d, batch->dataset_id, -batch->n);
 	capi_answer_commit(d, outcomes, batch->n);
 	pfree(outcomes);
 	capi_batch_free(batch);
@@ -84,7 +84,7 @@ queue_batch(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	if (dataset != NULL)
 		capi_batch_close(batch, dataset);
 	d->batches = lcons(batch, d->batches);
-	d->nwaiting += batch->n;
+	capi_share_count(d, batch->dataset_id, batch->n);
 	MemoryContextSwitchTo(old);
 }
 
@@ -219,9 +219,9 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 	int			n;
 
 	capi_response_classify(answer, batch->n, &result);
-	d->nwaiting -= batch->n;
+	capi_share_count(d, batch->dataset_id, -batch->n);
 	if (dataset != NULL)
-		dataset->in_flight--;
+		capi_share_answered(dataset, answer->duration_ms);
 	for (int i = 0; i < batch->n; i++)
 		batch->items[i]->attempts++;
 

@@ -252,6 +252,9 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 			dataset->allowance = Min(before->allowance, dataset->events_per_hour);
 			dataset->allowance_at = before->allowance_at;
 			dataset->in_flight = before->in_flight;
+			dataset->waiting = before->waiting;
+			dataset->progress_at = before->progress_at;
+			dataset->duration_ms = before->duration_ms;
 			/* whoever set it active again wants it tried now */
 			if (before->state == dataset->state)
 			{

@@ -35,6 +35,9 @@ typedef struct CapiDataset
 	double		allowance;		/* events that may be sent now */
 	TimestampTz allowance_at;
 	int			in_flight;		/* requests under way */
+	int			waiting;		/* events in batches, sent or not */
+	TimestampTz progress_at;	/* last answer, or start after a rest */
+	int64		duration_ms;	/* of the last answered request */
 } CapiDataset;
 
 typedef struct CapiSource

@@ -21,8 +21,9 @@
  * the process; the next one starts at the saved cursor and skips what the log
  * and the backlog know.
  *
- * evaluate.c judges items, answer.c turns answers into outcomes; both work on
- * the CapiDispatcher declared in dispatch_state.h.
+ * evaluate.c judges items, answer.c turns answers into outcomes, share.c sees
+ * to it that one dataset leaves room for others; all work on the CapiDispatcher
+ * declared in dispatch_state.h.
  */
 #include "postgres.h"
 
@@ -193,7 +194,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		bool		more = true;
 
 		submit_ready(d);
-		while (more && d->nwaiting < (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS)
+		while (more)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(d->turn_context);
@@ -265,7 +266,8 @@ fetch(CapiDispatcher *d)
 
 	if (d->backlog_due_at <= GetCurrentTimestamp())
 		n = fetch_backlog(d, items, CAPI_MAX_BATCH_EVENTS);
-	if (n == 0 && (d->look_at_queue || d->more_in_queue))
+	if (n == 0 && (d->look_at_queue || d->more_in_queue) &&
+		capi_share_queue_blocked_until(d) <= GetCurrentTimestamp())
 		n = fetch_queue(d, items, CAPI_MAX_BATCH_EVENTS);
 	if (n == 0)
 		return false;
@@ -309,6 +311,7 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 	TimestampTz next = DT_NOEND;
 	int			n = 0;
 
+	d->backlog_crowded = false;
 	capi_txn_begin("capi: reading the backlog");
 	for (int s = 0; s < d->config->nsources && n < room; s++)
 	{
@@ -331,10 +334,15 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 		{
 			CapiDataset *dataset = &d->config->datasets[t];
 
-			if (capi_dataset_may_send(dataset, now))
+			if (!capi_dataset_may_send(dataset, now))
+			{
+				if (dataset->rest_until > now)
+					next = Min(next, dataset->rest_until);
+			}
+			else if (!capi_share_has_room(d, dataset))
+				d->backlog_crowded = true;
+			else
 				n = fetch_due(d, source->id, dataset->id, items, n, room, &next);
-			else if (dataset->rest_until > now)
-				next = Min(next, dataset->rest_until);
 		}
 	}
 	capi_txn_commit();
@@ -373,9 +381,11 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 
 	if (d->reader == NULL)
 		return 0;
+	/* what is captured during a pass, only the next one sees */
+	if (!d->more_in_queue)
+		d->look_at_queue = false;
 	capi_txn_begin("capi: reading the queue");
 	got = capi_queue_read(d->reader, rows, room, &d->more_in_queue);
-	d->look_at_queue = false;
 	count_missed(rows, got);
 	for (int i = 0; i < got; i++)
 	{
@@ -572,7 +582,7 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	request.allow_http = capi_allow_http;
 	request.tag = batch;
 	dataset->allowance -= batch->n;
-	dataset->in_flight++;
+	capi_share_started(dataset, batch->sent_at);
 	if (!capi_transport_start(d->transport, &request, problem, sizeof(problem)))
 	{
 		CapiAnswer	answer = {0};
@@ -606,8 +616,8 @@ submit_ready(CapiDispatcher *d)
 			capi_answer_put_back(d, batch, dataset);
 			continue;
 		}
-		if (capi_transport_in_flight(d->transport) >= capi_max_in_flight)
-			break;
+		if (!capi_share_may_start(d, dataset))
+			continue;
 		d->batches = foreach_delete_current(d->batches, lc);
 		submit(d, batch, dataset);
 	}
@@ -667,20 +677,19 @@ time_to_wait(CapiDispatcher *d)
 
 	if (!may_begin(d) || d->reader == NULL)
 		return capi_poll_interval;
-	if (capi_transport_in_flight(d->transport) < capi_max_in_flight)
-		foreach(lc, d->batches)
-		{
-			CapiBatch  *batch = lfirst(lc);
-
-			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
-		}
 	if (capi_queue_unsaved(d->reader) || d->reclaim_again)
 		until = Min(until, d->save_at);
-	if (d->nwaiting < (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS)
+	foreach(lc, d->batches)
 	{
-		if (d->more_in_queue)
-			return 0;
-		until = Min(until, d->backlog_due_at);
+		CapiBatch  *batch = lfirst(lc);
+		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
+
+		if (dataset == NULL || capi_share_may_start(d, dataset))
+			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
 	}
+	until = Min(until, d->backlog_due_at);
+	/* still set: there was no room to read the queue */
+	if (d->more_in_queue || d->look_at_queue)
+		until = Min(until, capi_share_queue_blocked_until(d));
 	return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 }

@@ -1,7 +1,7 @@
 /*
  * dispatch_state.h
- *		The dispatcher's memory, shared by dispatch.c, evaluate.c and answer.c.
- *		Nobody else includes this.
+ *		The dispatcher's memory, shared by the files of the pipeline and by
+ *		deliver.c.  Nobody else includes this.
  */
 #ifndef CAPI_DISPATCH_STATE_H
 #define CAPI_DISPATCH_STATE_H
@@ -33,6 +33,7 @@ typedef struct CapiDispatcher
 	HTAB	   *in_flight;		/* of CapiInFlight */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
+	bool		backlog_crowded;	/* rows may be due that found no room */
 	bool		reload;			/* settings changed */
 	bool		draining;		/* nothing new is begun */
 	bool		look_at_queue;	/* something may have been captured */
@@ -59,6 +60,18 @@ extern void capi_dispatch_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
 extern const char *capi_dataset_obstacle(const CapiDataset *dataset,
 										 TimestampTz now, TimestampTz *next);
+
+/* in share.c */
+extern void capi_share_count(CapiDispatcher *d, int dataset_id, int events);
+extern void capi_share_started(CapiDataset *dataset, TimestampTz now);
+extern void capi_share_answered(CapiDataset *dataset, int64 duration_ms);
+extern bool capi_share_may_start(const CapiDispatcher *d,
+								 const CapiDataset *dataset);
+extern bool capi_share_has_room(const CapiDispatcher *d,
+								const CapiDataset *dataset);
+extern bool capi_share_is_slow(const CapiDispatcher *d,
+							   const CapiDataset *dataset, TimestampTz now);
+extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
 
 /* in evaluate.c */
 extern void capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n);

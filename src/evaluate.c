@@ -86,6 +86,10 @@ static void
 evaluate_source(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	CapiDataset *dataset = source != NULL ?
+		capi_config_dataset(chunk->d->config, source->dataset_id) : NULL;
+	bool		slow = dataset != NULL &&
+		capi_share_is_slow(chunk->d, dataset, now);
 	int			left = 0;
 
 	for (int i = 0; i < n; i++)
@@ -101,6 +105,8 @@ evaluate_source(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source paused");
 		else if (source->broken && source->retry_at > now)
 			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source broken");
+		else if (slow && item->segment >= 0)
+			decide(chunk, item, CAPI_OUTCOME_QUEUED, "dataset is slow");
 		else
 			items[left++] = item;
 	}
@@ -182,6 +188,7 @@ route(Chunk *chunk, CapiItem *item, CapiQueryRow *row)
 	CapiDataset *dataset = row->dataset != NULL ?
 		capi_config_dataset_by_name(config, row->dataset) :
 		capi_config_dataset(config, item->dataset_id);
+	bool		diverted;
 	const char *reason;
 	TimestampTz next;
 
@@ -190,7 +197,16 @@ route(Chunk *chunk, CapiItem *item, CapiQueryRow *row)
 		decide(chunk, item, CAPI_OUTCOME_REJECTED, "unknown_dataset");
 		return false;
 	}
+	diverted = item->dataset_id != dataset->id;
 	item->dataset_id = dataset->id;
+
+	/* whether its own dataset has room was known before the query ran */
+	if (diverted && !capi_share_has_room(chunk->d, dataset))
+	{
+		decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+			   CAPI_OUTCOME_QUEUED, "dataset is slow");
+		return false;
+	}
 	if (capi_dataset_may_send(dataset, now) ||
 		(dataset->state != CAPI_DATASET_PAUSED && dataset->token != NULL &&
 		 dataset->rest_until <= now && dataset->in_flight == 0))
@@ -335,5 +351,5 @@ add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 		MemoryContextSwitchTo(old);
 		capi_batch_add(batch, item, json, len);
 	}
-	d->nwaiting++;
+	capi_share_count(d, item->dataset_id, 1);
 }

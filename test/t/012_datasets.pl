@@ -100,4 +100,47 @@ $node->wait_until_idle;
 each_once_ok($other, 'letters', 'P3: after the pause');
 each_once_ok($sandbox, 'carts', 'P3: after the dead token');
 
+# --- a dataset that hangs, and one that is slow --------------------------------
+
+# Seconds until one letter arrives.
+sub latency
+{
+	my $goal = $other->stats->{distinct_events} + 1;
+	my $began = time;
+
+	insert(letters => 1);
+	$other->wait_for(distinct_events => $goal, timeout_s => 20);
+	return time - $began;
+}
+
+$sandbox->misbehave(hang => JSON::PP::true(), times => undef);
+insert(carts => 4000);
+$sandbox->wait_for(hanging => 4, timeout_s => 10) or diag('fewer than four requests hang');
+cmp_ok(latency(), '<', 3, 'P6: a hanging dataset does not hold up another one');
+insert(carts => 14_000);
+my @latencies = map { latency() } 1 .. 3;
+is((scalar grep { $_ > 3 } @latencies), 0, 'P6: nor when a lot waits for it') or diag("@latencies");
+is((scalar grep { $_->{outcome} eq 'hanging' } $sandbox->requests), 4, 'it has capi.max_in_flight requests under way');
+my $session = $node->session(role => 'shop_app');
+foreach my $n ($last{letters} + 1 .. $last{letters} + 400)
+{
+	$session->sql("INSERT INTO shop.letters VALUES ($n, 'letters.$n\@example.com')");
+}
+$last{letters} += 400;
+ok($other->wait_for(distinct_events => $last{letters}, timeout_s => 10),
+	'P6: nor when hundreds of passes over the queue are unfinished because of it');
+insert(letters => 3000);
+ok($other->wait_for(distinct_events => $last{letters}, timeout_s => 10), 'P6: nor when there is a lot to send');
+cmp_ok($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'queued' AND reason = 'dataset is slow'"),
+	'>', 8_000, 'P10: what waits for the slow one says so');
+$sandbox->behave;
+$sandbox->misbehave(delay_ms => 1000, times => undef);
+$sandbox->release;
+@latencies = map { latency() } 1 .. 3;
+is((scalar grep { $_ > 3 } @latencies), 0, 'P6: a slow dataset does not hold up another one') or diag("@latencies");
+$sandbox->behave;
+$node->wait_until_idle;
+each_once_ok($other, 'letters', 'P3: the quick one');
+each_once_ok($sandbox, 'carts', 'P3: the slow one');
+
 done_testing();
