@@ -24,7 +24,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
-	privileges views
+	privileges query_settings views
 ISOLATION =
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
