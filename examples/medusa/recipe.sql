@@ -13,7 +13,7 @@ SELECT capi.attach(
     on_values   => '{capture}',
     query       => $query$
 SELECT o.id AS key,
-       pay.paid_at AS event_time,
+       t.created_at AS event_time,
        o.display_id::text AS order_id,
        round(least(pay.captured, due.amount), cur.digits) AS value,
        upper(o.currency_code) AS currency,
@@ -39,11 +39,12 @@ SELECT o.id AS key,
             -- amounts are not rounded: what is less than the smallest coin is
             -- not owed.  An order that was edited down is paid when nothing is
             -- pending; totals of former drafts lack the tax and prove nothing
-            WHEN pay.captured < trunc(due.amount, cur.digits)
-                 AND NOT coalesce(due.original >= due.amount AND due.pending <= 0, false)
+            WHEN pay.captured < due.coins
+                 AND NOT coalesce(s.original >= due.amount AND s.pending <= 0, false)
             THEN 'part paid'
             END AS ignore_reason
-  FROM "order" o
+  FROM order_transaction t
+  JOIN "order" o ON o.id = t.order_id
  CROSS JOIN LATERAL (
        -- digits of the currency after the point, ISO 4217
        SELECT CASE WHEN upper(o.currency_code) IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF',
@@ -58,26 +59,25 @@ SELECT o.id AS key,
          FROM order_summary s
         WHERE s.order_id = o.id AND s.deleted_at IS NULL
         ORDER BY s.version DESC LIMIT 1) s ON true
- CROSS JOIN LATERAL (
+  LEFT JOIN LATERAL (
        -- what the customer was to pay; later edits have payment collections of
        -- their own, refunds and cancellations leave the amount as it is
-       SELECT s.original, s.pending,
-              coalesce((SELECT pc.amount
-                          FROM order_payment_collection l
-                          JOIN payment_collection pc ON pc.id = l.payment_collection_id
-                         WHERE l.order_id = o.id AND l.deleted_at IS NULL AND pc.deleted_at IS NULL
-                         ORDER BY pc.created_at, pc.id LIMIT 1), s.original) AS amount) due
+       SELECT pc.amount
+         FROM order_payment_collection l
+         JOIN payment_collection pc ON pc.id = l.payment_collection_id
+        WHERE l.order_id = o.id AND l.deleted_at IS NULL AND pc.deleted_at IS NULL
+        ORDER BY pc.created_at, pc.id LIMIT 1) first ON true
+ CROSS JOIN LATERAL (
+       SELECT coalesce(first.amount, s.original) AS amount,
+              trunc(coalesce(first.amount, s.original, 0), cur.digits) AS coins) due
  CROSS JOIN LATERAL (
        -- refunds have a reference of their own and negative amounts
        SELECT sum(c.amount) AS captured,
-              coalesce(min(c.created_at) FILTER (WHERE c.so_far >= trunc(due.amount, cur.digits)),
-                       max(c.created_at)) AS paid_at,
+              sum(c.amount) FILTER (WHERE (c.created_at, c.id) < (t.created_at, t.id)) AS before,
               min(c.version) AS version
-         FROM (SELECT t.amount, t.created_at, t.version,
-                      sum(t.amount) OVER (ORDER BY t.created_at, t.id) AS so_far
-                 FROM order_transaction t
-                WHERE t.order_id = o.id AND t.reference = 'capture' AND t.amount > 0
-                  AND t.deleted_at IS NULL) c) pay
+         FROM order_transaction c
+        WHERE c.order_id = o.id AND c.reference = 'capture' AND c.amount > 0
+          AND c.deleted_at IS NULL) pay
   LEFT JOIN LATERAL (
        -- the billing address, unless there is none or nothing in it
        SELECT a.*
@@ -111,5 +111,11 @@ SELECT o.id AS key,
                                      FROM order_item x
                                     WHERE x.order_id = o.id AND x.deleted_at IS NULL
                                       AND x.version <= pay.version)) i) items
- WHERE o.deleted_at IS NULL AND pay.captured IS NOT NULL
+ -- one capture of each order: that with which it was paid, or else the last
+ WHERE o.deleted_at IS NULL
+   AND t.reference = 'capture' AND t.amount > 0 AND t.deleted_at IS NULL
+   AND CASE WHEN pay.captured < due.coins
+            THEN coalesce(pay.before, 0) + t.amount = pay.captured
+            ELSE coalesce(pay.before, 0) + t.amount >= due.coins
+                 AND (pay.before IS NULL OR pay.before < due.coins) END
 $query$);

@@ -13,7 +13,7 @@ SELECT capi.attach(
     on_values   => '{order_fully_paid,order_marked_as_paid}',
     query       => $query$
 SELECT o.id AS key,
-       coalesce(paid.at, o.created_at) AS event_time,
+       paid.at AS event_time,
        CASE WHEN o.origin = 'draft' THEN 'other' ELSE 'website' END AS action_source,
        o.number::text AS order_id,
        round(o.total_gross_amount, cur.digits) AS value,
@@ -41,17 +41,31 @@ SELECT o.id AS key,
             WHEN o.status = 'draft' THEN 'draft'
             WHEN o.status IN ('canceled', 'expired') THEN 'cancelled before it was sent'
             END AS ignore_reason
-  FROM order_order o
+  FROM (-- the first of these entries
+        SELECT e.order_id, e.date AS at
+          FROM order_orderevent e
+         WHERE e.type IN ('order_fully_paid', 'order_marked_as_paid')
+           AND NOT EXISTS (SELECT FROM order_orderevent x
+                            WHERE x.order_id = e.order_id
+                              AND x.type IN ('order_fully_paid', 'order_marked_as_paid')
+                              AND (x.date, x.id) < (e.date, e.id))
+         UNION ALL
+        -- orders whose entry in the log got lost between the payment and it
+        SELECT o.id, o.created_at
+          FROM order_order o
+         WHERE o.charge_status IN ('full', 'overcharged')
+           AND o.total_charged_amount >= o.total_gross_amount
+           AND o.origin IN ('checkout', 'draft') AND o.status <> 'draft'
+           AND NOT EXISTS (SELECT FROM order_orderevent x
+                            WHERE x.order_id = o.id
+                              AND x.type IN ('order_fully_paid', 'order_marked_as_paid'))) paid
+  JOIN order_order o ON o.id = paid.order_id
  CROSS JOIN LATERAL (
        -- digits of the currency after the point, ISO 4217
        SELECT CASE WHEN o.currency IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG',
                                        'RWF', 'UGX', 'UYI', 'VND', 'VUV', 'XAF', 'XOF', 'XPF') THEN 0
                    WHEN o.currency IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 3
                    ELSE 2 END AS digits) cur
- CROSS JOIN LATERAL (
-       SELECT min(e.date) AS at
-         FROM order_orderevent e
-        WHERE e.order_id = o.id AND e.type IN ('order_fully_paid', 'order_marked_as_paid')) paid
   LEFT JOIN account_address s ON s.id = o.shipping_address_id
   LEFT JOIN account_address a ON a.id = coalesce(o.billing_address_id, o.shipping_address_id)
  CROSS JOIN LATERAL (
@@ -65,9 +79,4 @@ SELECT o.id AS key,
                       round(l.unit_price_gross_amount, cur.digits) AS price
                  FROM order_orderline l
                 WHERE l.order_id = o.id AND NOT l.is_gift) i) items
- -- the second line finds orders whose entry in the log got lost between the
- -- payment and it
- WHERE paid.at IS NOT NULL
-    OR (o.charge_status IN ('full', 'overcharged') AND o.total_charged_amount >= o.total_gross_amount
-        AND o.origin IN ('checkout', 'draft') AND o.status <> 'draft')
 $query$);
