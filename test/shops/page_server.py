@@ -29,8 +29,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         body = self.rfile.read(int(self.headers['Content-Length']))
         line = json.dumps({'path': self.path, 'body': body.decode(),
                            'user_agent': self.headers['User-Agent'],
-                           'type': self.headers['Content-Type'],
-                           'address': self.client_address[0]})
+                           'type': self.headers['Content-Type']})
         with open(self.posted, 'a', encoding='utf-8') as out:
             out.write(line + '\n')
         self.send_response(204)

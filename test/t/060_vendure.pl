@@ -104,10 +104,11 @@ reports($yen, 'yen', value => '37635', currency => 'JPY', em => 'kenji@example.j
 	zp => '1000001', country => 'jp', external_id => '2',
 	contents => [ [ '4', 3, '12345' ], [ 'LAMP', 1, '100' ] ]);
 
-my $abroad = cart(billing => { %graz, fullName => 'A. M. Gruber', countryCode => 'DE',
-	phoneNumber => '089 123456' }, shipping => { %graz, phoneNumber => '0316 999' });
+my $abroad = cart(billing => { fullName => 'A. M. Gruber', city => 'München', province => 'Bayern',
+	postalCode => '80331', countryCode => 'DE', phoneNumber => '089 123456' }, shipping => { %graz, phoneNumber => '0316 999' });
 $shop->run($abroad->buy);
 reports($abroad, 'the other address is in another country', @TWO_LINES, country => 'de', fn => 'am',
+	ct => 'münchen', st => 'bayern', zp => '80331',
 	ph => [ '49316123456', '4989123456' ]);
 
 # an address without name, and rates of tax that end in the middle of a cent
@@ -164,4 +165,18 @@ reports($mother, 'the customer was renamed since', @TWO_LINES, ph => ['43316999'
 reports($son, 'and by whom', @TWO_LINES, ph => ['43316999'], fn => 'ben');
 
 $shop->nothing_else;
+
+# without variables: a clock in UTC, money in hundredths; and in thousandths
+foreach my $case ([ [], 0, '53' ], [ ['divisor=1000'], 0, '5.3' ])
+{
+	my ($variables, $hours, $value) = @$case;
+	my $order = cart(hours => $hours, items => [ [ 1, 1000, 2 ], [ 2, 2000, 1 ] ]);
+
+	$shop->sql("SELECT capi.detach('orders')");
+	$shop->attach(@$variables);
+	$shop->run($order->buy);
+	reports($order, "attached with '@$variables'", value => $value,
+		contents => [ [ 'MUG', 2, $value * 12 / 53 ], [ 'TEE-M', 1, $value * 24 / 53 ] ]);
+}
+
 done_testing();

@@ -112,7 +112,9 @@ sub call_sql
 	return $node->sql("PREPARE call ($types) AS $statement\nEXECUTE call ($values)", 'shop_app');
 }
 
-call_sql($set_context, $ids[0], $post->{body}, $post->{address});
+my $address = '203.0.113.9';		# of the connection, if this were not loopback
+
+call_sql($set_context, $ids[0], $post->{body}, $address);
 
 # --- after the payment -------------------------------------------------------
 
@@ -131,7 +133,7 @@ $node->wait_until_idle;
 my %event = map { $_->{event_id} => $_->{event} } $sandbox->events;
 
 is_deeply({ map { $_ => $event{ $ids[0] }{user_data}{$_} } qw(fbp fbc client_user_agent client_ip_address) },
-	{ %$context{qw(fbp fbc client_user_agent)}, client_ip_address => $post->{address} },
+	{ %$context{qw(fbp fbc client_user_agent)}, client_ip_address => $address },
 	'the server sends what the page posted');
 is($event{ $ids[0] }{event_source_url}, $context->{event_source_url}, 'and the page');
 

@@ -87,8 +87,7 @@ sub create
 	$self->_psql_file("$TOP/test/shops/$name/schema.sql");
 	$node->sql('GRANT ALL ON ALL TABLES IN SCHEMA public TO shop_app; '
 		  . 'GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO shop_app', 'shop_owner');
-	$self->_psql_file("$TOP/examples/$name/recipe.sql",
-		map { ('-v', $_) } @{ $options{variables} // [] });
+	$self->attach(@{ $options{variables} // [] });
 	do "$TOP/test/shops/$name/orders.pl"
 	  or croak "cannot load the orders of $name: " . ($@ || $!);
 	return $self;
@@ -106,6 +105,22 @@ sub _psql_file
 }
 
 sub node { return $_[0]{node} }
+
+=pod
+
+=item $shop->attach(@variables)
+
+Runs the recipe with these psql variables; again after capi.detach().
+
+=cut
+
+sub attach
+{
+	my ($self, @variables) = @_;
+
+	$self->_psql_file("$TOP/examples/$self->{name}/recipe.sql", map { ('-v', $_) } @variables);
+	return;
+}
 
 =pod
 
@@ -305,7 +320,7 @@ sub nothing_else
 	my $plan = $self->sql("SET enable_seqscan = off; PREPARE one AS SELECT * FROM ($query) q "
 		  . "WHERE q.key = ANY (\$1::${type}[]); SET plan_cache_mode = force_generic_plan; "
 		  . "EXPLAIN (COSTS off) EXECUTE one(NULL)");
-	like($plan, qr/Index Cond: \((?:order_)?id = ANY \(\$1\)\)/, 'an order is found by its key\'s index');
+	like($plan, qr/Index Cond: .*\b(?:order_)?id = ANY \(\$1\)/, 'an order is found by its key\'s index');
 	return;
 }
 
