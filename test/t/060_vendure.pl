@@ -46,18 +46,20 @@ sub reports
 my $abandoned = cart();
 my $authorized = cart();
 my $declined = cart();
+my $waiting = cart();
 my $void = cart();
 my $removed = cart();
 my $half = cart();
 $shop->run($abandoned->add_items);
 $shop->run($authorized->buy(state => 'Authorized'));
+$shop->run($waiting->buy(state => 'Authorized'));
 $shop->run($declined->buy(state => 'Declined'));
 $shop->run($void->buy(state => 'Authorized'), $void->cancel('Cancelled'));
 $shop->run($removed->add_items, $removed->remove);
 $shop->run($half->buy(amount => 2000));
 $shop->settle;
 is($shop->captured($_->{id}), '', 'not captured: ' . ($_->{state} // 'cart'))
-  foreach $abandoned, $authorized, $declined, $void, $removed, $half;
+  foreach $abandoned, $authorized, $waiting, $declined, $void, $removed, $half;
 
 # --- purchases, read at once -------------------------------------------------
 
@@ -67,6 +69,10 @@ reports($paid, 'paid by card', @TWO_LINES);
 
 $shop->run($authorized->settle);
 reports($authorized, 'authorised, settled later', @TWO_LINES);
+
+my $otherwise = cart();
+$shop->run($otherwise->buy(state => 'Authorized'), $otherwise->settle_otherwise);
+reports($otherwise, 'authorised, paid another way', @TWO_LINES);
 
 $shop->run($half->pay);
 reports($half, 'two payments', @TWO_LINES);

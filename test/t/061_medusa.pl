@@ -70,7 +70,8 @@ my $paid = cart(metadata => { fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1
 $shop->run($paid->buy);
 reports($paid, 'captured by staff', fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1700000000000.AbC-_d');
 
-my $auto = cart(billing => {%bill});
+# a number that would be one in the other country, too
+my $auto = cart(billing => {%bill}, address => { %linz, phone => '732 212 3456' });
 $shop->run($auto->buy_at_once);
 reports($auto, 'captured at checkout', ph => '12125550100', fn => 'jane',
 	ln => 'roe', ct => 'newyork', st => 'ny', zp => '10001', country => 'us');
@@ -105,6 +106,14 @@ my $dinar = cart(currency => 'kwd', total => '1.23456', items => [ [ 'X', '1.2',
 $shop->run($dinar->buy);
 reports($dinar, 'three decimals', value => '1.235', currency => 'KWD');
 
+my $anew = cart();
+my $price = $anew->{total};
+$anew->{total} = '999';
+$shop->run($anew->start, $anew->place);
+$anew->{total} = $price;
+$shop->run($anew->collect_anew, $anew->authorize, $anew->capture);
+reports($anew, 'its payment collection was replaced');
+
 my $anywhere = cart(address => { last_name => 'Roe', province => 'Kent' });
 $shop->run($anywhere->buy);
 reports($anywhere, 'an address without country', ph => undef, fn => undef, ln => 'roe', ct => undef,
@@ -134,6 +143,10 @@ my $shipped = cart();
 my $late_draft = cart(total => '533.148', untaxed => '444.29', draft => 1, status => 'draft');
 my $half_gone = cart();
 my $half_back = cart();
+my $half_draft = cart(total => '533.148', untaxed => '444.29', draft => 1, status => 'draft');
+my $still_draft = cart(draft => 1, status => 'draft', stays => 1);
+my $twice_half = cart();
+my $deleted = cart();
 $shop->late($gone->buy, $gone->cancel,
 	$refunded->buy, $refunded->refund('118.776'), $part->buy_at_once, $part->refund('20'),
 	$split->start, $split->place, $split->authorize, $split->capture(amount => '50', part => 1),
@@ -145,7 +158,16 @@ $shop->late($gone->buy, $gone->cancel,
 	$half_gone->start, $half_gone->place, $half_gone->authorize,
 	$half_gone->capture(amount => '60', part => 1), $half_gone->cancel,
 	$half_back->start, $half_back->place, $half_back->authorize,
-	$half_back->capture(amount => '60', part => 1), $half_back->refund('60'));
+	$half_back->capture(amount => '60', part => 1), $half_back->refund('60'),
+	$half_draft->draft, $half_draft->authorize, $half_draft->capture(amount => '480', part => 1),
+	$still_draft->draft, $still_draft->authorize, $still_draft->capture,
+	$twice_half->start, $twice_half->place, $twice_half->authorize,
+	$twice_half->capture(amount => '30', part => 1), $twice_half->capture(amount => '30', part => 1),
+	$deleted->buy, $deleted->soft_delete);
+$shop->ignores($half_draft->{id}, 'a former draft, captured in part', 'part paid');
+$shop->ignores($still_draft->{id}, 'a draft that is paid before it is an order', 'draft');
+$shop->ignores($twice_half->{id}, 'two captures that are not enough', 'part paid');
+$shop->ignores($deleted->{id}, 'deleted', 'not returned by the query');
 $shop->ignores($_->{id}, 'cancelled', 'cancelled before it was sent') foreach $gone, $half_gone;
 $shop->ignores($half_back->{id}, 'a half captured and given back', 'part paid');
 reports($refunded, 'refunded');

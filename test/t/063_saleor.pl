@@ -44,14 +44,19 @@ my $waived = order();
 my $imported = order();
 my $draft = order();
 my $prepaid = order();
+my $forgotten = order();
+my $paid_import = order();
 $shop->run($failed->fail, $unpaid->checkout(0), $half->checkout(100), $imported->import_order,
+	$forgotten->draft, $forgotten->charge('149.97'),
+	$paid_import->import_order, $paid_import->charge_import,
 	$draft->draft, $prepaid->draft, $prepaid->charge('149.97'),
 	$waived->checkout(0), $waived->grant_refund('149.97'));
 $shop->settle;
 is($shop->sql("SELECT charge_status FROM order_order WHERE id = '$waived->{id}'"), 'full',
 	'an unpaid order, all of it granted as a refund, is "fully charged"');
 is($shop->captured($_->{id}), '', 'not captured')
-  foreach $failed, $unpaid, $half, $waived, $imported, $draft, $prepaid;
+  foreach $failed, $unpaid, $half, $waived, $imported, $draft, $prepaid,
+  $forgotten, $paid_import;
 
 # --- purchases, read at once -------------------------------------------------
 

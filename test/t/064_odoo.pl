@@ -87,6 +87,10 @@ my $locked = quotation();
 $shop->run($locked->shop, $locked->pay, $locked->confirm(1));
 reports($locked, 'locked at once');
 
+my $checked = quotation();
+$shop->run($checked->shop, $checked->validate, $checked->pay, $checked->confirm);
+reports($checked, 'a card that is checked and kept');
+
 my $deposit = quotation();
 $shop->run($deposit->buy(amount => 35));
 reports($deposit, 'confirmed by a deposit');

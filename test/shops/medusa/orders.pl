@@ -236,6 +236,23 @@ sub capture
 	return ((map { step($_) } @parts), $self->note($amount, 'capture'));
 }
 
+# The payment collection is given up for another one.
+sub collect_anew
+{
+	my ($self) = @_;
+	my $old = $self->{collection};
+
+	$self->{collection} = new_id('pay_col');
+	return (step("UPDATE order_payment_collection SET deleted_at = now() WHERE payment_collection_id = '$old';"),
+		$self->collect($self->{collection}, $self->{total}),
+		$self->link_collection($self->{collection}));
+}
+
+sub soft_delete
+{
+	return step(update('order', $_[0]{id}, deleted_at => utc(time)));
+}
+
 sub buy
 {
 	my ($self) = @_;
@@ -354,7 +371,8 @@ sub draft
 
 	$self->{id} = new_id('order');
 	return ($self->create,
-		step(update('order', $self->{id}, status => 'pending', is_draft_order => 'f')),
+		($self->{stays} ? () :
+			  step(update('order', $self->{id}, status => 'pending', is_draft_order => 'f'))),
 		$self->collect($self->{collection}, $self->{total}),
 		$self->link_collection($self->{collection}));
 }

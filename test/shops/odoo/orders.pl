@@ -146,6 +146,18 @@ sub capture
 	return ((map { $self->child('online_direct', $_) } @amounts), $self->set_payment('done'));
 }
 
+# The card is checked before it is kept.
+sub validate
+{
+	my ($self) = @_;
+	my $order = $self->{transaction};
+	my @check = ($self->start_payment(amount => 9999), $self->set_payment('done'),
+		"UPDATE payment_transaction SET operation = 'validation' WHERE id = $self->{transaction};");
+
+	$self->{transaction} = $order;
+	return @check;
+}
+
 sub refund { return $_[0]->child('refund', -$_[1]) }
 
 sub cancel { return request($_[0]->save(state => 'cancel')) }

@@ -204,6 +204,15 @@ sub import_order
 	return atomic($self->address('billing'), insert('order_order', $self->columns), $self->lines);
 }
 
+# That it was paid elsewhere is imported, too.
+sub charge_import
+{
+	my ($self) = @_;
+
+	$self->{charged} = $self->{total};
+	return $self->save;
+}
+
 sub grant_refund
 {
 	my ($self, $amount) = @_;

@@ -290,6 +290,17 @@ sub settle
 		savepoint(2, $self->transition('PaymentSettled')));
 }
 
+# The money comes another way; what was authorised is left as it is.
+sub settle_otherwise
+{
+	my ($self) = @_;
+
+	return request(
+		insert('payment', id => ++$last_id{payment}, method => 'manual', state => 'Settled',
+			metadata => '{}', amount => $self->{total}, orderId => $self->{id}),
+		$self->transition('PaymentSettled'));
+}
+
 sub cancel
 {
 	my ($self, $payment_state) = @_;
