@@ -65,7 +65,6 @@ static void load_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
 static int	fetch_backlog(CapiDispatcher *d, CapiItem **items, int room);
 static int	fetch_queue(CapiDispatcher *d, CapiItem **items, int room);
-static void flush_wal(void);
 static void drop_known(CapiDispatcher *d, CapiItem **items, int *n);
 static void submit_ready(CapiDispatcher *d);
 static void housekeep(CapiDispatcher *d);
@@ -416,31 +415,7 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 	}
 	drop_known(d, items, &n);
 	capi_txn_commit();
-
-	/*
-	 * An order whose commit is not on disk yet must not be reported (P4): with
-	 * synchronous_commit off it is visible before that.
-	 */
-	if (n > 0)
-		flush_wal();
 	return n;
-}
-
-/*
- * Flushes what was written so far.  At the start of a page the insert position
- * lies behind a header that does not exist yet; the end of what exists is the
- * page boundary, and the server logs a complaint if asked for more.
- */
-static void
-flush_wal(void)
-{
-	XLogRecPtr	lsn = GetXLogInsertRecPtr();
-	uint32		header = XLogSegmentOffset(lsn, wal_segment_size) < XLOG_BLCKSZ ?
-		SizeOfXLogLongPHD : SizeOfXLogShortPHD;
-
-	if (lsn % XLOG_BLCKSZ == header)
-		lsn -= header;
-	XLogFlush(lsn);
 }
 
 /* Settles what log, backlog or memory know already; keeps the rest. */
@@ -563,12 +538,34 @@ capi_dataset_obstacle(const CapiDataset *dataset, TimestampTz now,
 	return "dataset rests";
 }
 
+/*
+ * Flushes what was written so far: with synchronous_commit off, the order and
+ * what its query read are visible before they are on disk, and what a crash
+ * may take away must not be reported (P4).
+ *
+ * At the start of a page the insert position lies behind a header that does
+ * not exist yet; the end of what exists is the page boundary, and the server
+ * logs a complaint if asked for more.
+ */
+static void
+flush_wal(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+	uint32		header = XLogSegmentOffset(lsn, wal_segment_size) < XLOG_BLCKSZ ?
+		SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+
+	if (lsn % XLOG_BLCKSZ == header)
+		lsn -= header;
+	XLogFlush(lsn);
+}
+
 static void
 submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {
 	CapiHttpRequest request = {0};
 	char		problem[256];
 
+	flush_wal();
 	if (!batch->closed)
 		capi_batch_close(batch, dataset);
 	batch->sent_at = GetCurrentTimestamp();
