@@ -160,9 +160,11 @@ BEGIN
                          concat_ws(',', nullif(current_setting('capi.databases', true), ''), current_database())) END;
     RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
         CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
+             WHEN pg_is_in_recovery() THEN 'This server is a standby: its primary sends.'
              ELSE format('No dispatcher runs for this database; state: %s, failed starts in a row: %s.',
                          coalesce(slot.state, 'none'), coalesce(slot.failures, 0)) END,
-        CASE WHEN slot.dispatcher_pid IS NULL AND slot.preloaded AND slot.listed
+        CASE WHEN pg_is_in_recovery() THEN 'Nothing needs to be done: a dispatcher starts when it is promoted.'
+             WHEN slot.dispatcher_pid IS NULL AND slot.preloaded AND slot.listed
              THEN 'See the server log, and max_worker_processes.' END;
     RETURN QUERY SELECT 'enabled', current_setting('capi.enabled') = 'on',
         format('capi.enabled is %s.', current_setting('capi.enabled')),
