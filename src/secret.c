@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -171,32 +173,49 @@ capi_secret_open(bool encrypted, bytea *value, const char **problem)
 	return secret;
 }
 
+/*
+ * Content of a file that holds a token or a key, without white space at its
+ * end; NULL when it cannot be read.  *len exceeds CAPI_MAX_SECRET_BYTES when
+ * the file does.
+ */
+static char *
+read_secret_file(const char *path, size_t *len)
+{
+	struct stat st;
+	FILE	   *file;
+	char	   *buf;
+
+	/* opening a pipe would wait for somebody to write to it */
+	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+		return NULL;
+	file = AllocateFile(path, "r");
+	if (file == NULL)
+		return NULL;
+	buf = palloc0(CAPI_MAX_SECRET_BYTES + 2);
+	*len = fread(buf, 1, CAPI_MAX_SECRET_BYTES + 1, file);
+	FreeFile(file);
+	while (*len > 0 && isspace((unsigned char) buf[*len - 1]))
+		buf[--*len] = '\0';
+	return buf;
+}
+
 char *
 capi_secret_read_file(const char *path, const char **problem)
 {
-	FILE	   *file = AllocateFile(path, "r");
-	char	   *buf;
-	size_t		len;
+	size_t		len = 0;
+	char	   *buf = read_secret_file(path, &len);
 
-	*problem = NULL;
-	if (file == NULL)
+	if (buf == NULL)
 	{
 		*problem = "the token file cannot be read";
 		return NULL;
 	}
-	buf = palloc0(CAPI_MAX_SECRET_BYTES + 2);
-	len = fread(buf, 1, CAPI_MAX_SECRET_BYTES + 1, file);
-	FreeFile(file);
+	*problem = NULL;
 	if (len > CAPI_MAX_SECRET_BYTES)
-	{
 		*problem = "the token file is longer than 4096 bytes";
-		return NULL;
-	}
-	while (len > 0 && isspace((unsigned char) buf[len - 1]))
-		buf[--len] = '\0';
-	if (len == 0)
+	else if (len == 0)
 		*problem = "the token file is empty";
-	for (size_t i = 0; i < len; i++)
+	for (size_t i = 0; i < len && *problem == NULL; i++)
 		if (buf[i] < '!' || buf[i] > '~')
 			*problem = "the token file holds other characters than a token has";
 	return *problem == NULL ? buf : NULL;
@@ -225,6 +244,7 @@ static bool
 read_key(unsigned char key[KEY_BYTES], const char **problem)
 {
 	char	   *content;
+	size_t		content_len;
 	unsigned int len;
 	bool		ok;
 
@@ -233,14 +253,17 @@ read_key(unsigned char key[KEY_BYTES], const char **problem)
 		*problem = "is not set";
 		return false;
 	}
-	content = capi_secret_read_file(capi_key_file, problem);
-	if (content == NULL || strlen(content) < KEY_BYTES)
+	content = read_secret_file(capi_key_file, &content_len);
+	if (content == NULL || content_len < KEY_BYTES ||
+		content_len > CAPI_MAX_SECRET_BYTES)
 	{
-		*problem = content == NULL ? "cannot be read" : "is too short";
+		*problem = content == NULL ? "cannot be read" :
+			content_len < KEY_BYTES ? "is too short" :
+			"is longer than 4096 bytes";
 		return false;
 	}
-	ok = EVP_Digest(content, strlen(content), key, &len, EVP_sha256(), NULL) == 1;
-	explicit_bzero(content, strlen(content));
+	ok = EVP_Digest(content, content_len, key, &len, EVP_sha256(), NULL) == 1;
+	explicit_bzero(content, content_len);
 	if (!ok)
 		*problem = "could not be hashed";
 	return ok;
