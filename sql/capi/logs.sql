@@ -11,6 +11,14 @@ DECLARE
     child text := parent || to_char(from_time AT TIME ZONE 'UTC', '"_p"YYYYMMDD"_"HH24MI');
 BEGIN
     EXECUTE format('CREATE TABLE capi.%I (LIKE capi.%I INCLUDING DEFAULTS)', child, parent);
+    IF parent = 'delivery' THEN
+        -- key first: one order is looked up by its key alone, too
+        EXECUTE format('CREATE INDEX ON capi.%I (key, source_id)', child);
+        EXECUTE format('CREATE INDEX ON capi.%I USING brin (finished_at)', child);
+    ELSE
+        EXECUTE format('CREATE INDEX ON capi.%I (request_id)', child);
+        EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, sent_at)', child);
+    END IF;
     EXECUTE format('ALTER TABLE capi.%I ATTACH PARTITION capi.%I FOR VALUES FROM (%L) TO (%L)',
                    parent, child, from_time, until_time);
 END $$;

@@ -140,6 +140,9 @@ CREATE TABLE capi.context (
     PRIMARY KEY (key, source_id)
 );
 
+-- The logs' indexes are those of their partitions (capi._add_partition): a dump
+-- holds the partitions, and could not be restored if these had their indexes
+-- from here.
 CREATE TABLE capi.delivery (
     finished_at   timestamptz NOT NULL,
     captured_at   timestamptz NOT NULL,
@@ -159,9 +162,6 @@ CREATE TABLE capi.delivery (
     reason        text,
     problems      jsonb
 ) PARTITION BY RANGE (finished_at);
--- key first: one order is looked up by its key alone, too
-CREATE INDEX delivery_key ON capi.delivery (key, source_id);
-CREATE INDEX delivery_finished ON capi.delivery USING brin (finished_at);
 
 CREATE TABLE capi.request (
     request_id    bigint NOT NULL,
@@ -178,8 +178,6 @@ CREATE TABLE capi.request (
     fbtrace_id    text,
     usage_percent int
 ) PARTITION BY RANGE (sent_at);
-CREATE INDEX request_id_idx ON capi.request (request_id);
-CREATE INDEX request_sent ON capi.request (dataset_id, sent_at);
 
 SELECT pg_catalog.pg_extension_config_dump('capi.dataset_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.source_id_seq', '');

@@ -43,7 +43,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 use CapiTest::Session;
-use PostgreSQL::Test::Utils;
+use PostgreSQL::Test::Utils qw(slurp_file);    # others would hide methods
 
 our $DATABASE = 'shop';
 our $TOKEN = 'sandbox-token';
