@@ -25,7 +25,8 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
 	privileges query_settings views
-ISOLATION =
+ISOLATION = late_commit rotation dump two_deliverers attach change_source \
+	locked_segment open_admin
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi

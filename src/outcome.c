@@ -411,12 +411,17 @@ update_state(const char *sql, int id, const char *first, const char *second)
 		elog(ERROR, "could not note a state");
 }
 
-/* Never overrides a person's pause. */
+/*
+ * Never overrides a person's pause, and waits for nobody: a row that somebody
+ * has changed and not committed yet is looked at again when he has, because
+ * that loads the configuration anew.
+ */
 void
 capi_outcome_dataset_state(int dataset_id, const char *state, const char *reason)
 {
 	update_state("UPDATE capi.dataset SET state = $2, reason = $3, state_since = now()"
-				 " WHERE id = $1 AND state <> 'paused' AND state <> $2",
+				 " WHERE id = (SELECT id FROM capi.dataset WHERE id = $1 AND state <> 'paused'"
+				 " AND state <> $2 FOR UPDATE SKIP LOCKED)",
 				 dataset_id, state, reason);
 }
 
@@ -425,11 +430,13 @@ capi_outcome_source_broken(int source_id, const char *reason)
 {
 	if (reason != NULL)
 		update_state("UPDATE capi.source SET broken_since = coalesce(broken_since, now()),"
-					 " broken_reason = $2 WHERE id = $1 AND broken_reason IS DISTINCT FROM $2",
+					 " broken_reason = $2 WHERE id = (SELECT id FROM capi.source WHERE id = $1"
+					 " AND broken_reason IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
 					 source_id, reason, NULL);
 	else
 		update_state("UPDATE capi.source SET broken_since = NULL, broken_reason = NULL"
-					 " WHERE id = $1 AND $2 = ''", source_id, "", NULL);
+					 " WHERE id = (SELECT id FROM capi.source WHERE id = $1 AND $2 = ''"
+					 " FOR UPDATE SKIP LOCKED)", source_id, "", NULL);
 }
 
 /* Partitions to come and partitions past retention. */

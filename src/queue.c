@@ -130,7 +130,7 @@ struct CapiQueueReader
 static Oid	append_relid[CAPI_QUEUE_SEGMENTS];
 static int	append_hint = -1;
 
-static bool lookup_segments(void);
+static bool lookup_segments(int *hint);
 static bool append_to(Oid relid, int32 source_id, const char *key,
 					  int32 missed);
 static void xidset_copy(XidSet *to, const XidSet *from, MemoryContext context);
@@ -154,11 +154,13 @@ capi_queue_forget(void)
 bool
 capi_queue_append(int32 source_id, const char *key, int32 missed)
 {
-	if (append_hint < 0 && !lookup_segments())
+	int			hint = append_hint;
+
+	if (hint < 0 && !lookup_segments(&hint))
 		return false;
 	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
 	{
-		int			segment = (append_hint + i) % CAPI_QUEUE_SEGMENTS;
+		int			segment = (hint + i) % CAPI_QUEUE_SEGMENTS;
 
 		/*
 		 * No waiting (P1): the shop may have set a lock_timeout, and a lock
@@ -171,14 +173,16 @@ capi_queue_append(int32 source_id, const char *key, int32 missed)
 	return false;
 }
 
+/* Without the table of the hint any segment will do, for this time (I6). */
 static bool
-lookup_segments(void)
+lookup_segments(int *hint)
 {
 	Oid			state = capi_config_table("state");
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	int			hint = 0;
+
+	*hint = 0;
 
 	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
 	{
@@ -191,7 +195,9 @@ lookup_segments(void)
 	}
 	if (!OidIsValid(state))
 		return false;
-	rel = table_open(state, AccessShareLock);
+	if (!ConditionalLockRelationOid(state, AccessShareLock))
+		return true;
+	rel = table_open(state, NoLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -199,12 +205,12 @@ lookup_segments(void)
 		bool		isnull;
 		Datum		value = heap_getattr(tuple, 6, RelationGetDescr(rel), &isnull);
 
-		if (!isnull)
-			hint = DatumGetInt32(value);
+		if (!isnull && DatumGetInt32(value) > 0)
+			*hint = DatumGetInt32(value) % CAPI_QUEUE_SEGMENTS;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	append_hint = hint >= 0 && hint < CAPI_QUEUE_SEGMENTS ? hint : 0;
+	append_hint = *hint;
 	return true;
 }
 

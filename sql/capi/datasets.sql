@@ -20,18 +20,18 @@ BEGIN
                                      app_secret, api_version, test_event_code, events_per_hour);
     PERFORM capi._check_token_file(caller, access_token_file);
     endpoint := capi._check_endpoint(endpoint);
-    LOCK TABLE capi.dataset IN SHARE ROW EXCLUSIVE MODE;
-    IF EXISTS (SELECT FROM capi.dataset d
-                WHERE d.name = _create_dataset.name AND d.dropped_at IS NULL) THEN
-        RAISE EXCEPTION 'dataset "%" already exists', name
-            USING ERRCODE = 'duplicate_object',
-                  HINT = 'Change it with capi.alter_dataset().';
-    END IF;
+    -- no lock on the table: the dispatcher would wait for it (P6)
     new_id := nextval('capi.dataset_id_seq');
     INSERT INTO capi.dataset (id, name, dataset_id, endpoint, api_version,
                               test_event_code, events_per_hour, token_file)
     VALUES (new_id, name, dataset_id, endpoint, api_version, test_event_code,
-            events_per_hour, access_token_file);
+            events_per_hour, access_token_file)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'dataset "%" already exists', name
+            USING ERRCODE = 'duplicate_object',
+                  HINT = 'Change it with capi.alter_dataset().';
+    END IF;
     PERFORM capi._store_secret(new_id, 'access_token', access_token);
     PERFORM capi._store_secret(new_id, 'app_secret', app_secret);
     PERFORM capi._init_state();
@@ -155,7 +155,8 @@ DECLARE
     old capi.dataset := capi._dataset(name);
     users text;
 BEGIN
-    LOCK TABLE capi.source IN SHARE MODE;
+    -- who attaches to it holds its row until his transaction ends
+    PERFORM FROM capi.dataset d WHERE d.id = old.id FOR UPDATE;
     SELECT string_agg(s.name, ', ' ORDER BY s.name) INTO users
       FROM capi.source s WHERE s.dataset_id = old.id AND s.detached_at IS NULL;
     IF users IS NOT NULL THEN

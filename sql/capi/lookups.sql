@@ -27,6 +27,21 @@ BEGIN
     RETURN found_row;
 END $$;
 
+-- The same for a source to refer to: it is not dropped before our commit.
+CREATE FUNCTION capi._dataset_to_use(name text) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_id int;
+BEGIN
+    LOOP
+        found_id := (capi._dataset(name)).id;
+        PERFORM FROM capi.dataset d WHERE d.id = found_id AND d.dropped_at IS NULL FOR KEY SHARE;
+        IF FOUND THEN
+            RETURN found_id;
+        END IF;
+    END LOOP;
+END $$;
+
 CREATE FUNCTION capi._source(name text) RETURNS capi.source
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -216,7 +216,7 @@ CREATE FUNCTION capi._attach(caller oid, path text, source text, table_name regc
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    target capi.dataset;
+    target int;
     role regrole;
     keys text[];
     key_kinds regtype[];
@@ -234,7 +234,7 @@ BEGIN
     END IF;
     PERFORM capi._check_conversions(time_zone, minor_units);
     PERFORM capi._check_condition(on_column, on_values);
-    target := capi._dataset(dataset);
+    target := capi._dataset_to_use(dataset);
     keys := capi._key_columns(table_name, key_columns);
     key_kinds := capi._column_types(table_name, keys);
     on_kind := CASE WHEN on_column IS NOT NULL THEN capi._column_type(table_name, on_column) END;
@@ -251,23 +251,25 @@ BEGIN
 
     -- writers wait for us, so every row written after this returns is captured
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', table_name);
-    SELECT s.* INTO old FROM capi.source s WHERE s.name = source FOR UPDATE;
-    IF old.id IS NOT NULL AND old.detached_at IS NULL THEN
-        RAISE EXCEPTION 'source "%" already exists', source
-            USING ERRCODE = 'duplicate_object',
-                  DETAIL = format('It is attached to table "%s".', old.table_name),
-                  HINT = 'Change it with capi.alter_source(), or capi.detach() it first.';
-    END IF;
     -- a name that was detached before keeps its id, and so its history (P5)
-    DELETE FROM capi.source s WHERE s.id = old.id;
+    DELETE FROM capi.source s WHERE s.name = source AND s.detached_at IS NOT NULL
+    RETURNING s.* INTO old;
     INSERT INTO capi.source (id, name, table_name, dataset_id, event_name, action_source, query,
                              search_path, run_as, key_columns, key_types, query_key_type,
                              on_column, on_type, on_values, hold, fire_on_replica,
                              missed_captures, time_zone, minor_units)
-    VALUES (coalesce(old.id, nextval('capi.source_id_seq')::int), source, table_name, target.id,
+    VALUES (coalesce(old.id, nextval('capi.source_id_seq')::int), source, table_name, target,
             event_name, action_source, query, path, role, keys, key_kinds, query_key,
             on_column, on_kind, on_values, hold, fire_on_replica,
-            coalesce(old.missed_captures, 0), nullif(time_zone, ''), nullif(minor_units, ''));
+            coalesce(old.missed_captures, 0), nullif(time_zone, ''), nullif(minor_units, ''))
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'source "%" already exists', source
+            USING ERRCODE = 'duplicate_object',
+                  DETAIL = (SELECT format('It is attached to table "%s".', s.table_name)
+                              FROM capi.source s WHERE s.name = source),
+                  HINT = 'Change it with capi.alter_source(), or capi.detach() it first.';
+    END IF;
     PERFORM capi._sync_trigger(table_name);
     PERFORM capi._config_changed();
 END $$;
@@ -316,7 +318,7 @@ BEGIN
     new.action_source := coalesce(action_source, new.action_source);
     new.hold := coalesce(hold, new.hold);
     new.fire_on_replica := coalesce(fire_on_replica, new.fire_on_replica);
-    new.dataset_id := CASE WHEN dataset IS NULL THEN new.dataset_id ELSE (capi._dataset(dataset)).id END;
+    new.dataset_id := CASE WHEN dataset IS NULL THEN new.dataset_id ELSE capi._dataset_to_use(dataset) END;
     new.key_columns := coalesce(key_columns, new.key_columns);
     -- '' and '{}' take the rule's column and values away
     new.on_column := nullif(coalesce(on_column, new.on_column), '');
