@@ -20,6 +20,9 @@
 #define MIN_BARE_CLICK_ID	20
 #define MAX_CLICK_ID		1024
 
+/* SPEC 3.2: the time is in milliseconds, of which there are 13 until 2286. */
+#define MILLISECONDS_DIGITS	13
+
 /* ---------- client_ip_address ---------- */
 
 /* What never reaches a server in the Internet as a customer's address. */
@@ -131,6 +134,13 @@ capi_form_ip(CapiInput *in, StringInfo out)
 
 /* ---------- fbc, fbp ---------- */
 
+/* Characters of base64url. */
+static inline bool
+is_click_char(char c)
+{
+	return capi_form_is_alnum(c) || c == '-' || c == '_';
+}
+
 /*
  * fb.<index>.<milliseconds>.<id>, and perhaps an appendix of two or eight
  * characters (SPEC 3.2).  A bad one would fail the batch; the id's alphabet is
@@ -150,6 +160,8 @@ capi_form_browser_id(CapiInput *in, StringInfo out)
 		if (c == '.')
 		{
 			bad = len == 0 || segment > 4 ||
+				(segment == 1 && len != 1) ||
+				(segment == 2 && len != MILLISECONDS_DIGITS) ||
 				(segment == 4 && len != 2 && len != 8) ||
 				(segment == 3 && len == 2 &&
 				 strncmp(in->s + i - 2, "fb", 2) == 0);
@@ -158,8 +170,7 @@ capi_form_browser_id(CapiInput *in, StringInfo out)
 			continue;
 		}
 		len++;
-		if (c <= ' ' || c >= 0x7F ||
-			c == '"' || c == '\\' || c == ',' || c == ';' ||
+		if ((segment > 2 && !is_click_char(c)) ||
 			((segment == 1 || segment == 2) && !capi_form_is_digit(c)))
 			bad = true;
 	}
@@ -167,13 +178,6 @@ capi_form_browser_id(CapiInput *in, StringInfo out)
 		return capi_form_refuse(in, "not of the form fb.1.<milliseconds>.<id>");
 	appendBinaryStringInfo(out, in->s, in->len);
 	return true;
-}
-
-/* Characters of base64url. */
-static inline bool
-is_click_char(char c)
-{
-	return capi_form_is_alnum(c) || c == '-' || c == '_';
 }
 
 /* The value of the parameter fbclid in a URL or query string, or NULL. */

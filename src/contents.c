@@ -29,6 +29,8 @@ typedef struct Writer
 	CapiContentsReport report;
 	void	   *arg;
 	int			minor_digits;	/* decimals hidden in an item's price */
+	bool		need_quantity;	/* of every item */
+	bool		has_quantity;	/* the one at hand */
 } Writer;
 
 /* The text as jsonb, or NULL if it is no JSON.  Never raises for bad input. */
@@ -84,6 +86,10 @@ numeric_text(const JsonbValue *v)
 
 	return DatumGetCString(DirectFunctionCall1(numeric_out, number));
 }
+
+static bool append_known(Writer *w, JsonbContainer *object,
+						 const CapiMember *list, const char *prefix,
+						 bool *separate);
 
 /* Appends any value as it is. */
 static void
@@ -193,6 +199,23 @@ append_list(StringInfo out, const JsonbValue *v, const CapiMember *member,
 	return true;
 }
 
+/* Appends an object of known members.  As append_scalar. */
+static bool
+append_object(Writer *w, const JsonbValue *v, const CapiMember *member,
+			  const char **problem)
+{
+	bool		any = false;
+
+	*problem = "not a JSON object";
+	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+		return false;
+	*problem = NULL;
+	appendStringInfoChar(w->out, '{');
+	(void) append_known(w, v->val.binary.data, member->members, member->name, &any);
+	appendStringInfoChar(w->out, '}');
+	return any;
+}
+
 /* Appends the value of a known member.  As append_scalar. */
 static bool
 append_member(Writer *w, const JsonbValue *v, const CapiMember *member,
@@ -208,13 +231,7 @@ append_member(Writer *w, const JsonbValue *v, const CapiMember *member,
 	if (member->flags & CAPI_FIELD_LIST)
 		return append_list(w->out, v, member, problem);
 	if (member->form == CAPI_FORM_OBJECT)
-	{
-		*problem = "not a JSON object";
-		if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
-			return false;
-		append_value(w->out, v);
-		return true;
-	}
+		return append_object(w, v, member, problem);
 	if (!append_scalar(w->out, v, member, problem))
 		return false;
 	if (w->minor_digits > 0 && strcmp(member->name, "item_price") == 0)
@@ -264,6 +281,7 @@ append_known(Writer *w, JsonbContainer *object, const CapiMember *list,
 		}
 		*separate = true;
 		has_first |= known == list;
+		w->has_quantity |= strcmp(known->name, "quantity") == 0;
 	}
 	return has_first;
 }
@@ -277,13 +295,19 @@ append_item(Writer *w, JsonbContainer *item, bool separate)
 {
 	int			start = w->out->len;
 	bool		any = false;
+	bool		has_id;
 
+	w->has_quantity = false;
 	appendStringInfoString(w->out, separate ? ",{" : "{");
-	if (!append_known(w, item, capi_member_list(CAPI_FIELD_CONTENTS),
-					  "contents[].", &any))
+	has_id = append_known(w, item, capi_member_list(CAPI_FIELD_CONTENTS),
+						  "contents[].", &any);
+	if (!has_id || (w->need_quantity && !w->has_quantity))
 	{
 		w->out->len = start;
-		w->report(w->arg, "contents[].id", "item without id");
+		if (has_id)
+			w->report(w->arg, "contents[].quantity", "item without quantity");
+		else
+			w->report(w->arg, "contents[].id", "item without id");
 		return false;
 	}
 	appendStringInfoChar(w->out, '}');
@@ -292,10 +316,10 @@ append_item(Writer *w, JsonbContainer *item, bool separate)
 
 int
 capi_contents_append_items(StringInfo out, const char *json, bool separate,
-						   int minor_digits, CapiContentsReport report,
-						   void *arg)
+						   int minor_digits, bool need_quantity,
+						   CapiContentsReport report, void *arg)
 {
-	Writer		w = {out, report, arg, minor_digits};
+	Writer		w = {out, report, arg, minor_digits, need_quantity, false};
 	Jsonb	   *parsed = parse_json(json);
 	JsonbIterator *it;
 	JsonbValue	value;
@@ -345,7 +369,7 @@ capi_contents_append_members(StringInfo out, const char *json, bool reserve,
 							 bool *separate, CapiContentsReport report,
 							 void *arg)
 {
-	Writer		w = {out, report, arg, 0};
+	Writer		w = {out, report, arg, 0, false, false};
 	Jsonb	   *parsed = parse_json(json);
 	JsonbIterator *it;
 	JsonbValue	key;
@@ -383,7 +407,7 @@ capi_contents_append_object(StringInfo out, const char *json, int field,
 							bool *separate, CapiContentsReport report,
 							void *arg)
 {
-	Writer		w = {out, report, arg, 0};
+	Writer		w = {out, report, arg, 0, false, false};
 	Jsonb	   *parsed = parse_json(json);
 	char		prefix[MAX_REPORTED_NAME_BYTES];
 

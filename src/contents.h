@@ -20,9 +20,11 @@ typedef void (*CapiContentsReport) (void *arg, const char *where,
  * comma-separated; separate tells to begin with a comma.  Returns their
  * number.  Unknown keys and unusable items are dropped and reported.
  * minor_digits: decimals of prices given in the currency's minor unit.
+ * need_quantity: an item without one is dropped.
  */
 extern int	capi_contents_append_items(StringInfo out, const char *json,
 									   bool separate, int minor_digits,
+									   bool need_quantity,
 									   CapiContentsReport report, void *arg);
 
 /*

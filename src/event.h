@@ -31,6 +31,9 @@ typedef void (*CapiValueObserver) (void *arg, int field, const char *raw,
 								   const char *normal, const char *sent,
 								   const char *problem);
 
+/* SPEC 5: places of extinfo, all of which must be there. */
+#define CAPI_EXTINFO_PLACES		16
+
 /* Amounts in major units, or in minor ones with that many decimals. */
 #define CAPI_MINOR_NONE			0
 #define CAPI_MINOR_BY_CURRENCY	(-1)	/* as ISO 4217 says */

@@ -37,6 +37,14 @@ const char *const capi_words_delivery_category[] = {
 
 static const char *const processing_options[] = {"LDU", NULL};
 
+/* SPEC 2; the states are those of the USA, and 0 lets Meta locate. */
+static const char *const processing_countries[] = {"0", "1", NULL};
+
+static const char *const processing_states[] = {
+	"0", "1000", "1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008",
+	"1009", "1010", "1011", "1012", "1013", NULL
+};
+
 static const char *const messaging_channels[] = {
 	"whatsapp", "messenger", "instagram", NULL
 };
@@ -55,11 +63,12 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	EVENT_FIELD(OPT_OUT, "opt_out", BOOLEAN, CAPI_FIELD_BARE, "2"),
 	WORD_FIELD(DATA_PROCESSING_OPTIONS, "data_processing_options", EVENT,
 			   CAPI_FIELD_LIST | CAPI_FIELD_EMPTY, processing_options, "2"),
-	EVENT_FIELD(DATA_PROCESSING_OPTIONS_COUNTRY,
-				"data_processing_options_country",
-				INTEGER, CAPI_FIELD_BARE, "2"),
-	EVENT_FIELD(DATA_PROCESSING_OPTIONS_STATE, "data_processing_options_state",
-				INTEGER, CAPI_FIELD_BARE, "2"),
+	[CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY] =
+	{"data_processing_options_country", CAPI_GROUP_EVENT, CAPI_FORM_INTEGER,
+	CAPI_FIELD_BARE, processing_countries, "2"},
+	[CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE] =
+	{"data_processing_options_state", CAPI_GROUP_EVENT, CAPI_FORM_INTEGER,
+	CAPI_FIELD_BARE, processing_states, "2"},
 	WORD_FIELD(MESSAGING_CHANNEL, "messaging_channel", EVENT, 0,
 			   messaging_channels, "2"),
 	EVENT_FIELD(ADVANCED_MEASUREMENT_TABLE, "advanced_measurement_table",
@@ -91,18 +100,18 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	USER_FIELD(FBC, "fbc", BROWSER_ID, 0),
 	USER_FIELD(FBP, "fbp", BROWSER_ID, 0),
 	USER_FIELD(SUBSCRIPTION_ID, "subscription_id", TEXT, 0),
-	USER_FIELD(FB_LOGIN_ID, "fb_login_id", INTEGER, CAPI_FIELD_BARE),
-	USER_FIELD(LEAD_ID, "lead_id", INTEGER, CAPI_FIELD_BARE),
+	USER_FIELD(FB_LOGIN_ID, "fb_login_id", ID, CAPI_FIELD_BARE),
+	USER_FIELD(LEAD_ID, "lead_id", ID, CAPI_FIELD_BARE),
 	USER_FIELD(MADID, "madid", TEXT, 0),
 	USER_FIELD(ANON_ID, "anon_id", TEXT, 0),
 	USER_FIELD(APP_USER_ID, "app_user_id", TEXT, CAPI_FIELD_HASHED),
-	USER_FIELD(PAGE_ID, "page_id", TEXT, 0),
+	USER_FIELD(PAGE_ID, "page_id", ID, 0),
 	USER_FIELD(PAGE_SCOPED_USER_ID, "page_scoped_user_id", TEXT, 0),
 	USER_FIELD(CTWA_CLID, "ctwa_clid", TEXT, 0),
-	USER_FIELD(IG_ACCOUNT_ID, "ig_account_id", TEXT, 0),
+	USER_FIELD(IG_ACCOUNT_ID, "ig_account_id", ID, 0),
 	USER_FIELD(IG_SID, "ig_sid", TEXT, 0),
 	USER_FIELD(WHATSAPP_BUSINESS_ACCOUNT_ID, "whatsapp_business_account_id",
-			   TEXT, 0),
+			   ID, 0),
 
 	CUSTOM_FIELD(VALUE, "value", DECIMAL, CAPI_FIELD_BARE),
 	CUSTOM_FIELD(CURRENCY, "currency", CURRENCY, 0),
@@ -112,7 +121,7 @@ static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
 	CUSTOM_FIELD(CONTENT_TYPE, "content_type", TEXT, 0),
 	CUSTOM_FIELD(CONTENT_NAME, "content_name", TEXT, 0),
 	CUSTOM_FIELD(CONTENT_CATEGORY, "content_category", TEXT, 0),
-	CUSTOM_FIELD(NUM_ITEMS, "num_items", INTEGER, CAPI_FIELD_BARE),
+	CUSTOM_FIELD(NUM_ITEMS, "num_items", NATURAL, CAPI_FIELD_BARE),
 	CUSTOM_FIELD(SEARCH_STRING, "search_string", TEXT, 0),
 	CUSTOM_FIELD(STATUS, "status", TEXT, 0),
 	CUSTOM_FIELD(PREDICTED_LTV, "predicted_ltv", DECIMAL, CAPI_FIELD_BARE),

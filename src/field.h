@@ -122,6 +122,9 @@ typedef enum CapiFieldForm
 	CAPI_FORM_URL,
 	CAPI_FORM_DECIMAL,
 	CAPI_FORM_INTEGER,
+	CAPI_FORM_NATURAL,			/* an integer that is not negative */
+	CAPI_FORM_ID,				/* digits, not only zeros; Meta's own ids */
+	CAPI_FORM_SECONDS,			/* Unix time, in seconds or milliseconds */
 	CAPI_FORM_BOOLEAN,
 	CAPI_FORM_FLAG,				/* a boolean as 0 or 1 */
 	CAPI_FORM_CURRENCY,

@@ -6,20 +6,23 @@
 
 #include "member.h"
 
-#define TEXT(name)			{name, CAPI_FORM_TEXT, 0, NULL}
-#define DECIMAL(name)		{name, CAPI_FORM_DECIMAL, CAPI_FIELD_BARE, NULL}
-#define INTEGER(name)		{name, CAPI_FORM_INTEGER, CAPI_FIELD_BARE, NULL}
-#define BOOLEAN(name)		{name, CAPI_FORM_BOOLEAN, CAPI_FIELD_BARE, NULL}
-#define LIST(name)			{name, CAPI_FORM_TEXT, CAPI_FIELD_LIST, NULL}
-#define WORD(name, words)	{name, CAPI_FORM_TEXT, 0, words}
+#define MEMBER(n, f, ...)	{.name = n, .form = CAPI_FORM_##f, __VA_ARGS__}
+#define TEXT(name)			MEMBER(name, TEXT)
+#define DECIMAL(name)		MEMBER(name, DECIMAL, .flags = CAPI_FIELD_BARE)
+#define NATURAL(name)		MEMBER(name, NATURAL, .flags = CAPI_FIELD_BARE)
+#define SECONDS(name)		MEMBER(name, SECONDS, .flags = CAPI_FIELD_BARE)
+#define BOOLEAN(name)		MEMBER(name, BOOLEAN, .flags = CAPI_FIELD_BARE)
+#define LIST(name)			MEMBER(name, TEXT, .flags = CAPI_FIELD_LIST)
+#define WORD(name, list)	MEMBER(name, TEXT, .words = list)
+#define OBJECT(name, list)	MEMBER(name, OBJECT, .members = list)
 /* written by the column of that name, which hoisting fills */
-#define COLUMN(name)		{name, CAPI_FORM_TEXT, CAPI_MEMBER_COLUMN, NULL}
-#define END					{NULL, CAPI_FORM_TEXT, 0, NULL}
+#define COLUMN(name)		MEMBER(name, TEXT, .flags = CAPI_MEMBER_COLUMN)
+#define END					MEMBER(NULL, TEXT)
 
 /* SPEC 4.1 */
 static const CapiMember item_members[] = {
 	TEXT("id"),
-	INTEGER("quantity"),
+	NATURAL("quantity"),
 	DECIMAL("item_price"),
 	WORD("delivery_category", capi_words_delivery_category),
 	TEXT("title"),
@@ -49,7 +52,7 @@ static const CapiMember app_data_members[] = {
 /* SPEC 2 */
 static const CapiMember original_event_members[] = {
 	TEXT("event_name"),
-	INTEGER("event_time"),
+	SECONDS("event_time"),
 	TEXT("order_id"),
 	TEXT("event_id"),
 	END
@@ -61,25 +64,31 @@ static const char *const attribution_models[] = {
 };
 
 /* SPEC 5 */
+static const CapiMember attribution_setting_members[] = {
+	NATURAL("inactivity_window_hours"),
+	NATURAL("reattribution_window_hours"),
+	END
+};
+
 static const CapiMember attribution_members[] = {
 	TEXT("scope"),
-	INTEGER("visit_time"),
+	SECONDS("visit_time"),
 	TEXT("ad_id"),
 	TEXT("adset_id"),
 	TEXT("campaign_id"),
 	DECIMAL("attribution_share"),
 	WORD("attribution_model", attribution_models),
-	INTEGER("attr_window"),
+	NATURAL("attr_window"),
 	DECIMAL("attribution_value"),
 	TEXT("attribution_source"),
 	TEXT("touchpoint_type"),
-	INTEGER("touchpoint_ts"),
+	SECONDS("touchpoint_ts"),
 	TEXT("touchpoint_id"),
 	TEXT("attribution_method"),
 	TEXT("decline_reason"),
 	TEXT("auditing_token"),
 	TEXT("linkage_key"),
-	{"attribution_setting", CAPI_FORM_OBJECT, CAPI_FIELD_BARE, NULL},
+	OBJECT("attribution_setting", attribution_setting_members),
 	DECIMAL("total_credit"),
 	TEXT("partner_client_id"),
 	END

@@ -21,6 +21,7 @@ typedef struct CapiMember
 	CapiFieldForm form;
 	int			flags;			/* CAPI_FIELD_BARE, _LIST, CAPI_MEMBER_COLUMN */
 	const char *const *words;	/* the only values, NULL: any */
+	const struct CapiMember *members;	/* of an object */
 } CapiMember;
 
 /*

@@ -20,6 +20,12 @@
 /* No name, address or id is longer; what is came into the column by mistake. */
 #define MAX_HASHED_BYTES	2048
 
+/* Meta's ids are 64 bits wide. */
+#define MAX_ID_DIGITS		19
+
+/* Unix time of so many digits is in milliseconds (SPEC 2, event_time). */
+#define MILLISECONDS_DIGITS	13
+
 static bool
 normalize_text(CapiInput *in, StringInfo out)
 {
@@ -58,6 +64,44 @@ normalize_integer(CapiInput *in, StringInfo out)
 {
 	return capi_decimal_append(out, in->s, in->len, true) ||
 		capi_form_refuse(in, "not an integer");
+}
+
+static bool
+normalize_natural(CapiInput *in, StringInfo out)
+{
+	int			start = out->len;
+
+	return normalize_integer(in, out) &&
+		(out->data[start] != '-' || capi_form_refuse(in, "negative"));
+}
+
+static bool
+normalize_id(CapiInput *in, StringInfo out)
+{
+	bool		zero = true;
+
+	for (int i = 0; i < in->len; i++)
+	{
+		if (!capi_form_is_digit(in->s[i]))
+			return capi_form_refuse(in, "not an id of digits");
+		zero &= in->s[i] == '0';
+	}
+	if (zero || in->len > MAX_ID_DIGITS)
+		return capi_form_refuse(in, "not an id of digits");
+	return normalize_text(in, out);
+}
+
+static bool
+normalize_seconds(CapiInput *in, StringInfo out)
+{
+	int			start = out->len;
+
+	if (!normalize_natural(in, out))
+		return false;
+	if (out->len - start == MILLISECONDS_DIGITS)
+		out->len -= 3;
+	out->data[out->len] = '\0';
+	return true;
 }
 
 static bool
@@ -130,7 +174,7 @@ normalize_contents(CapiInput *in, StringInfo out)
 
 	appendStringInfoChar(out, '[');
 	if (capi_contents_append_items(out, pnstrdup(in->s, in->len), false, 0,
-								   keep_problem, in) == 0)
+								   false, keep_problem, in) == 0)
 	{
 		out->len = start;
 		return capi_form_refuse(in, in->problem);
@@ -176,6 +220,9 @@ static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_URL] = capi_form_url,
 	[CAPI_FORM_DECIMAL] = normalize_decimal,
 	[CAPI_FORM_INTEGER] = normalize_integer,
+	[CAPI_FORM_NATURAL] = normalize_natural,
+	[CAPI_FORM_ID] = normalize_id,
+	[CAPI_FORM_SECONDS] = normalize_seconds,
 	[CAPI_FORM_BOOLEAN] = normalize_boolean,
 	[CAPI_FORM_FLAG] = normalize_flag,
 	[CAPI_FORM_CURRENCY] = normalize_currency,

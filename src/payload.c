@@ -28,6 +28,9 @@
 #include "text.h"
 #include "validate.h"
 
+/* SPEC 2: numbers of states begin here. */
+#define FIRST_STATE		1000
+
 /* State of one event being written. */
 typedef struct Writer
 {
@@ -207,6 +210,13 @@ append_scalar(Writer *w, const CapiFieldInfo *info)
 	return false;
 }
 
+/* SPEC 4.1: offline events need the number of each item. */
+static bool
+is_offline(const CapiEvent *ev)
+{
+	return ev->action_source != NULL && strcmp(ev->action_source, "physical_store") == 0;
+}
+
 /* Appends the items of contents, in brackets; false if there is none. */
 static bool
 append_contents(Writer *w)
@@ -217,7 +227,8 @@ append_contents(Writer *w)
 	appendStringInfoChar(w->out, '[');
 	for (int i = 0; i < values->n; i++)
 		n += capi_contents_append_items(w->out, values->v[i], n > 0,
-										w->minor_digits, report_problem, w);
+										w->minor_digits, is_offline(w->ev),
+										report_problem, w);
 	appendStringInfoChar(w->out, ']');
 	return n > 0;
 }
@@ -378,6 +389,39 @@ complete_data_use(Writer *w)
 							   ",\"data_processing_options_state\":0");
 }
 
+/* Drops a field that has a value, and says why. */
+static void
+drop_field(CapiEvent *ev, int field, const char *problem)
+{
+	if (ev->values[field].n > 0)
+		capi_event_problem(ev, capi_field_info(field)->name, problem);
+	ev->values[field].n = 0;
+}
+
+/*
+ * Places without limited data use mean nothing, and a state is one of the USA,
+ * whatever the country says (SPEC 2).  Before anything is written.
+ */
+static void
+settle_data_use(CapiEvent *ev)
+{
+	CapiValues *country = &ev->values[CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY];
+	CapiValues *state = &ev->values[CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE];
+
+	if (ev->values[CAPI_FIELD_DATA_PROCESSING_OPTIONS].n == 0)
+	{
+		drop_field(ev, CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY, "given without LDU");
+		drop_field(ev, CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE, "given without LDU");
+	}
+	else if (state->n > 0 && atoi(state->v[0]) >= FIRST_STATE)
+	{
+		if (country->n == 0)
+			country->v = palloc(sizeof(char *));
+		country->v[0] = pstrdup("1");
+		country->n = 1;
+	}
+}
+
 /* What the rules of other fields need: the customer's country. */
 static void
 find_country(Writer *w)
@@ -446,6 +490,9 @@ hoist_app_data(CapiEvent *ev)
 	for (int f = CAPI_FIELD_FIRST_APP_DATA; f < CAPI_FIELD_APP_DATA && object->n > 0; f++)
 		if (ev->values[f].n == 0)
 			capi_contents_hoist(object->v[0], capi_field_info(f)->name, &ev->values[f]);
+	/* any other number of places is refused, also where none are needed */
+	if (ev->values[CAPI_FIELD_EXTINFO].n != CAPI_EXTINFO_PLACES)
+		drop_field(ev, CAPI_FIELD_EXTINFO, "not sixteen places");
 }
 
 /* Writes the whole object. */
@@ -490,6 +537,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	find_country(&w);
 	find_minor_digits(&w);
 	capi_complete_event(ev, w.country, report_problem, &w);
+	settle_data_use(ev);
 	hoist_app_data(ev);
 	append_event(&w);
 	if (!capi_validate_fields(ev))

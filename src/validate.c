@@ -16,8 +16,7 @@
 /* Seconds this large are milliseconds: as seconds they are the year 5138. */
 #define MIN_TIME_IN_MS		INT64CONST(100000000000)
 
-/* SPEC 5: places of extinfo, and those that must not be blank. */
-#define EXTINFO_PLACES		16
+/* SPEC 5: places of extinfo that must not be blank. */
 #define EXTINFO_VERSION		0
 #define EXTINFO_OS_VERSION	4
 
@@ -135,12 +134,33 @@ check_app(CapiEvent *ev)
 	if (!ev->written[CAPI_FIELD_ADVERTISER_TRACKING_ENABLED] ||
 		!ev->written[CAPI_FIELD_APPLICATION_TRACKING_ENABLED])
 		return reject(ev, "no_tracking_flags", 0);
-	if (!ev->written[CAPI_FIELD_EXTINFO] || extinfo->n != EXTINFO_PLACES ||
+	if (!ev->written[CAPI_FIELD_EXTINFO] || extinfo->n != CAPI_EXTINFO_PLACES ||
 		(strcmp(extinfo->v[EXTINFO_VERSION], "a2") != 0 &&
 		 strcmp(extinfo->v[EXTINFO_VERSION], "i2") != 0) ||
 		is_blank(extinfo->v[EXTINFO_OS_VERSION]))
 		return reject(ev, "bad_extinfo", 2804043);
 	return true;
+}
+
+/*
+ * SPEC 2.2 and 8.4: a messaging event has a standard name; PageView is one of
+ * pages only.
+ */
+static const char *const messaging_events[] = {
+	"AddPaymentInfo", "AddToCart", "AddToWishlist", "CompleteRegistration",
+	"Contact", "CustomizeProduct", "Donate", "FindLocation",
+	"InitiateCheckout", "Lead", "Purchase", "Schedule", "Search",
+	"StartTrial", "SubmitApplication", "Subscribe", "ViewContent",
+	"LeadSubmitted", "QualifiedLead", NULL
+};
+
+static bool
+is_messaging_event(const char *name)
+{
+	const char *found = name == NULL ? NULL :
+		capi_word_find(messaging_events, name, strlen(name));
+
+	return found != NULL && strcmp(found, name) == 0;
 }
 
 /* SPEC 2.1 and 8.4: the ids that each channel needs. */
@@ -150,6 +170,8 @@ check_messaging(CapiEvent *ev)
 	CapiValues *channel = &ev->values[CAPI_FIELD_MESSAGING_CHANNEL];
 	const char *name;
 
+	if (!is_messaging_event(ev->event_name))
+		return reject(ev, "no_messaging_event", 2804066);
 	if (!ev->written[CAPI_FIELD_MESSAGING_CHANNEL])
 		return reject(ev, "no_messaging_channel", 0);
 	name = channel->v[0];

@@ -10,7 +10,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(100);
+SELECT plan(116);
 
 SELECT capi.create_dataset(name => 'main', dataset_id => '1001', access_token => 'not-a-token');
 CREATE FUNCTION pg_temp.sha(value text) RETURNS text LANGUAGE sql AS
@@ -128,6 +128,34 @@ SELECT is(event -> 'custom_data', '{"value": 0, "currency": "EUR"}', 'value 0 is
   FROM pg_temp.look(:'base' || $$, 0.00 AS value, 'eur' AS currency$$);
 SELECT is(event ->> 'opt_out', 'true', 'opt_out')
   FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, 't' AS opt_out, 'https://a.example/' AS referrer_url$$);
+
+-- what would sink a request is left out, or made what it means
+SELECT is(array[event ->> 'data_processing_options_country', event ->> 'data_processing_options_state'], want, what)
+  FROM (VALUES ('', '{0,0}'::text[], 'LDU alone: both places are left to Meta'),
+               (', 1000 AS data_processing_options_state', '{1,1000}', 'a state is one of the USA'),
+               (', 0 AS data_processing_options_country, 1001 AS data_processing_options_state', '{1,1001}', 'whatever the country says'),
+               (', 7 AS data_processing_options_country, 9 AS data_processing_options_state', '{0,0}', 'unknown places are left out'))
+       AS v (more, want, what),
+       pg_temp.look(:'base' || $$, 'Lead' AS event_name, 'LDU' AS data_processing_options$$ || more);
+SELECT is(problems, ARRAY['{"field": "data_processing_options_country", "problem": "given without LDU"}'], 'places without LDU are dropped')
+  FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, 1 AS data_processing_options_country$$);
+SELECT is(event -> 'custom_data' -> 'contents', '[{"id": "b", "quantity": 2}]', 'offline, an item without quantity is dropped')
+  FROM pg_temp.look(:'base' || $$, 'physical_store' AS action_source, 1 AS value, 'EUR' AS currency,
+       '[{"id": "a"}, {"id": "b", "quantity": 2}]'::jsonb AS contents$$);
+SELECT is(event -> 'app_data', NULL, 'extinfo of another length is dropped, also where none is needed')
+  FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, '{a2,b}'::text[] AS extinfo$$);
+SELECT is(event #>> '{original_event_data,event_time}', '1700000000', 'the original time in milliseconds becomes seconds')
+  FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, '{"event_time": 1700000000123}'::jsonb AS original_event_data$$);
+SELECT is(event -> 'attribution_data', '{"attribution_setting": {"inactivity_window_hours": 3}}', 'unknown members of objects in objects, negative counts')
+  FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, '{"attr_window": -1, "attribution_setting":
+       {"inactivity_window_hours": 3, "colour": 1}}'::jsonb AS attribution_data$$);
+SELECT is(event -> 'user_data' -> field, NULL, field || ' that is none is dropped')
+  FROM (VALUES ('lead_id', '0'), ('fb_login_id', '-5'), ('page_id', 'my page'), ('fbc', 'fb.1.1554763741.AbC'),
+               ('fbc', 'fb.10.1554763741205.AbC'), ('fbc', 'fb.1.1554763741205.A+C')) AS v (field, value),
+       pg_temp.look(:'base' || format($$, 'Lead' AS event_name, %L AS %I$$, value, field));
+SELECT is(reason, 'no_messaging_event', 'messaging has standard names only')
+  FROM pg_temp.look(:'base' || $$, 'Mine' AS event_name, 'business_messaging' AS action_source,
+       'messenger' AS messaging_channel, 1 AS page_id$$);
 
 -- time
 SELECT throws_like($$SELECT pg_temp.look('now()::timestamp AS event_time, 1 AS value')$$,
