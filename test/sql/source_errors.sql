@@ -175,6 +175,7 @@ SELECT capi.send('main', '{"event_name": "Lead", "email": "a@example.com"}');
 SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"email": "a@example.com"}}');
 SELECT capi.send('main', '{"event_name": "Lead", "user_data": []}');
 SELECT capi.send('main', '{"event_name": ["Lead"]}');
+SELECT capi.send('main', '{"event_name": "Lead", "custom_data": {"contents": 5}}');
 SELECT capi.send('main', '{"event_name": "Lead"}', order_key => '');
 SELECT capi.send('main', jsonb_build_object('event_name', 'Lead', 'event_id', repeat('x', 3000)));
 SELECT capi.send('main', '{"event_name": "Lead", "event_time": "yesterday noonish"}');
