@@ -50,7 +50,7 @@ capi_answer_commit(CapiDispatcher *d, CapiOutcome *outcomes, int n)
 	capi_txn_begin("capi: recording outcomes");
 	capi_outcome_record(outcomes, n);
 	capi_txn_commit();
-	capi_dispatch_settled(d, outcomes, n);
+	capi_in_flight_settled(d, outcomes, n);
 }
 
 /* A batch that may not be sent now goes to the backlog, unsent. */
@@ -247,6 +247,6 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 		n = handle_wait(batch, dataset, &result, outcomes);
 	capi_outcome_record(outcomes, n);
 	capi_txn_commit();
-	capi_dispatch_settled(d, outcomes, n);
+	capi_in_flight_settled(d, outcomes, n);
 	capi_batch_free(batch);
 }

@@ -5,7 +5,10 @@
 #ifndef CAPI_BATCH_H
 #define CAPI_BATCH_H
 
-#include "outcome.h"
+#include "lib/stringinfo.h"
+
+#include "config.h"
+#include "item.h"
 
 typedef struct CapiBatch
 {

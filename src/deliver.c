@@ -49,7 +49,7 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 														TimestampTzGetDatum(GetCurrentTimestamp()),
 														PG_GETARG_DATUM(0)));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	capi_txn_setup(true, capi_function_owner(fcinfo->flinfo->fn_oid));
+	capi_txn_setup(true, capi_function_owner(fcinfo->flinfo->fn_oid), NULL);
 	SPI_commit();
 	PG_TRY();
 	{

@@ -5,7 +5,7 @@
 #ifndef CAPI_DELIVERY_H
 #define CAPI_DELIVERY_H
 
-#include "outcome.h"
+#include "item.h"
 
 /*
  * Adds one row for each outcome that is final (delivered, ignored, rejected,

@@ -5,7 +5,7 @@
 #ifndef CAPI_DIRECT_H
 #define CAPI_DIRECT_H
 
-#include "outcome.h"
+#include "item.h"
 
 /* One of them, as capi.send() stored it. */
 typedef struct CapiDirectEvent

@@ -29,7 +29,6 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -49,7 +48,6 @@
 #include "known.h"
 #include "shmem.h"
 #include "txn.h"
-#include "worker.h"
 
 /* Key of the advisory lock: "capi" and "send". */
 #define LOCK_CLASS	0x63617069
@@ -138,21 +136,21 @@ capi_dispatch_unlock(void)
 }
 
 void
-capi_dispatch_forever(void)
+capi_dispatch_forever(void (*extension_gone) (void))
 {
 	CapiDispatcher *d;
 
-	capi_txn_setup(false, InvalidOid);
+	capi_txn_setup(false, InvalidOid, extension_gone);
 	d = capi_dispatch_create();
 	while (!capi_dispatch_lock())
 	{
 		/* a session is at CALL capi.deliver(); it does our work meanwhile */
 		capi_transport_wait(d->transport, capi_poll_interval);
-		capi_worker_reload_config();
+		capi_guc_reload();
 	}
 	for (;;)
 	{
-		if (capi_worker_reload_config())
+		if (capi_guc_reload())
 			d->reload = true;
 		/* if the extension was dropped, the next transaction finds out */
 		if (capi_shmem_clear_recheck())
@@ -440,103 +438,7 @@ drop_known(CapiDispatcher *d, CapiItem **items, int *n)
 	*n = kept;
 }
 
-/* ---------- keys in flight ---------- */
-
-static uint64
-item_hash(const CapiItem *item)
-{
-	return hash_bytes_extended((const unsigned char *) item->key, strlen(item->key),
-							   item->source_id);
-}
-
-/*
- * Notes that the item is being worked on; false when its key is already.  Two
- * keys with one hash: the second is not noted, so it could be taken up twice,
- * which costs a repeat, never a loss.
- */
-bool
-capi_in_flight_add(CapiDispatcher *d, CapiItem *item)
-{
-	uint64		hash = item_hash(item);
-	bool		found;
-	CapiInFlight *entry = hash_search(d->in_flight, &hash, HASH_ENTER, &found);
-
-	if (found)
-		return entry->source_id != item->source_id || strcmp(entry->key, item->key) != 0;
-	entry->source_id = item->source_id;
-	entry->key = MemoryContextStrdup(d->context, item->key);
-	return true;
-}
-
-/* The outcomes are committed: forget the keys, settle the queue rows. */
-void
-capi_dispatch_settled(CapiDispatcher *d, CapiOutcome *outcomes, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		CapiItem   *item = outcomes[i].item;
-		uint64		hash = item_hash(item);
-		CapiInFlight *entry = hash_search(d->in_flight, &hash, HASH_FIND, NULL);
-
-		if (entry != NULL && entry->source_id == item->source_id &&
-			strcmp(entry->key, item->key) == 0)
-		{
-			pfree(entry->key);
-			hash_search(d->in_flight, &hash, HASH_REMOVE, NULL);
-		}
-		if (item->segment >= 0)
-			capi_queue_settle(d->reader, item->segment, item->pass);
-		if (outcomes[i].kind >= CAPI_OUTCOME_QUEUED && outcomes[i].kind < CAPI_OUTCOME_NONE)
-			d->backlog_due_at = Min(d->backlog_due_at, outcomes[i].next_attempt_at);
-	}
-}
-
 /* ---------- sending ---------- */
-
-/* May a request of this dataset start now? */
-bool
-capi_dataset_may_send(CapiDataset *dataset, TimestampTz now)
-{
-	double		hours = (double) (now - dataset->allowance_at) / USECS_PER_HOUR;
-
-	dataset->allowance = Min((double) dataset->events_per_hour,
-							 dataset->allowance + hours * dataset->events_per_hour);
-	dataset->allowance_at = now;
-	if (dataset->token == NULL || dataset->state == CAPI_DATASET_PAUSED ||
-		dataset->rest_until > now)
-		return false;
-	if (dataset->allowance < 1)
-	{
-		/* come back when a hundredth of an hour's worth has gathered */
-		dataset->rest_until = TimestampTzPlusMilliseconds(now, 36000);
-		return false;
-	}
-	/* a refused token is tried with one request at a time */
-	return dataset->state == CAPI_DATASET_ACTIVE || dataset->in_flight == 0;
-}
-
-/*
- * Why events of the dataset (NULL: dropped) wait, and from when on they may be
- * tried.  What a person or a probe must lift has no time of its own: such
- * events are due at once, and fetch_backlog() passes over them meanwhile, so
- * that nothing needs to be rewritten when the obstacle is gone.
- */
-const char *
-capi_dataset_obstacle(const CapiDataset *dataset, TimestampTz now,
-					  TimestampTz *next)
-{
-	*next = now;
-	if (dataset == NULL)
-		return "dataset dropped";
-	if (dataset->token == NULL)
-		return dataset->token_problem;
-	if (dataset->state == CAPI_DATASET_PAUSED)
-		return "dataset paused";
-	if (dataset->state != CAPI_DATASET_ACTIVE)
-		return "dataset waits for its token";
-	*next = Max(now, dataset->rest_until);
-	return "dataset rests";
-}
 
 /*
  * Flushes what was written so far: with synchronous_commit off, the order and

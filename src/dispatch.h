@@ -11,8 +11,9 @@
 /*
  * Runs the pipeline in a process that has a database connection and no open
  * transaction.  Ends only with the process: by an interrupt, by an error of the
- * database, or quietly when the extension is gone (txn.h).
+ * database, or by extension_gone, which is called when the extension is not
+ * there any more.
  */
-extern void capi_dispatch_forever(void) CAPI_NORETURN;
+extern void capi_dispatch_forever(void (*extension_gone) (void)) CAPI_NORETURN;
 
 #endif							/* CAPI_DISPATCH_H */

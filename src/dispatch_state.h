@@ -54,9 +54,13 @@ extern void capi_dispatch_release_lock(void);
 extern bool capi_dispatch_turn(CapiDispatcher *d);
 extern bool capi_dispatch_idle(CapiDispatcher *d);
 extern int64 capi_dispatch_wait_ms(CapiDispatcher *d);
+
+/* in in_flight.c */
 extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);
-extern void capi_dispatch_settled(CapiDispatcher *d, CapiOutcome *outcomes,
-								  int n);
+extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
+								   int n);
+
+/* in dataset.c */
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
 extern const char *capi_dataset_obstacle(const CapiDataset *dataset,
 										 TimestampTz now, TimestampTz *next);

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "postmaster/interrupt.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -262,4 +263,14 @@ check_databases(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return ok;
+}
+
+bool
+capi_guc_reload(void)
+{
+	if (!ConfigReloadPending)
+		return false;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	return true;
 }

@@ -25,4 +25,7 @@ extern int	capi_retention;			/* minutes */
 /* Defines every setting; called from _PG_init whether preloaded or not. */
 extern void capi_guc_init(void);
 
+/* In a worker: reads the configuration again if it was told to; true if so. */
+extern bool capi_guc_reload(void);
+
 #endif							/* CAPI_GUC_H */

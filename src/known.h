@@ -5,7 +5,7 @@
 #ifndef CAPI_KNOWN_H
 #define CAPI_KNOWN_H
 
-#include "outcome.h"
+#include "item.h"
 
 /* What an item's key is known as already. */
 typedef enum CapiKnown

@@ -85,30 +85,10 @@ run(const char *sql, ArrayArg *arrays, int narrays, int expected)
 		elog(ERROR, "could not record outcomes");
 }
 
-static const char *const kind_words[] = {
-	"delivered", "ignored", "rejected", "expired", "queued", "held", "retrying", ""
-};
-
 static bool
 is_finished(CapiOutcomeKind kind)
 {
 	return kind <= CAPI_OUTCOME_EXPIRED;
-}
-
-const char *
-capi_outcome_word(CapiOutcomeKind kind)
-{
-	return kind_words[kind];
-}
-
-/* A time PostgreSQL can store; an absurd one is left out of the tables. */
-bool
-capi_item_event_time(const CapiItem *item, TimestampTz *time)
-{
-	*time = (item->event_time_s - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
-		* USECS_PER_SEC;
-	return item->has_time && item->event_time_s > 0 &&
-		item->event_time_s < INT64CONST(253402300800);
 }
 
 /* Columns of the backlog, in the order of the SQL. */
@@ -143,7 +123,7 @@ add_waiting(ArrayArg *a, const CapiOutcome *outcome)
 	array_add(&a[A_SOURCE], Int32GetDatum(item->source_id), false);
 	array_add_text(&a[A_KEY], item->key);
 	array_add(&a[A_DATASET], Int32GetDatum(item->dataset_id), item->dataset_id == 0);
-	array_add_text(&a[A_KIND], kind_words[outcome->kind]);
+	array_add_text(&a[A_KIND], capi_outcome_word(outcome->kind));
 	array_add(&a[A_CAPTURED], TimestampTzGetDatum(item->captured_at), false);
 	array_add(&a[A_ATTEMPTS], Int32GetDatum(item->attempts), false);
 	array_add_text(&a[A_EVENT_ID], same_id ? NULL : item->event_id);

@@ -26,13 +26,15 @@
 #include "capi.h"
 #include "entry.h"
 #include "txn.h"
-#include "worker.h"
 
 static bool session = false;
 static Oid	session_owner = InvalidOid;
 
 /* The extension this worker works for; looked up in its first transaction. */
 static Oid	extension = InvalidOid;
+
+/* What a worker does when it is not there any more; does not return. */
+static void (*extension_gone) (void) = NULL;
 
 /* Of the present transaction. */
 static CapiOwnerScope owner_scope;
@@ -59,9 +61,10 @@ static const struct
 };
 
 void
-capi_txn_setup(bool in_session, Oid owner)
+capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 {
 	session = in_session;
+	extension_gone = gone;
 	session_owner = owner;
 	in_subtransaction = false;
 	extension = InvalidOid;
@@ -82,7 +85,7 @@ lock_extension(void)
 		if (get_extension_oid(CAPI_EXTENSION, true) == extension)
 			return;
 	}
-	capi_worker_extension_gone();
+	extension_gone();
 }
 
 static void

@@ -13,9 +13,10 @@
 /*
  * Says how transactions are made from now on.  In a session (CALL
  * capi.deliver()) the caller is connected to SPI non-atomically and owner is
- * the owner of the extension; in a worker owner is InvalidOid.
+ * the owner of the extension; in a worker owner is InvalidOid, and gone is
+ * called when the extension is not there any more, and does not return.
  */
-extern void capi_txn_setup(bool in_session, Oid owner);
+extern void capi_txn_setup(bool in_session, Oid owner, void (*gone) (void));
 
 /* activity: shown in pg_stat_activity; a constant. */
 extern void capi_txn_begin(const char *activity);

@@ -69,9 +69,6 @@ static const WorkerSetting worker_settings[] = {
 	{"synchronous_commit", "on"},
 };
 
-/* True in a process that runs capi_dispatcher_main. */
-static bool am_dispatcher = false;
-
 /* The hook that was there before connect_database. */
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
@@ -79,6 +76,7 @@ static void connect_database(const char *dbname);
 static void note_missing_database(ErrorData *edata);
 static void override_settings(void);
 static bool extension_exists(void);
+static void extension_gone(void);
 
 void
 capi_dispatcher_main(Datum main_arg)
@@ -86,7 +84,6 @@ capi_dispatcher_main(Datum main_arg)
 	const char *dbname = MyBgworkerEntry->bgw_extra;
 
 	(void) main_arg;
-	am_dispatcher = true;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -100,29 +97,18 @@ capi_dispatcher_main(Datum main_arg)
 
 	(void) capi_shmem_clear_recheck();
 	if (!extension_exists())
-		capi_worker_extension_gone();
+		extension_gone();
 
 	capi_shmem_set_database(MyDatabaseId);
 	capi_shmem_set_state(CAPI_SLOT_RUNNING);
-	capi_dispatch_forever();
+	capi_dispatch_forever(extension_gone);
 }
 
-void
-capi_worker_extension_gone(void)
+static void
+extension_gone(void)
 {
 	capi_shmem_set_state(CAPI_SLOT_NO_EXTENSION);
 	proc_exit(0);
-}
-
-bool
-capi_worker_reload_config(void)
-{
-	if (!am_dispatcher || !ConfigReloadPending)
-		return false;
-
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
-	return true;
 }
 
 static void

@@ -1,0 +1,69 @@
+/*
+ * item.h
+ *		One event of one order on its way through the pipeline, and what becomes
+ *		of it.
+ */
+#ifndef CAPI_ITEM_H
+#define CAPI_ITEM_H
+
+#include "datatype/timestamp.h"
+
+/* One event of one order, from the queue or the backlog to its outcome. */
+typedef struct CapiItem
+{
+	int			source_id;
+	int			dataset_id;
+	char	   *key;
+	TimestampTz captured_at;
+	int			attempts;		/* requests it was in */
+	bool		from_backlog;
+	bool		is_direct;		/* capi.direct_event has a row to delete */
+	bool		has_context;	/* capi.context has a row to delete */
+	bool		was_ignored;	/* an older row of the log says "ignored" */
+	int			segment;		/* of the queue row, -1: none */
+	uint64		pass;
+
+	/* Known once evaluated; pinned once sent (P5). */
+	char	   *event_id;		/* NULL: the key */
+	char	   *event_name;
+	bool		has_time;
+	int64		event_time_s;
+	char	   *value;			/* decimal text as sent, or NULL */
+	char	   *currency;
+	char	   *problems;		/* JSON array text, or NULL */
+
+	/* Its JSON inside the body of its batch. */
+	size_t		json_offset;
+	size_t		json_len;
+} CapiItem;
+
+typedef enum CapiOutcomeKind
+{
+	CAPI_OUTCOME_DELIVERED,
+	CAPI_OUTCOME_IGNORED,
+	CAPI_OUTCOME_REJECTED,
+	CAPI_OUTCOME_EXPIRED,
+	CAPI_OUTCOME_QUEUED,		/* these three wait in the backlog */
+	CAPI_OUTCOME_HELD,
+	CAPI_OUTCOME_RETRYING,
+	CAPI_OUTCOME_NONE			/* known already; only settled */
+} CapiOutcomeKind;
+
+typedef struct CapiOutcome
+{
+	CapiItem   *item;
+	CapiOutcomeKind kind;
+	TimestampTz next_attempt_at;	/* of those that wait */
+	const char *reason;			/* or NULL */
+	int			error_code;		/* 0: none */
+	int			error_subcode;
+	int64		request_id;		/* 0: none */
+} CapiOutcome;
+
+/* "delivered", "queued", ...: the word of the tables and views. */
+extern const char *capi_outcome_word(CapiOutcomeKind kind);
+
+/* The event's time; false if it has none that a timestamp can hold. */
+extern bool capi_item_event_time(const CapiItem *item, TimestampTz *time);
+
+#endif							/* CAPI_ITEM_H */
