@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "contents.h"
 #include "currency.h"
 #include "decimal.h"
 #include "field.h"
@@ -161,46 +160,6 @@ normalize_currency(CapiInput *in, StringInfo out)
 	return true;
 }
 
-static void
-keep_problem(void *arg, const char *where, const char *problem)
-{
-	((CapiInput *) arg)->problem = problem;
-}
-
-static bool
-normalize_contents(CapiInput *in, StringInfo out)
-{
-	int			start = out->len;
-
-	appendStringInfoChar(out, '[');
-	if (capi_contents_append_items(out, pnstrdup(in->s, in->len), false, 0,
-								   false, keep_problem, in) == 0)
-	{
-		out->len = start;
-		return capi_form_refuse(in, in->problem);
-	}
-	appendStringInfoChar(out, ']');
-	return true;
-}
-
-static bool
-normalize_object(CapiInput *in, StringInfo out)
-{
-	int			start = out->len;
-	bool		separate = false;
-
-	appendStringInfoChar(out, '{');
-	capi_contents_append_members(out, pnstrdup(in->s, in->len), false,
-								 &separate, keep_problem, in);
-	if (!separate)
-	{
-		out->len = start;
-		return capi_form_refuse(in, in->problem);
-	}
-	appendStringInfoChar(out, '}');
-	return true;
-}
-
 static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_TEXT] = normalize_text,
 	[CAPI_FORM_EMAIL] = capi_form_email,
@@ -225,9 +184,8 @@ static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_SECONDS] = normalize_seconds,
 	[CAPI_FORM_BOOLEAN] = normalize_boolean,
 	[CAPI_FORM_FLAG] = normalize_flag,
-	[CAPI_FORM_CURRENCY] = normalize_currency,
-	[CAPI_FORM_CONTENTS] = normalize_contents,
-	[CAPI_FORM_OBJECT] = normalize_object
+	[CAPI_FORM_CURRENCY] = normalize_currency
+	/* CAPI_FORM_CONTENTS and _OBJECT are JSON: contents.c */
 };
 
 /* Runs a form's function on trimmed, valid text. */

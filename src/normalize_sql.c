@@ -11,9 +11,11 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "contents.h"
 #include "country.h"
 #include "field.h"
 #include "hash.h"
+#include "member.h"
 #include "normalize.h"
 #include "text.h"
 
@@ -95,6 +97,36 @@ get_country(FunctionCallInfo fcinfo)
 	return folded.data;
 }
 
+/* CapiContentsReport for what only the form of a value is asked of. */
+static void
+ignore_problem(void *arg, const char *where, const char *problem)
+{
+}
+
+/* Normal form of a field that is JSON; false if nothing of it is usable. */
+static bool
+normalize_json(int field, const char *json, StringInfo out)
+{
+	bool		any = false;
+
+	if (capi_field_info(field)->form == CAPI_FORM_CONTENTS)
+	{
+		appendStringInfoChar(out, '[');
+		any = capi_contents_append_items(out, json, false, 0, false,
+										 ignore_problem, NULL) > 0;
+		appendStringInfoChar(out, ']');
+		return any;
+	}
+	appendStringInfoChar(out, '{');
+	if (capi_member_list(field) != NULL)
+		capi_contents_append_object(out, json, field, &any, ignore_problem, NULL);
+	else
+		capi_contents_append_members(out, json, field == CAPI_FIELD_CUSTOM_DATA,
+									 &any, ignore_problem, NULL);
+	appendStringInfoChar(out, '}');
+	return any;
+}
+
 /* Normal form of the value argument; false if there is none. */
 static bool
 normalize_argument(FunctionCallInfo fcinfo, bool hashed_only, StringInfo out)
@@ -103,9 +135,12 @@ normalize_argument(FunctionCallInfo fcinfo, bool hashed_only, StringInfo out)
 	const char *problem;
 
 	initStringInfo(out);
-	return !PG_ARGISNULL(1) &&
-		capi_normalize(field, text_to_utf8(PG_GETARG_TEXT_PP(1)),
-					   get_country(fcinfo), out, &problem);
+	if (PG_ARGISNULL(1))
+		return false;
+	if (capi_field_info(field)->flags & CAPI_FIELD_JSON)
+		return normalize_json(field, text_to_utf8(PG_GETARG_TEXT_PP(1)), out);
+	return capi_normalize(field, text_to_utf8(PG_GETARG_TEXT_PP(1)),
+						  get_country(fcinfo), out, &problem);
 }
 
 /* capi.normalize(field text, value text, country text) returns text */
