@@ -44,6 +44,9 @@
 #include "query.h"
 #include "txn.h"
 
+/* The statement around a source's query begins like this. */
+#define STATEMENT_BEGIN		"SELECT q.* FROM ("
+
 /* Columns that are not fields of Meta's; kept in step with check.c. */
 typedef enum OwnColumn
 {
@@ -121,6 +124,18 @@ set_locally(const char *name, const char *value)
 							 GUC_ACTION_SAVE, true, 0, false);
 }
 
+/*
+ * What a function of the shop's says below an error may be about a customer,
+ * and is neither for the log nor for the session that delivers (P7).
+ */
+static void
+silence(const char *name, int level)
+{
+	if (level < ERROR)
+		(void) set_config_option(name, "error", PGC_SUSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
 void
 capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 {
@@ -139,6 +154,8 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 	/* a chunk of orders is less work than compiling a query of many joins */
 	set_locally("jit", "off");
 	set_locally("transaction_read_only", "on");
+	silence("client_min_messages", client_min_messages);
+	silence("log_min_messages", log_min_messages);
 	SetUserIdAndSecContext(run_as, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
@@ -325,7 +342,7 @@ capi_query_read(const CapiSource *source, char **texts, int nkeys,
 	capi_query_use_key_settings(source);
 	/* values become text, and text values, with the same rights, too */
 	args[0] = read_keys(source, &keys, &argtypes[0]);
-	sql = psprintf("SELECT q.* FROM (%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
+	sql = psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
 				   select, keys.as_text ? "::text" : "", equality_operator(&keys));
 	if (capi_txn_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
@@ -660,9 +677,22 @@ read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
 	}
 }
 
+/* Does the error come from the statement itself, not from a function in it? */
+static bool
+is_of_statement(const ErrorData *edata)
+{
+	const char *at;
+
+	if (edata->context == NULL)
+		return true;
+	at = strstr(edata->context, STATEMENT_BEGIN);
+	return at != NULL && memchr(edata->context, '\n', at - edata->context) == NULL;
+}
+
 /*
  * Messages about names and rights hold no row's values and are kept; the text
- * of a data error may quote a customer, so only its SQLSTATE is (P7).
+ * of a data error, or of any error in a function, may quote a customer, so only
+ * its SQLSTATE is (P7).
  */
 static void
 describe_error(ErrorData *edata, CapiQueryError *error)
@@ -676,7 +706,8 @@ describe_error(ErrorData *edata, CapiQueryError *error)
 	if (timed_out)
 		strlcpy(error->text, "the query took longer than capi.query_timeout",
 				sizeof(error->text));
-	else if (category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+	else if (category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+			 is_of_statement(edata))
 		strlcpy(error->text, edata->message, sizeof(error->text));
 	else
 		snprintf(error->text, sizeof(error->text), "the query failed with SQLSTATE %s",
