@@ -153,9 +153,11 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 	set_locally("intervalstyle", "postgres");
 	/* a chunk of orders is less work than compiling a query of many joins */
 	set_locally("jit", "off");
-	set_locally("transaction_read_only", "on");
 	silence("client_min_messages", client_min_messages);
 	silence("log_min_messages", log_min_messages);
+	/* from 17 on the setting of that name cannot be set for a while */
+	scope->read_only = XactReadOnly;
+	XactReadOnly = true;
 	SetUserIdAndSecContext(run_as, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
@@ -164,6 +166,7 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 void
 capi_query_leave(const CapiQueryScope *scope)
 {
+	XactReadOnly = scope->read_only;
 	AtEOXact_GUC(false, scope->nest_level);
 	SetUserIdAndSecContext(scope->userid, scope->sec_context);
 }

@@ -31,6 +31,7 @@ typedef struct CapiQueryScope
 	int			nest_level;
 	Oid			userid;
 	int			sec_context;
+	bool		read_only;		/* what the transaction was before */
 } CapiQueryScope;
 
 /*
