@@ -132,33 +132,35 @@ SELECT capi.alter_source('placed', hold => '1 day');
 
 -- a function in the query gets nothing more, can change nothing, and cannot leave
 CREATE FUNCTION break_out() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    said text := '';
 BEGIN
     BEGIN
         SET ROLE NONE;
     EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING '%', SQLERRM;
+        said := said || '; ' || SQLERRM;
     END;
     BEGIN
         SET SESSION AUTHORIZATION DEFAULT;
     EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING '%', SQLERRM;
+        said := said || '; ' || SQLERRM;
     END;
     BEGIN
         SET LOCAL transaction_read_only = off;
     EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING '%', SQLERRM;
+        said := said || '; ' || SQLERRM;
     END;
     BEGIN
         UPDATE own SET state = 'written';
     EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING '%', SQLERRM;
+        said := said || '; ' || SQLERRM;
     END;
     BEGIN
         CREATE TEMPORARY TABLE left_behind ();
     EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING '%', SQLERRM;
+        said := said || '; ' || SQLERRM;
     END;
-    RETURN current_user;
+    RETURN current_user || said;
 END $$;
 SELECT capi.attach('own', 'own', 'main', query => 'SELECT id AS key, created_at AS event_time, break_out() AS ignore_reason FROM own');
 INSERT INTO own VALUES (1);
