@@ -126,7 +126,8 @@ sub _complete
 	my ($self) = @_;
 	my $mark = $self->{mark};
 
-	return $self->{out} =~ /^\Q$mark\E$/m && $self->{err} =~ /^\Q$mark\E$/m;
+	# with the end of its line, which may come later
+	return $self->{out} =~ /^\Q$mark\E\n/m && $self->{err} =~ /^\Q$mark\E\n/m;
 }
 
 =pod
