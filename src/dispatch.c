@@ -64,7 +64,7 @@ static bool fetch(CapiDispatcher *d);
 static int	fetch_backlog(CapiDispatcher *d, CapiItem **items, int room);
 static int	fetch_queue(CapiDispatcher *d, CapiItem **items, int room);
 static void drop_known(CapiDispatcher *d, CapiItem **items, int *n);
-static void submit_ready(CapiDispatcher *d);
+static void submit_ready(CapiDispatcher *d, bool only_full);
 static void housekeep(CapiDispatcher *d);
 static int64 time_to_wait(CapiDispatcher *d);
 
@@ -190,14 +190,15 @@ capi_dispatch_turn(CapiDispatcher *d)
 	{
 		bool		more = true;
 
-		submit_ready(d);
+		submit_ready(d, false);
 		while (more)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(d->turn_context);
 			more = fetch(d);
 			worked |= more;
-			submit_ready(d);
+			/* what is about to be read fills a batch better than waiting does */
+			submit_ready(d, more && d->more_in_queue);
 		}
 	}
 	housekeep(d);
@@ -493,9 +494,12 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	}
 }
 
-/* Sends what is ready while there is room; what may not go now waits. */
+/*
+ * Sends what is ready while there is room; what may not go now waits.
+ * only_full: batches that still take events wait, too.
+ */
 static void
-submit_ready(CapiDispatcher *d)
+submit_ready(CapiDispatcher *d, bool only_full)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *lc;
@@ -507,7 +511,7 @@ submit_ready(CapiDispatcher *d)
 		bool		open = capi_batch_is_open(d, batch);
 
 		if (open && batch->n < CAPI_MAX_BATCH_EVENTS &&
-			now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger))
+			(only_full || now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger)))
 			continue;
 		if (dataset == NULL || !capi_dataset_may_send(dataset, now))
 		{
