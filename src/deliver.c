@@ -5,7 +5,7 @@
  * Needs no preload and no worker.  Works until nothing is due or max_time is
  * over; then no request is begun any more, but those under way are waited for,
  * because only a recorded answer keeps an event from being sent again (P5).
- * Takes the same advisory lock as the dispatcher, so there is only ever one
+ * Takes the same lock as the dispatcher, so there is only ever one
  * sender.
  */
 #include "postgres.h"

@@ -4,7 +4,7 @@
  *
  * DESIGN
  *
- * One process at a time runs it, made sure by a session advisory lock: the
+ * One process at a time runs it, made sure by a lock of its session: the
  * dispatcher, or a session in CALL capi.deliver().  What is under way lives
  * only in this process's memory; no claim is stored (P11).  A turn of the loop:
  *
@@ -29,13 +29,14 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -49,9 +50,8 @@
 #include "shmem.h"
 #include "txn.h"
 
-/* Key of the advisory lock: "capi" and "send". */
-#define LOCK_CLASS	0x63617069
-#define LOCK_OBJECT	0x73656e64
+/* Number of the sender's lock among those on the extension; others use 0. */
+#define SENDER_LOCK	1
 
 /* How often the cursor is saved while there is work or none, logs maintained. */
 #define SAVE_INTERVAL_MS		10000
@@ -100,20 +100,26 @@ capi_dispatch_destroy(CapiDispatcher *d)
 	MemoryContextDelete(d->context);
 }
 
+/*
+ * The sender's lock is the session's, as an advisory lock would be; but such a
+ * one could be held by any role, and given back by any function that a
+ * source's query calls.
+ */
+static LOCKTAG sender_lock;
+
 static bool
 try_lock(void)
 {
-	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_lock_int4,
-											Int32GetDatum(LOCK_CLASS),
-											Int32GetDatum(LOCK_OBJECT)));
+	SET_LOCKTAG_OBJECT(sender_lock, MyDatabaseId, ExtensionRelationId,
+					   get_extension_oid(CAPI_EXTENSION, false), SENDER_LOCK);
+	return LockAcquire(&sender_lock, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* Needs no transaction that works: also for use after an error. */
 void
 capi_dispatch_release_lock(void)
 {
-	(void) DirectFunctionCall2(pg_advisory_unlock_int4, Int32GetDatum(LOCK_CLASS),
-							   Int32GetDatum(LOCK_OBJECT));
+	(void) LockRelease(&sender_lock, ExclusiveLock, true);
 }
 
 bool

@@ -391,14 +391,19 @@ fill_arguments(FunctionCallInfo fcinfo, CapiEvent *event, StringInfo json,
 static void
 choose_id(FunctionCallInfo fcinfo, CapiEvent *event)
 {
+	char	   *key = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+
+	if (strlen(key != NULL ? key : event->event_id != NULL ? event->event_id : "") >
+		CAPI_MAX_KEY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("order_key is longer than %d bytes", CAPI_MAX_KEY_BYTES),
+				 errdetail("The event_id is the key when no order_key is given."),
+				 errhint("Give an order_key of usual length.")));
 	if (event->event_id != NULL)
 		return;
-	if (!PG_ARGISNULL(2))
-	{
-		char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(2));
-
+	if (key != NULL)
 		event->event_id = pg_server_to_any(key, strlen(key), PG_UTF8);
-	}
 	else
 		event->event_id = DatumGetCString(DirectFunctionCall1(uuid_out,
 															  DirectFunctionCall1(gen_random_uuid, (Datum) 0)));

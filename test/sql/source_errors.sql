@@ -177,7 +177,7 @@ SELECT capi.send('main', '{"event_name": "Lead", "user_data": []}');
 SELECT capi.send('main', '{"event_name": ["Lead"]}');
 SELECT capi.send('main', '{"event_name": "Lead", "custom_data": {"contents": 5}}');
 SELECT capi.send('main', '{"event_name": "Lead"}', order_key => '');
-SELECT capi.send('main', jsonb_build_object('event_name', 'Lead', 'event_id', repeat('x', 3000)));
+SELECT capi.send('main', jsonb_build_object('event_name', 'Lead', 'event_id', repeat('x', 1025)));
 SELECT capi.send('main', '{"event_name": "Lead", "event_time": "yesterday noonish"}');
 SELECT capi.pixel_event(NULL, '1');
 SELECT capi.pixel_event('payed', '1');
