@@ -43,7 +43,8 @@ PG_CPPFLAGS  = -I$(srcdir)/src -isystem $(includedir_server) \
 	-DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP
 SHLIB_LINK   = $(LIB_LINK)
-EXTRA_CLEAN  = src/*.d tmp_check bench/sink $(basename $(wildcard test/unit/test_*.c))
+EXTRA_CLEAN  = src/*.d tmp_check bench/sink \
+	$(basename $(wildcard test/unit/test_*.c test/fuzz/fuzz_*.c)) test/fuzz/*.so
 
 # A server built with LLVM asks for bitcode, and so for its exact clang.  The
 # gain, inlining into compiled queries, is none for functions like ours.

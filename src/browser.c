@@ -255,14 +255,30 @@ scheme_length(const char *s, int len)
 	return 0;
 }
 
+/* Drops control characters, in memory of its own. */
+static void
+drop_controls(CapiInput *in)
+{
+	char	   *to = palloc(in->len);
+	int			n = 0;
+
+	for (int i = 0; i < in->len; i++)
+		if ((unsigned char) in->s[i] >= ' ' && in->s[i] != 0x7F)
+			to[n++] = in->s[i];
+	in->s = to;
+	in->len = n;
+}
+
 /* As it is, but without user name and password, and control characters. */
 bool
 capi_form_url(CapiInput *in, StringInfo out)
 {
-	int			scheme = scheme_length(in->s, in->len);
-	int			host = scheme;
-	int			end = scheme;
+	int			scheme;
+	int			host;
+	int			end;
 
+	drop_controls(in);
+	scheme = host = end = scheme_length(in->s, in->len);
 	if (scheme == 0)
 		return capi_form_refuse(in, "does not begin with http:// or https://");
 	for (; end < in->len && strchr("/?#\\", in->s[end]) == NULL; end++)
@@ -271,8 +287,6 @@ capi_form_url(CapiInput *in, StringInfo out)
 	if (host == end || in->s[host] == ':')
 		return capi_form_refuse(in, "names no host");
 	appendBinaryStringInfo(out, in->s, scheme);
-	for (int i = host; i < in->len; i++)
-		if ((unsigned char) in->s[i] >= ' ' && in->s[i] != 0x7F)
-			appendStringInfoCharMacro(out, in->s[i]);
+	appendBinaryStringInfo(out, in->s + host, in->len - host);
 	return true;
 }

@@ -16,7 +16,9 @@
 /* Exponents of numbers from float8 columns that are written out in full. */
 #define MAX_EXPONENT		30
 
+/* Of a number that is taken; moving its point may add some. */
 #define MAX_DECIMAL_DIGITS	100
+#define MAX_SHIFTED_DIGITS	(MAX_DECIMAL_DIGITS + MAX_EXPONENT)
 
 #define MAX_UNIT_BYTES		16
 
@@ -42,7 +44,7 @@ scan_decimal(const char *s, int len, char *digits, int *n, int *point)
 	{
 		if (s[i] != '.')
 		{
-			if (*n == MAX_DECIMAL_DIGITS)
+			if (*n == MAX_SHIFTED_DIGITS)
 				return false;
 			digits[(*n)++] = s[i];
 		}
@@ -70,16 +72,19 @@ scan_decimal(const char *s, int len, char *digits, int *n, int *point)
 	return i == len && exponent <= MAX_EXPONENT;
 }
 
-bool
-capi_decimal_append(StringInfo out, const char *s, int len, bool integer)
+/* Appends the number unless it needs more digits than max_digits. */
+static bool
+append_number(StringInfo out, const char *s, int len, bool integer,
+			  int max_digits)
 {
-	char		digits[MAX_DECIMAL_DIGITS];
+	char		digits[MAX_SHIFTED_DIGITS];
 	int			n;
 	int			point;
 	int			first = 0;
 	bool		sign = len > 0 && (s[0] == '-' || s[0] == '+');
 
-	if (!scan_decimal(s + sign, len - sign, digits, &n, &point))
+	if (!scan_decimal(s + sign, len - sign, digits, &n, &point) ||
+		Max(n, point) - Min(point, 0) > max_digits)
 		return false;
 	while (n > 0 && n > point && digits[n - 1] == '0')
 		n--;
@@ -87,17 +92,18 @@ capi_decimal_append(StringInfo out, const char *s, int len, bool integer)
 		first++;
 	if (integer && n > point)
 		return false;
-	for (int i = first; i < n && s[0] == '-'; i++)
-		if (digits[i] != '0')
-		{
-			appendStringInfoChar(out, '-');
-			break;
-		}
+	if (first == n)
+	{
+		appendStringInfoChar(out, '0');
+		return true;
+	}
+	if (s[0] == '-')
+		appendStringInfoChar(out, '-');
 	if (first >= point)
 		appendStringInfoChar(out, '0');
 	for (int i = first; i < point; i++)
 		appendStringInfoChar(out, i < n ? digits[i] : '0');
-	if (n > point && n > 0)
+	if (n > point)
 	{
 		appendStringInfoChar(out, '.');
 		for (int i = point; i < 0; i++)
@@ -108,13 +114,20 @@ capi_decimal_append(StringInfo out, const char *s, int len, bool integer)
 	return true;
 }
 
+bool
+capi_decimal_append(StringInfo out, const char *s, int len, bool integer)
+{
+	return append_number(out, s, len, integer, MAX_DECIMAL_DIGITS);
+}
+
 void
 capi_decimal_shift(StringInfo out, int start, int digits)
 {
 	char	   *shifted = psprintf("%se-%d", out->data + start, digits);
 
 	out->len = start;
-	(void) capi_decimal_append(out, shifted, strlen(shifted), false);
+	(void) append_number(out, shifted, strlen(shifted), false,
+						 MAX_SHIFTED_DIGITS);
 	pfree(shifted);
 }
 

@@ -55,16 +55,22 @@ drop_country(CapiInput *in)
 bool
 capi_form_state(CapiInput *in, StringInfo out)
 {
+	int			start = out->len;
 	char		key[MAX_KEY_BYTES];
 	const char *code = NULL;
 
 	drop_country(in);
+	if (!append_folded(in, out, FOLD_PLACE, no_letters))
+		return false;
 	if ((in->country == NULL || is_country(in, "us")) &&
-		capi_text_key(key, sizeof(key), in->s, in->len) > 0)
+		capi_text_key(key, sizeof(key), out->data + start,
+					  out->len - start) > 0)
 		code = capi_country_us_state(key);
-	if (code == NULL)
-		return append_folded(in, out, FOLD_PLACE, no_letters);
-	appendStringInfoString(out, code);
+	if (code != NULL)
+	{
+		out->len = start;
+		appendStringInfoString(out, code);
+	}
 	return true;
 }
 

@@ -154,11 +154,25 @@ is_dropped(ucs4_t c, int flags)
 		uc_is_general_category_withtable(c, MARK_CATEGORIES) && !is_space(c);
 }
 
+/* Takes from the ends of what was appended what dropping has left bare there. */
+static void
+trim_appended(StringInfo out, int start)
+{
+	const char *s = out->data + start;
+	int			len = out->len - start;
+
+	capi_text_trim(&s, &len);
+	memmove(out->data + start, s, len);
+	out->len = start + len;
+	out->data[out->len] = '\0';
+}
+
 /* Appends what the flags leave of the text. */
 static void
 append_kept(StringInfo out, const char *p, const char *end, int flags)
 {
 	const char *from = p;		/* what follows it is not yet written */
+	int			start_len = out->len;
 
 	while (p < end)
 	{
@@ -170,6 +184,8 @@ append_kept(StringInfo out, const char *p, const char *end, int flags)
 		from = p;
 	}
 	appendBinaryStringInfo(out, from, end - from);
+	if (flags & CAPI_TEXT_NO_SPACE)
+		trim_appended(out, start_len);
 }
 
 static void
