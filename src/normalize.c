@@ -74,18 +74,14 @@ normalize_natural(CapiInput *in, StringInfo out)
 		(out->data[start] != '-' || capi_form_refuse(in, "negative"));
 }
 
+/* No id of Meta's begins with 0, and JSON has no such numbers. */
 static bool
 normalize_id(CapiInput *in, StringInfo out)
 {
-	bool		zero = true;
-
 	for (int i = 0; i < in->len; i++)
-	{
 		if (!capi_form_is_digit(in->s[i]))
 			return capi_form_refuse(in, "not an id of digits");
-		zero &= in->s[i] == '0';
-	}
-	if (zero || in->len > MAX_ID_DIGITS)
+	if (in->s[0] == '0' || in->len > MAX_ID_DIGITS)
 		return capi_form_refuse(in, "not an id of digits");
 	return normalize_text(in, out);
 }
