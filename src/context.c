@@ -13,7 +13,6 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -58,8 +57,7 @@ fill_event(HeapTuple tuple, TupleDesc desc, CapiQueryRow *row,
 		if (text == NULL || values->n > 0)
 			continue;
 		values->v = MemoryContextAlloc(context, sizeof(char *));
-		values->v[0] = MemoryContextStrdup(context,
-										   pg_server_to_any(text, strlen(text), PG_UTF8));
+		values->v[0] = MemoryContextStrdup(context, capi_event_utf8(text));
 		values->n = 1;
 	}
 }

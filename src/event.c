@@ -5,8 +5,18 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+
 #include "event.h"
 #include "text.h"
+
+char *
+capi_event_utf8(char *text)
+{
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		return text;
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
 
 void
 capi_event_problem(CapiEvent *ev, const char *where, const char *problem)

@@ -13,6 +13,7 @@
 
 #include "contents.h"
 #include "country.h"
+#include "event.h"
 #include "field.h"
 #include "hash.h"
 #include "member.h"
@@ -26,9 +27,7 @@ PG_FUNCTION_INFO_V1(capi_sql_hash);
 static char *
 text_to_utf8(const text *t)
 {
-	char	   *s = text_to_cstring(t);
-
-	return pg_server_to_any(s, strlen(s), PG_UTF8);
+	return capi_event_utf8(text_to_cstring(t));
 }
 
 /* Names of all fields, or of the hashed ones, comma-separated. */

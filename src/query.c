@@ -18,7 +18,6 @@
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
@@ -501,12 +500,6 @@ read_rows(const CapiSource *source, Keys *keys, CapiQueryRow *rows,
 	}
 }
 
-static char *
-utf8(char *text)
-{
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
-}
-
 /* Members of a JSON array of scalars, as texts. */
 static void
 json_list(Jsonb *json, bool places, CapiValues *values)
@@ -524,7 +517,7 @@ json_list(Jsonb *json, bool places, CapiValues *values)
 		if (v.type == jbvNull)
 			values->v[values->n++] = pstrdup("");
 		else if (v.type == jbvString)
-			values->v[values->n++] = utf8(pnstrdup(v.val.string.val, v.val.string.len));
+			values->v[values->n++] = capi_event_utf8(pnstrdup(v.val.string.val, v.val.string.len));
 		else if (v.type == jbvNumeric)
 			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
 																		 NumericGetDatum(v.val.numeric)));
@@ -547,7 +540,7 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 		values->is_empty_list = n == 0;
 		for (int i = 0; i < n; i++)
 			if (!nulls[i])
-				values->v[values->n++] = utf8(OutputFunctionCall(&column->out, elements[i]));
+				values->v[values->n++] = capi_event_utf8(OutputFunctionCall(&column->out, elements[i]));
 			else if (capi_field_info(column->target)->flags & CAPI_FIELD_PLACES)
 				values->v[values->n++] = pstrdup("");
 		return;
@@ -573,13 +566,13 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 			scalar.type == jbvString)
 		{
 			values->v = palloc(sizeof(char *));
-			values->v[0] = utf8(pnstrdup(scalar.val.string.val, scalar.val.string.len));
+			values->v[0] = capi_event_utf8(pnstrdup(scalar.val.string.val, scalar.val.string.len));
 			values->n = 1;
 			return;
 		}
 	}
 	values->v = palloc(sizeof(char *));
-	values->v[0] = utf8(OutputFunctionCall(&column->out, value));
+	values->v[0] = capi_event_utf8(OutputFunctionCall(&column->out, value));
 	values->n = 1;
 }
 
@@ -664,7 +657,7 @@ read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
 		}
 		else
 		{
-			char	   *text = utf8(OutputFunctionCall(&column->out, value));
+			char	   *text = capi_event_utf8(OutputFunctionCall(&column->out, value));
 
 			if (column->target == OWN_EVENT_ID)
 				row->event.event_id = text;
