@@ -19,6 +19,9 @@
 /* No name, address or id is longer; what is came into the column by mistake. */
 #define MAX_HASHED_BYTES	2048
 
+/* The same of what is sent as it is: no browser says more. */
+#define MAX_PLAIN_BYTES		65536
+
 /* Meta's ids are 64 bits wide. */
 #define MAX_ID_DIGITS		19
 
@@ -293,15 +296,16 @@ capi_normalize_next(int field, const char **rest, const char *country,
 	int			start = out->len;
 
 	*rest += len;
-	if (!(info->flags & CAPI_FIELD_HASHED))
-		return capi_normalize_form(info->form, in.s, len, country, out,
-								   problem) &&
-			capi_normalize_word(info->words, out, start, problem);
-	if (len > MAX_HASHED_BYTES)
+	if (len > (info->flags & CAPI_FIELD_HASHED ? MAX_HASHED_BYTES :
+			   MAX_PLAIN_BYTES))
 	{
 		*problem = "too long";
 		return false;
 	}
+	if (!(info->flags & CAPI_FIELD_HASHED))
+		return capi_normalize_form(info->form, in.s, len, country, out,
+								   problem) &&
+			capi_normalize_word(info->words, out, start, problem);
 	if (info->form == CAPI_FORM_EMAIL || info->form == CAPI_FORM_PHONE)
 	{
 		*rest = in.s;
