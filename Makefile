@@ -72,8 +72,9 @@ endif
 deps:
 	@PG_CONFIG='$(PG_CONFIG)' ci/install-packages
 
-# Both work on a private copy of the server below a temporary folder.
-demo: deps
+# All work on a private copy of the server below a temporary folder.
+demo:
+	@PG_CONFIG='$(PG_CONFIG)' ci/install-packages build server demo
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' test/demo/run
 
@@ -85,7 +86,9 @@ test: deps
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
-bench: all
+bench:
+	@PG_CONFIG='$(PG_CONFIG)' ci/install-packages build server demo bench
+	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
 .PHONY: bench check-style demo deps test
