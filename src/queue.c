@@ -493,6 +493,19 @@ begin_pass(CapiQueueReader *reader)
 	reader->in_pass = true;
 }
 
+/*
+ * LSN of a page, never Invalid.  With wal_level = minimal, pages that the
+ * transaction wrote that created or truncated the segment have none; whatever
+ * is written to them later gives them one.
+ */
+static XLogRecPtr
+page_lsn(Page page)
+{
+	XLogRecPtr	lsn = PageGetLSN(page);
+
+	return XLogRecPtrIsInvalid(lsn) ? (XLogRecPtr) 1 : lsn;
+}
+
 static void
 end_pass(CapiQueueReader *reader)
 {
@@ -522,7 +535,7 @@ scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
-	lsn = PageGetLSN(page);
+	lsn = page_lsn(page);
 	if (PageIsNew(page) || lsn == segment->seen[block])
 	{
 		UnlockReleaseBuffer(buffer);
@@ -656,7 +669,7 @@ segment_is_past(Segment *segment, Relation rel)
 		bool		is_new;
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		lsn = PageGetLSN(BufferGetPage(buffer));
+		lsn = page_lsn(BufferGetPage(buffer));
 		is_new = PageIsNew(BufferGetPage(buffer));
 		UnlockReleaseBuffer(buffer);
 		if (!is_new && lsn != segment->seen[block])
