@@ -56,6 +56,9 @@
 /* How often the cursor is saved while there is work or none, logs maintained. */
 #define SAVE_INTERVAL_MS		10000
 #define IDLE_SAVE_INTERVAL_MS	1000
+/* After as much reading it is time to look at answers and at the clock. */
+#define TURN_MS					100
+
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 
 static void refresh_config(CapiDispatcher *d);
@@ -194,10 +197,11 @@ capi_dispatch_turn(CapiDispatcher *d)
 	}
 	if (may_begin(d))
 	{
+		TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TURN_MS);
 		bool		more = true;
 
 		submit_ready(d, false);
-		while (more)
+		while (more && GetCurrentTimestamp() < until)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(d->turn_context);

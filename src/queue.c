@@ -685,7 +685,8 @@ rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 	{
 		int			next = (reader->hint + i) % CAPI_QUEUE_SEGMENTS;
 
-		if (nblocks[next] == 0)
+		/* stragglers may have left some rows that are not worth a truncate */
+		if (nblocks[next] < RECLAIM_BLOCKS)
 		{
 			char	   *sql = psprintf("UPDATE capi.state SET segment = %d", next);
 
@@ -705,8 +706,11 @@ capi_queue_reclaim(CapiQueueReader *reader)
 	BlockNumber nblocks[CAPI_QUEUE_SEGMENTS];
 	bool		again = false;
 
-	if (reader->in_pass)
-		return true;
+	/*
+	 * Also in the middle of a pass, which under load is always: what the pass
+	 * has yet to find in a segment makes segment_is_past() say no, and what is
+	 * written after the truncate is for a later pass.
+	 */
 	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
 	{
 		Segment    *segment = &reader->segments[i];
