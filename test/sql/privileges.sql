@@ -298,7 +298,9 @@ BEGIN;
 DROP EXTENSION capi CASCADE;
 DROP SCHEMA IF EXISTS capi;
 CREATE SCHEMA capi AUTHORIZATION regress_mallory;
+\set SHOW_CONTEXT never
 CREATE EXTENSION capi;
+\set SHOW_CONTEXT errors
 ROLLBACK;
 
 SELECT capi.detach('placed');
