@@ -34,6 +34,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -109,20 +110,39 @@ capi_dispatch_destroy(CapiDispatcher *d)
  * source's query calls.
  */
 static LOCKTAG sender_lock;
+static bool holds_lock = false;
+
+/*
+ * The server gives such a lock back at the abort of a transaction, but not when
+ * a process ends that is in none.
+ */
+static void
+release_at_exit(int code, Datum arg)
+{
+	capi_dispatch_release_lock();
+}
 
 static bool
 try_lock(void)
 {
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(release_at_exit, (Datum) 0);
+	registered = true;
 	SET_LOCKTAG_OBJECT(sender_lock, MyDatabaseId, ExtensionRelationId,
 					   get_extension_oid(CAPI_EXTENSION, false), SENDER_LOCK);
-	return LockAcquire(&sender_lock, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+	holds_lock = LockAcquire(&sender_lock, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+	return holds_lock;
 }
 
 /* Needs no transaction that works: also for use after an error. */
 void
 capi_dispatch_release_lock(void)
 {
-	(void) LockRelease(&sender_lock, ExclusiveLock, true);
+	if (holds_lock)
+		(void) LockRelease(&sender_lock, ExclusiveLock, true);
+	holds_lock = false;
 }
 
 bool
@@ -562,9 +582,9 @@ housekeep(CapiDispatcher *d)
 	if (now >= d->maintain_at)
 	{
 		d->maintain_at = TimestampTzPlusMilliseconds(now, MAINTAIN_INTERVAL_MS);
+		capi_txn_begin_guarded("capi: maintaining the logs");
 		PG_TRY();
 		{
-			capi_txn_begin("capi: maintaining the logs");
 			capi_outcome_maintain();
 			capi_txn_commit();
 		}

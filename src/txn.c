@@ -6,7 +6,9 @@
  * it uses SPI_commit(), which leaves a new transaction behind; it has neither
  * a snapshot nor an id, so it holds nothing back.  What belongs to the bracket
  * is done in a subtransaction there: after an error nothing else would bring
- * back the state that SPI, the user and the snapshots had before.
+ * back the state that SPI, the user and the snapshots had before.  The same in
+ * a worker where an error is caught: the abort of a whole transaction gives
+ * back the session's locks, and with them the sender's.
  */
 #include "postgres.h"
 
@@ -96,16 +98,22 @@ set_local(const char *name, const char *value)
 }
 
 static void
-begin(const char *activity, bool is_query)
+begin_subtransaction(void)
+{
+	outer_resources = CurrentResourceOwner;
+	BeginInternalSubTransaction(NULL);
+	in_subtransaction = true;
+}
+
+static void
+begin(const char *activity, bool is_query, bool guarded)
 {
 	outer_context = CurrentMemoryContext;
 	if (session)
 	{
 		set_local("transaction_isolation", "read committed");
 		PushActiveSnapshot(GetTransactionSnapshot());
-		outer_resources = CurrentResourceOwner;
-		BeginInternalSubTransaction(NULL);
-		in_subtransaction = true;
+		begin_subtransaction();
 		for (size_t i = 0; i < lengthof(session_settings); i++)
 			set_local(session_settings[i].name, session_settings[i].value);
 		capi_enter_owner(session_owner, &owner_scope);
@@ -118,8 +126,10 @@ begin(const char *activity, bool is_query)
 		pgstat_report_activity(STATE_RUNNING, activity);
 		if (!is_query)
 			lock_extension();
-		SPI_connect();
 		PushActiveSnapshot(GetTransactionSnapshot());
+		if (guarded)
+			begin_subtransaction();
+		SPI_connect();
 		/* what another machine must confirm is not ours to wait for */
 		set_local("synchronous_commit", "local");
 	}
@@ -129,37 +139,50 @@ begin(const char *activity, bool is_query)
 void
 capi_txn_begin(const char *activity)
 {
-	begin(activity, false);
+	begin(activity, false, false);
+}
+
+void
+capi_txn_begin_guarded(const char *activity)
+{
+	begin(activity, false, true);
 }
 
 void
 capi_txn_begin_query(const char *activity)
 {
-	begin(activity, true);
+	begin(activity, true, true);
 }
 
-void
-capi_txn_commit(void)
+/* Commits the outer transaction, to which the subtransaction is history. */
+static void
+end(void)
 {
+	PopActiveSnapshot();
 	if (session)
-	{
-		SPI_finish();
-		capi_leave_owner(&owner_scope);
-		ReleaseCurrentSubTransaction();
-		in_subtransaction = false;
-		CurrentResourceOwner = outer_resources;
-		PopActiveSnapshot();
 		SPI_commit();
-	}
 	else
 	{
-		SPI_finish();
-		PopActiveSnapshot();
 		CommitTransactionCommand();
 		pgstat_report_stat(false);
 		pgstat_report_activity(STATE_IDLE, NULL);
 	}
 	MemoryContextSwitchTo(outer_context);
+}
+
+void
+capi_txn_commit(void)
+{
+	SPI_finish();
+	if (session)
+		capi_leave_owner(&owner_scope);
+	if (in_subtransaction)
+	{
+		ReleaseCurrentSubTransaction();
+		in_subtransaction = false;
+		CurrentResourceOwner = outer_resources;
+	}
+	end();
 }
 
 void
@@ -175,18 +198,9 @@ capi_txn_clear(void)
 void
 capi_txn_abort(void)
 {
-	if (session)
-	{
-		capi_txn_clear();
-		PopActiveSnapshot();
-		SPI_commit();
-	}
-	else
-	{
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-	}
-	MemoryContextSwitchTo(outer_context);
+	Assert(in_subtransaction);
+	capi_txn_clear();
+	end();
 }
 
 int

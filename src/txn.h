@@ -21,12 +21,15 @@ extern void capi_txn_setup(bool in_session, Oid owner, void (*gone) (void));
 /* activity: shown in pg_stat_activity; a constant. */
 extern void capi_txn_begin(const char *activity);
 
-/* The same for a source's query: DROP EXTENSION need not wait for that. */
+/* The same when an error may be caught: only then may it be aborted. */
+extern void capi_txn_begin_guarded(const char *activity);
+
+/* And for a source's query: DROP EXTENSION need not wait for that. */
 extern void capi_txn_begin_query(const char *activity);
 
 extern void capi_txn_commit(void);
 
-/* After an error was caught and flushed. */
+/* After an error in a guarded one was caught and flushed. */
 extern void capi_txn_abort(void);
 
 /*

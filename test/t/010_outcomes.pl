@@ -74,6 +74,8 @@ ok($node->wait_for("SELECT state = 'broken' FROM capi.source_status"), 'P2: the 
 like($node->sql("SELECT reason FROM capi.source_status"), qr/email/, 'P2: the reason names the column');
 is($node->sql("SELECT status FROM capi.delivery_status ORDER BY captured_at DESC LIMIT 1"), 'queued',
 	'P2: its event waits');
+like($node->refuses('CALL capi.deliver()'), qr/ERROR:  55006: another process/,
+	'P5: a dispatcher whose query failed is still the only sender');
 $node->sql('ALTER TABLE shop.orders RENAME COLUMN mail TO email');
 $node->wait_until_idle;
 is($node->sql("SELECT state FROM capi.source_status"), 'active', 'P2: and works again by itself');
