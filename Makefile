@@ -25,7 +25,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
-	privileges query_settings views
+	privileges publication query_settings views
 ISOLATION = late_commit rotation dump two_deliverers attach change_source \
 	locked_segment open_admin
 # expected/ is found from the top, inputs below test/.

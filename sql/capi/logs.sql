@@ -3,10 +3,11 @@
 ----------------------------------------------------------------------------
 
 -- Partitions of the logs: the next one is always there before it is needed.
+-- Bounds are written and read in UTC: an abbreviation of a zone may be another's.
 -- CREATE and ATTACH, so that a running pg_dump is not waited for.
 CREATE FUNCTION capi._add_partition(parent text, from_time timestamptz, until_time timestamptz)
     RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' AS $$
 DECLARE
     child text := parent || to_char(from_time AT TIME ZONE 'UTC', '"_p"YYYYMMDD"_"HH24MI');
 BEGIN
@@ -15,6 +16,8 @@ BEGIN
         -- key first: one order is looked up by its key alone, too
         EXECUTE format('CREATE INDEX ON capi.%I (key, source_id)', child);
         EXECUTE format('CREATE INDEX ON capi.%I USING brin (finished_at)', child);
+        -- rows are deleted, which a publication of all tables must let us
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSE
         EXECUTE format('CREATE INDEX ON capi.%I (request_id)', child);
         EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, sent_at)', child);
@@ -24,7 +27,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION capi._bound(partition oid, which int) RETURNS timestamptz
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' AS $$
     SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid),
                          '\(''([^'']+)''\) TO \(''([^'']+)''\)'))[which]::timestamptz
       FROM pg_class c WHERE c.oid = partition

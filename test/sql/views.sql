@@ -104,3 +104,19 @@ RESET search_path;
 DROP SCHEMA shop CASCADE;
 DROP OWNED BY regress_shop;
 DROP ROLE regress_shop;
+
+-- the logs are parted at midnight of UTC, whoever's session makes the parts
+SET datestyle = 'SQL, DMY';
+SET timezone = 'Asia/Kolkata';
+DROP EXTENSION capi CASCADE;
+CREATE EXTENSION capi;
+SELECT capi.create_dataset(name => 'main', dataset_id => '1');
+RESET datestyle;
+SET timezone = 'UTC';
+SELECT parent, every(bounds[1]::timestamptz::time = '00:00' AND bounds[2]::timestamptz::time = '00:00') AS at_midnight,
+       min(bounds[1]::timestamptz) <= now() - interval '1 day' AND max(bounds[2]::timestamptz) > now() + interval '1 day' AS covers_today
+  FROM (SELECT i.inhparent::regclass AS parent,
+               regexp_match(pg_get_expr(c.relpartbound, c.oid), '\(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds
+          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.request'::regclass)) AS p
+ GROUP BY parent ORDER BY parent::text;
