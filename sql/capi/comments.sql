@@ -22,6 +22,7 @@ COMMENT ON TABLE capi.request IS 'one row per HTTP request, partitioned by time'
 
 COMMENT ON VIEW capi._queue IS 'all segments of the queue';
 COMMENT ON VIEW capi._unread IS 'queue rows behind the saved cursor';
+COMMENT ON VIEW capi._finished IS 'the delivery log without ignored orders that were captured again';
 COMMENT ON VIEW capi._queued IS 'captured events that have neither an outcome nor a place in the backlog';
 COMMENT ON VIEW capi.delivery_status IS 'one row per captured event: where it is, and what became of it';
 COMMENT ON VIEW capi.request_log IS 'one row per HTTP request to Meta';

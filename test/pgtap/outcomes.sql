@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(45);
+SELECT plan(48);
 
 CREATE ROLE regress_reader;
 SELECT capi.grant_access('regress_reader', 'reader');
@@ -90,6 +90,23 @@ SET LOCAL ROLE regress_reader;
 SELECT is(count(*), 1::bigint, 'captured again, still one: ' || order_key)
   FROM capi.delivery_status WHERE source = 'orders' AND order_key IN ('delivered', 'refused', 'old', 'again', 'held', 'waits', '1')
  GROUP BY order_key ORDER BY order_key COLLATE "C";
+
+-- An ignored order that is captured again, or waits again, is the later one
+RESET ROLE;
+SAVEPOINT again;
+INSERT INTO capi.queue_0 VALUES (pg_current_xact_id(), now(), :orders, NULL, 'test');
+SELECT results_eq($$SELECT status FROM capi.delivery_status WHERE source = 'orders' AND order_key = 'test'$$,
+    $$VALUES ('queued')$$, 'ignored and captured again');
+INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at)
+VALUES (:orders, 'test', :shop, 'held', now(), now());
+SELECT results_eq($$SELECT status FROM capi.delivery_status WHERE source = 'orders' AND order_key = 'test'$$,
+    $$VALUES ('held')$$, 'ignored and waiting again');
+ROLLBACK TO again;
+INSERT INTO capi.queue_0 SELECT pg_current_xact_id(), captured_at, source_id, NULL, key
+  FROM capi.delivery WHERE outcome = 'ignored';
+SELECT results_eq($$SELECT status FROM capi.delivery_status WHERE source = 'orders' AND order_key = 'test'$$,
+    $$VALUES ('ignored')$$, 'the capture that was ignored is not another one');
+SET LOCAL ROLE regress_reader;
 
 -- capi.health
 SELECT results_eq($$SELECT queued, retrying, delivered_1h, rejected_1h FROM capi.health WHERE dataset = 'shop'$$,
