@@ -128,7 +128,8 @@ capi_form_ip(CapiInput *in, StringInfo out)
 		}
 		p += len + 1;
 	}
-	return capi_form_refuse(in, valid ? "a private address, not the customer's own" :
+	return capi_form_refuse(in, valid ?
+							"a private address, not the customer's own" :
 							"not an IP address");
 }
 

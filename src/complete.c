@@ -103,10 +103,12 @@ time_from_timestamp(const CapiSpan *text)
 
 	PG_TRY();
 	{
-		at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-													 CStringGetDatum(copy),
-													 ObjectIdGetDatum(InvalidOid),
-													 Int32GetDatum(-1)));
+		Datum		read = DirectFunctionCall3(timestamptz_in,
+											   CStringGetDatum(copy),
+											   ObjectIdGetDatum(InvalidOid),
+											   Int32GetDatum(-1));
+
+		at = DatumGetTimestampTz(read);
 	}
 	PG_CATCH();
 	{

@@ -62,32 +62,32 @@ find_named_code(const NamedCode *table, int n, const char *name)
 }
 
 const CapiCountry *
-capi_country_recognise(const char *folded)
+capi_country_recognise(const char *key)
 {
-	const CapiCountry *found = capi_country_find(folded);
+	const CapiCountry *found = capi_country_find(key);
 	const char *code;
 
 	if (found != NULL)
 		return found;
-	if (strlen(folded) == 3)
+	if (strlen(key) == 3)
 		for (int i = 0; i < (int) lengthof(countries); i++)
-			if (strcmp(folded, countries[i].alpha3) == 0)
+			if (strcmp(key, countries[i].alpha3) == 0)
 				return &countries[i];
-	code = find_named_code(country_names, lengthof(country_names), folded);
+	code = find_named_code(country_names, lengthof(country_names), key);
 	return code != NULL ? capi_country_find(code) : NULL;
 }
 
 const char *
-capi_country_us_state(const char *folded)
+capi_country_us_state(const char *key)
 {
-	if (strlen(folded) == 2)
+	if (strlen(key) == 2)
 	{
 		for (int i = 0; i < (int) lengthof(us_state_codes); i++)
-			if (strcmp(folded, us_state_codes[i]) == 0)
+			if (strcmp(key, us_state_codes[i]) == 0)
 				return us_state_codes[i];
 		return NULL;
 	}
-	return find_named_code(us_states, lengthof(us_states), folded);
+	return find_named_code(us_states, lengthof(us_states), key);
 }
 
 /*

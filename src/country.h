@@ -13,7 +13,7 @@ typedef struct CapiCountry
 {
 	char		alpha2[3];
 	char		alpha3[4];
-	int			calling_code;	/* 0: has no telephones of its own */
+	int			calling_code;
 	const char *trunk;			/* before national numbers, "|" between */
 	const char *idd;			/* prefix for calls abroad */
 	int			min_digits;		/* national significant number */
@@ -24,13 +24,13 @@ typedef struct CapiCountry
 extern const CapiCountry *capi_country_find(const char *alpha2);
 
 /*
- * By code of two or three letters or by name, lower-case and without spaces
- * and punctuation (capi_text_append).  NULL if not recognised.
+ * By the key (capi_text_key) of a code of two or three letters or of a name.
+ * NULL if not recognised.
  */
-extern const CapiCountry *capi_country_recognise(const char *folded);
+extern const CapiCountry *capi_country_recognise(const char *key);
 
-/* Code of a state of the USA by name or code, folded as above, or NULL. */
-extern const char *capi_country_us_state(const char *folded);
+/* Code of a state of the USA by the key of its name or code, or NULL. */
+extern const char *capi_country_us_state(const char *key);
 
 /*
  * The country whose calling code an international number begins with, and the

@@ -61,12 +61,13 @@ static const MonthName month_names[] = {
 	{"setiembre", 9}, {"settembre", 9}
 };
 
-/* Words beside the date: weekdays, endings of English and units of Asia. */
+/* Words beside the date: weekdays, endings, and what follows numbers in Asia. */
 static const char *const other_words[] = {
 	"sun", "mon", "tue", "wed", "thu", "fri", "sat", "sunday", "monday",
 	"tuesday", "wednesday", "thursday", "friday", "saturday", "st", "nd", "rd",
-	"th", "of", "de", "er", "o", "年", "月", "日", "년", "월", "일"
+	"th", "of", "de", "er", "o"
 };
+static const char *const asian_units[] = {"年", "月", "日", "년", "월", "일"};
 
 /* A number, or a month by name. */
 typedef struct DatePart
@@ -117,16 +118,25 @@ find_month(const char *key)
 	return 0;
 }
 
-/* The units of Asia come in their decomposed form too. */
+/* Length of the unit of Asia that the text begins with, or 0. */
+static int
+unit_length(const char *p, const char *end)
+{
+	for (int i = 0; i < (int) lengthof(asian_units); i++)
+	{
+		int			len = strlen(asian_units[i]);
+
+		if (end - p >= len && strncmp(p, asian_units[i], len) == 0)
+			return len;
+	}
+	return 0;
+}
+
 static bool
 is_other_word(const char *key)
 {
-	char		word[MAX_WORD_BYTES];
-
 	for (int i = 0; i < (int) lengthof(other_words); i++)
-		if (capi_text_key(word, sizeof(word), other_words[i],
-						  strlen(other_words[i])) > 0 &&
-			strcmp(word, key) == 0)
+		if (strcmp(other_words[i], key) == 0)
 			return true;
 	return false;
 }
@@ -138,7 +148,13 @@ read_word(DateText *date, const char **p, const char *end)
 	const char *start = *p;
 	char		key[MAX_WORD_BYTES];
 	int			month;
+	int			unit = unit_length(*p, end);
 
+	if (unit > 0)
+	{
+		*p += unit;
+		return true;
+	}
 	while (*p < end)
 	{
 		const char *q = *p;
@@ -233,9 +249,10 @@ read_parts(DateText *date, const char **p, const char *end)
 		}
 		else
 		{
-			if (date->n > 0 &&
-				(date->gaps[date->n - 1] == 0 || date->gaps[date->n - 1] == ' '))
-				date->gaps[date->n - 1] = c < 0x80 ? c : '-';
+			char	   *gap = &date->gaps[Max(date->n - 1, 0)];
+
+			if (date->n > 0 && (*gap == 0 || *gap == ' '))
+				*gap = c < 0x80 ? c : '-';
 			*p = q;
 		}
 	}
@@ -246,15 +263,7 @@ read_parts(DateText *date, const char **p, const char *end)
 static bool
 is_tail(const DateText *date, const char *p, const char *end)
 {
-	static const char *const units[] = {"日", "일"};
-
-	for (int i = 0; i < (int) lengthof(units); i++)
-	{
-		int			len = strlen(units[i]);
-
-		if (end - p >= len && strncmp(p, units[i], len) == 0)
-			p += len;
-	}
+	p += unit_length(p, end);
 	while (p < end && (*p == ' ' || *p == ',' || *p == '.'))
 		p++;
 	if (p == end || date->time_seen)

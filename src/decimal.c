@@ -84,7 +84,7 @@ append_number(StringInfo out, const char *s, int len, bool integer,
 	bool		sign = len > 0 && (s[0] == '-' || s[0] == '+');
 
 	if (!scan_decimal(s + sign, len - sign, digits, &n, &point) ||
-		Max(n, point) - Min(point, 0) > max_digits)
+		Max(n, point) - Min(point - 1, 0) > max_digits)
 		return false;
 	while (n > 0 && n > point && digits[n - 1] == '0')
 		n--;
@@ -141,14 +141,15 @@ typedef struct Amount
 	bool		minus;
 } Amount;
 
-/* Is the word, as capi_text_key writes it, a currency? */
+/* Is the key of a word (capi_text_key) that of a currency? */
 static bool
 is_unit(const char *key)
 {
 	static const char *const units[] = {
 		"a", "au", "bs", "c", "ca", "din", "ft", "fr", "hk", "kc", "kn", "kr",
-		"lei", "lv", "nt", "nz", "r", "rm", "rp", "rs", "s", "sfr", "sfrs", "tl",
-		"us", "zl", "zł", "дин", "лв", "грн", "р", "руб", "円", "元", "원"
+		"lei", "lv", "nt", "nz", "r", "rm", "rp", "rs", "s", "sfr", "sfrs",
+		"tl", "us", "zl", "zł", "дин", "лв", "грн", "р", "руб", "円", "元",
+		"\xE1\x84\x8B\xE1\x85\xAF\xE1\x86\xAB"	/* won, decomposed */
 	};
 	char		code[MAX_UNIT_BYTES];
 	int			n = strlen(key);
@@ -158,13 +159,8 @@ is_unit(const char *key)
 	if (capi_currency_exponent(code) >= 0)
 		return true;
 	for (int i = 0; i < (int) lengthof(units); i++)
-	{
-		char		unit[MAX_UNIT_BYTES];
-
-		if (capi_text_key(unit, sizeof(unit), units[i],
-						  strlen(units[i])) > 0 && strcmp(unit, key) == 0)
+		if (strcmp(units[i], key) == 0)
 			return true;
-	}
 	return false;
 }
 

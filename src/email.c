@@ -13,7 +13,8 @@
 #include "form.h"
 #include "text.h"
 
-#define MAX_ADDRESS_BYTES	320	/* RFC 5321: 64, "@" and 255; UTF-8 counts more */
+/* RFC 5321: 64, "@" and 255 */
+#define MAX_ADDRESS_BYTES	320
 
 static const char *const message = "not an e-mail address";
 

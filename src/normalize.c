@@ -48,7 +48,7 @@ normalize_external_id(CapiInput *in, StringInfo out)
 	return out->len > start || capi_form_refuse(in, "no characters");
 }
 
-/* A number as programs write it, or an amount as people and money columns do. */
+/* A number as programs write it, or an amount as money columns print it. */
 static bool
 normalize_decimal(CapiInput *in, StringInfo out)
 {

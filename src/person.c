@@ -40,7 +40,7 @@ capi_form_name(CapiInput *in, StringInfo out)
 
 /* ---------- gender ---------- */
 
-/* Is the text, folded as flags say, among the words of a list? */
+/* Is the text, folded already, among the words of a list? */
 static bool
 is_among(const char *text, const char *const *words)
 {
@@ -61,60 +61,44 @@ static const char *const male_words[] = {
 };
 
 /*
- * Words of other languages, as capi_text_key writes them.  Initials are not
+ * Words of other languages, with and without their accents.  Initials are not
  * among them: "m" is a woman in Spanish and "h" a man.
  */
 static const char *const foreign_female_words[] = {
-	"donna", "dona", "femeie", "feminin", "feminina", "femenino", "femminile",
-	"femmina", "femme", "frau", "fraulein", "kadın", "kadin", "kobieta",
-	"kvinde", "kvinna", "kvinne", "madame", "mademoiselle", "mulher", "mujer",
-	"nainen", "perempuan", "senora", "senorita", "senhora", "signora",
-	"vrouw", "wanita", "weiblich", "zena", "γυναικα", "женщина", "женский",
-	"жен", "жінка", "אישה", "נקבה", "انثى", "أنثى", "महिला", "女", "女性",
-	"女士", "여", "여성", "여자", NULL
+	"donna", "femeie", "feminin", "féminin", "feminina", "femenino",
+	"femminile", "femmina", "femme", "frau", "fraeulein", "fraulein",
+	"fräulein", "kadin", "kadın", "kobieta", "kvinde", "kvinna", "kvinne",
+	"madame", "mademoiselle", "mulher", "mujer", "nainen", "perempuan",
+	"senhora", "senora", "senorita", "señora", "señorita", "signora", "vrouw",
+	"wanita", "weiblich", "zena", "žena", "γυναίκα", "γυναικα", "жен",
+	"женский", "женщина", "жінка", "אישה", "נקבה", "أنثى", "انثى", "महिला",
+	"女", "女士", "女性", "여", "여성", "여자", NULL
 };
 static const char *const foreign_male_words[] = {
-	"barbat", "erkek", "ferfi", "herr", "homem", "hombre", "homme",
-	"lakilaki", "mand", "mann", "mannlich", "masculin", "masculino",
-	"maschile", "maschio", "mezczyzna", "mies", "monsieur", "muz", "muzi",
-	"pria", "senor", "senhor", "signore", "uomo", "varon", "ανδρασ",
-	"мужчина", "мужской", "муж", "чоловік", "גבר", "זכר", "ذكر", "पुरुष",
-	"男", "男性", "先生", "남", "남성", "남자", NULL
+	"barbat", "bărbat", "erkek", "ferfi", "férfi", "herr", "homem", "hombre",
+	"homme", "lakilaki", "maennlich", "mand", "mann", "mannlich", "männlich",
+	"masculin", "masculino", "maschile", "maschio", "mezczyzna", "mężczyzna",
+	"mies", "monsieur", "muz", "muž", "pria", "senhor", "senor", "señor",
+	"signore", "uomo", "varon", "varón", "άνδρας", "ανδρας", "муж", "мужской",
+	"мужчина", "чоловік", "גבר", "זכר", "ذكر", "पुरुष", "先生", "男", "男性",
+	"남", "남성", "남자", NULL
 };
-
-/* Is the key that of one of the words? */
-static bool
-is_key_among(const char *key, const char *const *words)
-{
-	char		word[MAX_WORD_BYTES];
-
-	for (; *words != NULL; words++)
-		if (capi_text_key(word, sizeof(word), *words, strlen(*words)) > 0 &&
-			strcmp(word, key) == 0)
-			return true;
-	return false;
-}
 
 bool
 capi_form_gender(CapiInput *in, StringInfo out)
 {
 	int			start = out->len;
-	char		key[MAX_WORD_BYTES];
+	const char *word;
 	const char *initial = NULL;
 
 	capi_text_append(out, in->s, in->len, FOLD_NAME);
-	if (is_among(out->data + start, female_words))
+	word = out->data + start;
+	if (is_among(word, female_words) ||
+		(in->country != NULL && is_among(word, foreign_female_words)))
 		initial = "f";
-	else if (is_among(out->data + start, male_words))
+	else if (is_among(word, male_words) ||
+			 (in->country != NULL && is_among(word, foreign_male_words)))
 		initial = "m";
-	else if (in->country != NULL &&
-			 capi_text_key(key, sizeof(key), in->s, in->len) > 0)
-	{
-		if (is_key_among(key, foreign_female_words))
-			initial = "f";
-		else if (is_key_among(key, foreign_male_words))
-			initial = "m";
-	}
 	if (initial == NULL)
 		return capi_form_refuse(in, "neither female nor male");
 	out->len = start;
@@ -170,7 +154,9 @@ is_word(const CapiSpan *span, const char *const *words)
 static bool
 is_title(const CapiSpan *span)
 {
-	static const char *const need_dot[] = {"m", "fr", "mag", "pan", "ing", NULL};
+	static const char *const need_dot[] = {
+		"m", "fr", "mag", "pan", "ing", NULL
+	};
 
 	return is_word(span, titles) &&
 		(span->s[span->len - 1] == '.' || !is_word(span, need_dot));
@@ -351,8 +337,7 @@ split_ordered(const Words *words, const char *country, CapiName *name)
 	while (first + 2 < words->n && is_initial(&words->word[first]))
 		first++;
 	name->first = words->word[first];
-	first = find_family_name(words, country);
-	name->last = join(words, first, words->n);
+	name->last = join(words, find_family_name(words, country), words->n);
 }
 
 /* Berg, Anna: the comma parts family name and first names. */

@@ -303,7 +303,7 @@ is_placeholder(const char *digits, int n)
 	return true;
 }
 
-/* Appends calling code and national number if that is a number of the country. */
+/* Appends calling code and national number; NULL, or why it is none. */
 static const char *
 append_national(const CapiCountry *country, const char *digits, int n,
 				StringInfo out)
@@ -329,8 +329,8 @@ append_international(const CapiCountry *home, char *digits, int n,
 	const CapiCountry *country;
 	int			code_len;
 
-	while (n > 0 && *digits == '0')
-		digits++, n--;
+	for (; n > 0 && *digits == '0'; n--)
+		digits++;
 	if (n == 0)
 		return no_digits;
 	country = capi_country_by_number(digits, n, home, &code_len);
@@ -481,7 +481,7 @@ capi_form_phone(CapiInput *in, StringInfo out)
 
 	if (in->country != NULL)
 		home = capi_country_find(in->country);
-	if (home == NULL || home->calling_code == 0)
+	if (home == NULL)
 		return append_digits(in, out);
 	return complete_phone(in, home, out);
 }

@@ -101,8 +101,8 @@ convert_digits(StringInfo out, int start)
 }
 
 /*
- * Length of a country's mark before the digits, with its dash or space: D-10115,
- * SE-114 55.  Where the official form has it (LV-1010) it belongs to the code.
+ * Length of a country's mark before the digits, with its dash or space:
+ * D-10115, SE-114 55.  Where the official form has it (LV-1010) it belongs to the code.
  */
 static int
 mark_length(const CapiInput *in)

@@ -154,7 +154,7 @@ is_dropped(ucs4_t c, int flags)
 		uc_is_general_category_withtable(c, MARK_CATEGORIES) && !is_space(c);
 }
 
-/* Takes from the ends of what was appended what dropping has left bare there. */
+/* Trims what was appended: dropping may have left a joiner at an end. */
 static void
 trim_appended(StringInfo out, int start)
 {

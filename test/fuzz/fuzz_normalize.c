@@ -19,8 +19,8 @@
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const countries[] = {
-	NULL, "us", "de", "gb", "it", "ru", "hu", "br", "ar", "mx", "jp", "kr", "cn",
-	"es", "fr", "lv", "au", "by", "vn", "zz"
+	NULL, "us", "de", "gb", "it", "ru", "hu", "br", "ar", "mx", "jp", "kr",
+	"cn", "es", "fr", "lv", "au", "by", "vn", "zz"
 };
 
 /* Once normalised, nothing changes, unless it looks like MD5 then. */

@@ -35,8 +35,8 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(capi_fuzz);
 
 /* of libFuzzer */
-extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
-								int (*callback) (const uint8_t *data, size_t size));
+typedef int (*FuzzCallback) (const uint8_t *data, size_t size);
+extern int	LLVMFuzzerRunDriver(int *argc, char ***argv, FuzzCallback callback);
 
 static MemoryContext run_context = NULL;
 
@@ -191,7 +191,7 @@ capi_fuzz(PG_FUNCTION_ARGS)
 	char	   *arg;
 	int			argc = 1;
 
-	/* a server of one user may do without; then JSON would overflow the stack */
+	/* a server of one user may lack it; then JSON would overflow the stack */
 	(void) set_stack_base();
 	run_context = AllocSetContextCreate(TopMemoryContext, "capi fuzz run",
 										ALLOCSET_DEFAULT_SIZES);

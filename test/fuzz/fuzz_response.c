@@ -17,7 +17,9 @@
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const int statuses[] = {0, 200, 400, 401, 403, 404, 408, 413, 429, 500, 503};
+static const int statuses[] = {
+	0, 200, 400, 401, 403, 404, 408, 413, 429, 500, 503
+};
 
 static void
 check_text(const char *text, size_t size)
