@@ -421,7 +421,7 @@ append_phone(const CapiCountry *home, char *digits, int n, bool plus,
 		append_dialled(home, digits, n, out);
 }
 
-/* A number of a customer whose country has telephones. */
+/* A number of a customer whose country is known. */
 static bool
 complete_phone(CapiInput *in, const CapiCountry *home, StringInfo out)
 {
@@ -472,18 +472,6 @@ append_digits(CapiInput *in, StringInfo out)
 		in->problem = "sent without calling code, the country is not known";
 	appendBinaryStringInfo(out, digits, phone.n);
 	return true;
-}
-
-bool
-capi_form_phone(CapiInput *in, StringInfo out)
-{
-	const CapiCountry *home = NULL;
-
-	if (in->country != NULL)
-		home = capi_country_find(in->country);
-	if (home == NULL)
-		return append_digits(in, out);
-	return complete_phone(in, home, out);
 }
 
 /* ---------- several numbers in one text ---------- */
@@ -568,4 +556,52 @@ capi_phone_next(const char **s, int *len, CapiInput *in)
 	*s = p + separator;
 	*len = end - *s;
 	return true;
+}
+
+/* ---------- one number ---------- */
+
+/*
+ * Cuts what follows a number behind a mark that parts numbers, when it is not
+ * enough for another one: 512-555-0100 / 12.  False if there is nothing.
+ */
+static bool
+cut_remainder(CapiInput *in)
+{
+	const char *p = in->s;
+	const char *end = in->s + in->len;
+	int			n = 0;
+
+	while (p < end)
+	{
+		uint32		c;
+
+		if (n >= MIN_LISTED_DIGITS && *p != '\0' &&
+			separator_length(p, end) > 0)
+		{
+			in->len = p - in->s;
+			return true;
+		}
+		if (capi_text_digit(&p, end, &c) >= 0)
+			n++;
+	}
+	return false;
+}
+
+bool
+capi_form_phone(CapiInput *in, StringInfo out)
+{
+	const CapiCountry *home = NULL;
+	int			start = out->len;
+
+	if (in->country != NULL)
+		home = capi_country_find(in->country);
+	if (home == NULL)
+		return append_digits(in, out);
+	if (complete_phone(in, home, out))
+		return true;
+	if (in->problem != too_long || !cut_remainder(in))
+		return false;
+	in->problem = NULL;
+	out->len = start;
+	return complete_phone(in, home, out);
 }

@@ -173,6 +173,19 @@ restore_zeros(const CapiInput *in, StringInfo out, int start)
 	memset(out->data + start, '0', missing);
 }
 
+/* In the USA, drops the state in front: CA 94035. */
+static void
+drop_state(StringInfo out, int start)
+{
+	char	   *zip = out->data + start;
+	int			letters = strspn(zip, "abcdefghijklmnopqrstuvwxyz");
+
+	if (letters != 2 || strspn(zip + letters, "0123456789") < 5)
+		return;
+	out->len -= letters;
+	memmove(zip, zip + letters, out->len - start + 1);
+}
+
 /* ZIP codes have five digits, or nine in the form called ZIP+4. */
 bool
 capi_form_zip(CapiInput *in, StringInfo out)
@@ -186,6 +199,8 @@ capi_form_zip(CapiInput *in, StringInfo out)
 	if (!append_folded(in, out, FOLD_CODE, "no letters or digits"))
 		return false;
 	convert_digits(out, start);
+	if (is_country(in, "us"))
+		drop_state(out, start);
 	digits = strspn(out->data + start, "0123456789");
 	if ((is_country(in, "us") && digits > 5) ||
 		(in->country == NULL && digits == 9 && out->len - start == 9))
@@ -198,6 +213,17 @@ capi_form_zip(CapiInput *in, StringInfo out)
 	return true;
 }
 
+/* By key, also when an article stands in front. */
+static const CapiCountry *
+recognise(const char *key)
+{
+	const CapiCountry *country = capi_country_recognise(key);
+
+	if (country == NULL && strncmp(key, "the", 3) == 0 && strlen(key) > 6)
+		country = capi_country_recognise(key + 3);
+	return country;
+}
+
 bool
 capi_form_country(CapiInput *in, StringInfo out)
 {
@@ -207,7 +233,7 @@ capi_form_country(CapiInput *in, StringInfo out)
 	/* "n/a" is not Namibia */
 	if (capi_text_key(key, sizeof(key), in->s, in->len) > 0 &&
 		!(strcmp(key, "na") == 0 && in->len > 2))
-		country = capi_country_recognise(key);
+		country = recognise(key);
 	if (country == NULL)
 		return capi_form_refuse(in,
 								"not an ISO 3166-1 alpha-2 code or known name");

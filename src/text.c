@@ -215,12 +215,14 @@ append_unicode(StringInfo out, const char *s, int len, int flags)
 		buf = palloc(n);
 	/* before anything is dropped: neighbours decide which sigma is final */
 	lower = u8_tolower((const uint8_t *) s, len, NULL, NULL, buf, &n);
-	if (lower != buf)
+	if (lower == NULL)
 		raise_out_of_memory();
 	if (flags == CAPI_TEXT_LOWER)
 		appendBinaryStringInfo(out, (char *) lower, n);
 	else
 		append_kept(out, (char *) lower, (char *) lower + n, flags);
+	if (lower != buf)
+		free(lower);			/* grew beyond what Unicode 15 knows */
 	if (buf != stack)
 		pfree(buf);
 }
