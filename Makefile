@@ -10,10 +10,10 @@ OBJS = $(patsubst %,src/%.o, \
 	context country currency database_hook dataset date decimal deliver \
 	delivery direct dispatch email entry evaluate event field guc hash \
 	in_flight init item key known launcher member nearest normalize \
-	normalize_sql outcome payload person phone pixel place preview quality \
-	query queue reader response response_json response_mask rule secret send \
-	share shmem status text transfer_curl transport_curl txn validate wake \
-	worker)
+	normalize_sql outcome payload person phone pixel place preview probe \
+	quality query queue reader response response_json response_mask rule \
+	secret send share shmem status text transfer_curl transport_curl txn \
+	validate wake worker)
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \

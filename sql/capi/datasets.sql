@@ -172,3 +172,7 @@ BEGIN
 END $$;
 CREATE FUNCTION capi.drop_dataset(name text)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
+
+CREATE FUNCTION capi.test_dataset(name text, test_event_code text = NULL)
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_test_dataset';

@@ -129,6 +129,11 @@ SET capi.enabled = off;
 SELECT count(*) FROM pg_settings WHERE name = 'capi.key_file';
 RESET SESSION AUTHORIZATION;
 
+-- asking an endpoint
+SELECT * FROM capi.test_dataset(NULL);
+SELECT * FROM capi.test_dataset('nowhere');
+SELECT * FROM capi.test_dataset('shop', 'a b');
+
 SELECT capi.drop_dataset('shop');
 SELECT capi.drop_dataset('outlet');
 \pset tuples_only off
