@@ -85,6 +85,7 @@ deliver(TimestampTz until)
 	PG_TRY();
 	{
 		work(d, until);
+		capi_dispatch_finish(d);
 	}
 	PG_CATCH();
 	{

@@ -237,6 +237,18 @@ capi_dispatch_turn(CapiDispatcher *d)
 	return worked;
 }
 
+/* Saves how far the queue was read, and empties what is past, before the end. */
+void
+capi_dispatch_finish(CapiDispatcher *d)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->turn_context);
+
+	d->save_at = DT_NOBEGIN;
+	housekeep(d);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(d->turn_context);
+}
+
 /* Nothing waits in memory, and nothing is due now. */
 bool
 capi_dispatch_idle(CapiDispatcher *d)

@@ -53,6 +53,7 @@ extern void capi_dispatch_unlock(void);
 extern void capi_dispatch_release_lock(void);
 extern bool capi_dispatch_turn(CapiDispatcher *d);
 extern bool capi_dispatch_idle(CapiDispatcher *d);
+extern void capi_dispatch_finish(CapiDispatcher *d);
 extern int64 capi_dispatch_wait_ms(CapiDispatcher *d);
 
 /* in in_flight.c */

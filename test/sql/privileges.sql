@@ -240,7 +240,7 @@ SELECT capi.drop_dataset('extra');
 SELECT capi.suggest_query('mallory.own');
 SELECT capi.redrive('own', 'ignored');
 CALL capi.deliver();
-SELECT order_key, status, reason FROM capi.delivery_status WHERE source = 'own';
+SELECT order_key, status, reason FROM capi.delivery_status WHERE source = 'own' ORDER BY order_key;
 SELECT capi.detach('own');
 SET search_path = mallory;
 
@@ -282,7 +282,7 @@ CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
 CREATE TRIGGER mine AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION capi.capture();
 INSERT INTO own VALUES (9);
 SELECT source, order_key FROM capi.delivery_status WHERE order_key = '9';
-SELECT source, missed_captures FROM capi.source_status;
+SELECT source, missed_captures FROM capi.source_status ORDER BY source;
 SELECT capi.detach('parts');
 CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
 
