@@ -21,18 +21,20 @@ CREATE FUNCTION capi._usual_names()
            (2, 'ph', true, '{phone,phonenumber,telephone,customerphone,mobile,mobilephone,tel,ph}'),
            (3, 'fn', true, '{firstname,givenname,customerfirstname,billingfirstname,forename,fn}'),
            (4, 'ln', true, '{lastname,familyname,customerlastname,billinglastname,surname,ln}'),
-           (5, 'ct', true, '{city,town,billingcity,shippingcity,ct}'),
-           (6, 'st', true, '{statecode,provincecode,state,province,region,countryarea,billingstate,shippingstate}'),
-           (7, 'zp', true, '{zip,zipcode,postalcode,postcode,billingzip,billingpostalcode,billingpostcode,shippingzip,zp}'),
-           (8, 'country', true, '{countrycode,country,countryiso,countryiso2,billingcountrycode,billingcountry,shippingcountry}'),
-           (9, 'external_id', false, '{customerid,userid,accountid,buyerid,externalid}'),
-           (10, 'client_ip_address', false, '{clientipaddress,customerip,ipaddress,lastipaddress,clientip,remoteip,ip}'),
-           (11, 'client_user_agent', false, '{clientuseragent,useragent,browseruseragent}'),
-           (12, 'fbc', false, '{fbc}'),
-           (13, 'fbp', false, '{fbp}'),
-           (14, 'value', false, '{grandtotal,totalamount,totalinclvat,totalincltax,ordertotal,totalprice,totalgrossamount,total,amounttotal,amount,value}'),
-           (15, 'currency', false, '{currency,currencycode,currencyiso}'),
-           (16, 'order_id', false, '{ordernumber,number,orderno,reference,code}')
+           (5, 'name', true, '{fullname,customername}'),
+           (6, 'ct', true, '{city,town,billingcity,shippingcity,ct}'),
+           (7, 'st', true, '{statecode,provincecode,state,province,region,countryarea,billingstate,shippingstate}'),
+           (8, 'zp', true, '{zip,zipcode,postalcode,postcode,billingzip,billingpostalcode,billingpostcode,shippingzip,zp}'),
+           (9, 'country', true, '{countrycode,country,countryiso,countryiso2,billingcountrycode,billingcountry,shippingcountry}'),
+           (10, 'external_id', false, '{customerid,userid,accountid,buyerid,externalid}'),
+           (11, 'client_ip_address', false, '{clientipaddress,customerip,ipaddress,lastipaddress,clientip,remoteip,ip}'),
+           (12, 'client_user_agent', false, '{clientuseragent,useragent,browseruseragent}'),
+           (13, 'fbc', false, '{fbc}'),
+           (14, 'fbp', false, '{fbp}'),
+           (15, 'fbclid', false, '{fbclid}'),
+           (16, 'value', false, '{grandtotal,totalamount,totalinclvat,totalincltax,ordertotal,totalprice,totalgrossamount,total,amounttotal,amount,value}'),
+           (17, 'currency', false, '{currency,currencycode,currencyiso}'),
+           (18, 'order_id', false, '{ordernumber,number,orderno,reference,code}')
 $$;
 
 -- What the table refers to by one column: the billing address before the
