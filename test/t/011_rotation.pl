@@ -32,9 +32,9 @@ sub all_done
 
 # an answer that comes while a lot is read is not left lying until all is read
 my $importer = $node->session(role => 'shop_app');
-$importer->sql("BEGIN; $filler (1, 60000)");
+$importer->sql("BEGIN; $filler (1, 150000)");
 my ($order) = $node->place_orders(1);
-$sandbox->misbehave(delay_ms => 500);
+$sandbox->misbehave(delay_ms => 200);
 $node->pay($order);
 $sandbox->wait_for(requests => 1) or die;
 $importer->sql('COMMIT');
