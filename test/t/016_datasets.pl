@@ -5,7 +5,7 @@ use warnings;
 
 use JSON::PP;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 use CapiTest::Node;
 use CapiTest::Sandbox;
 
@@ -133,6 +133,10 @@ insert(letters => 3000);
 ok($other->wait_for(distinct_events => $last{letters}, timeout_s => 10), 'P6: nor when there is a lot to send');
 cmp_ok($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'queued' AND reason = 'dataset is slow'"),
 	'>', 8_000, 'P10: what waits for the slow one says so');
+my $pid = $node->dispatcher_pid;
+my $used = $node->cpu_seconds($pid);
+usleep(1_000_000);
+cmp_ok($node->cpu_seconds($pid) - $used, '<', 0.3, 'P12: to wait for it costs no processor');
 $sandbox->behave;
 $sandbox->misbehave(delay_ms => 1000, times => undef);
 $sandbox->release;

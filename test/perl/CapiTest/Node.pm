@@ -522,6 +522,23 @@ sub dispatcher_runs
 		'SELECT count(*) ' . $self->_dispatcher_query) > 0;
 }
 
+=pod
+
+=item $node->cpu_seconds($pid)
+
+Processor time that a process has used so far.
+
+=cut
+
+sub cpu_seconds
+{
+	my ($self, $pid) = @_;
+	my @fields = split / /, slurp_file("/proc/$pid/stat") =~ s/^.*\) //r;
+
+	# user and system, in ticks of a hundredth on every Linux there is
+	return ($fields[11] + $fields[12]) / 100;
+}
+
 sub _dispatcher_query
 {
 	my ($self) = @_;
