@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_operator.h"
@@ -636,14 +637,17 @@ static void
 read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
 		 ResultColumn *columns, CapiQueryRow *row)
 {
+	Datum	   *cells = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+
+	heap_deform_tuple(tuple, desc, cells, nulls);
 	row->event.minor_units = source->minor_units;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		ResultColumn *column = &columns[i];
-		bool		isnull;
-		Datum		value = SPI_getbinval(tuple, desc, i + 1, &isnull);
+		Datum		value = cells[i];
 
-		if (isnull || column->target == OWN_UNKNOWN || column->target == OWN_KEY)
+		if (nulls[i] || column->target == OWN_UNKNOWN || column->target == OWN_KEY)
 			continue;
 		if (column->target >= 0)
 		{
