@@ -217,7 +217,7 @@ static void
 note(int source_id, const char *key, int missed)
 {
 	if (capi_queue_append(source_id, key, missed))
-		capi_wake_at_commit();
+		capi_wake_at_commit(false);
 	else
 		capi_shmem_count_missed(MyDatabaseId);
 }

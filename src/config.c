@@ -55,7 +55,7 @@ capi_sql_config_changed(PG_FUNCTION_ARGS)
 	(void) fcinfo;
 	if (OidIsValid(relid))
 		CacheInvalidateRelcacheByRelid(relid);
-	capi_wake_at_commit();
+	capi_wake_at_commit(true);
 	PG_RETURN_VOID();
 }
 

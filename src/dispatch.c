@@ -200,6 +200,29 @@ may_begin(const CapiDispatcher *d)
 		d->config->has_state && !d->config->is_copy;
 }
 
+/*
+ * Does a batch linger whose time will bring us back soon?  Till then it would be
+ * idle to be woken by each order: the queue is looked at before it is sent.
+ */
+static bool
+is_lingering(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, d->batches)
+	{
+		CapiBatch  *batch = lfirst(lc);
+		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
+
+		if (capi_batch_is_open(d, batch) && dataset != NULL &&
+			capi_share_may_start(d, dataset) &&
+			now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger))
+			return true;
+	}
+	return false;
+}
+
 bool
 capi_dispatch_turn(CapiDispatcher *d)
 {
@@ -215,12 +238,16 @@ capi_dispatch_turn(CapiDispatcher *d)
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
+	d->armed = may_begin(d) && !is_lingering(d);
+	if (d->armed)
+		capi_shmem_arm_wake();
 	if (may_begin(d))
 	{
 		TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TURN_MS);
 		bool		more = true;
 
-		submit_ready(d, false);
+		/* what lingered gets company first: nobody told us of the last orders */
+		submit_ready(d, true);
 		while (more && GetCurrentTimestamp() < until)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -622,6 +649,9 @@ time_to_wait(CapiDispatcher *d)
 
 	if (!may_begin(d) || d->reader == NULL)
 		return capi_poll_interval;
+	/* an order may have come since the last look, and told nobody */
+	if (!d->armed && !is_lingering(d))
+		return 0;
 	if (capi_queue_unsaved(d->reader) || d->reclaim_again)
 		until = Min(until, d->save_at);
 	foreach(lc, d->batches)

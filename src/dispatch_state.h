@@ -37,6 +37,7 @@ typedef struct CapiDispatcher
 	bool		reload;			/* settings changed */
 	bool		draining;		/* nothing new is begun */
 	bool		look_at_queue;	/* something may have been captured */
+	bool		armed;			/* the next order wakes us (shmem.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
 	TimestampTz config_until;	/* configuration is read again then */

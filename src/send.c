@@ -448,7 +448,7 @@ store_event(FunctionCallInfo fcinfo, CapiEvent *event)
 					 errmsg("could not note the event in the queue"),
 					 errdetail("Another session holds locks on all of the queue's segments."),
 					 errhint("Try again when it is done.")));
-		capi_wake_at_commit();
+		capi_wake_at_commit(false);
 	}
 	capi_leave_owner(&scope);
 	SPI_finish();

@@ -26,7 +26,7 @@
  * 3. A dispatcher attaches before it connects and detaches after it has left
  *	  the array of processes.  So a slot that is held and not attached means
  *	  that no dispatcher is, or will get, into that database.
- * 4. wake[] and missed[] are atomics only, read and written at commit of the
+ * 4. wake[], armed[] and missed[] are atomics only, read and written at commit of the
  *	  shop's transactions without any lock.  An entry of wake[] may be stale
  *	  when it is used: PGPROC structures live as long as the server, and a
  *	  latch that is set without need costs its owner one turn of its loop.
@@ -101,6 +101,8 @@ typedef struct CapiShared
 	pg_atomic_uint32 launcher_procno;	/* PGPROC + 1, or 0 */
 	/* (database oid << 32) + (PGPROC + 1) of running dispatchers, or 0 */
 	pg_atomic_uint64 wake[CAPI_MAX_DATABASES];
+	/* the dispatcher of that entry wants to be told of the next order */
+	pg_atomic_uint32 armed[CAPI_MAX_DATABASES];
 	CapiMissed	missed[CAPI_MAX_DATABASES];
 	CapiSlot	slots[CAPI_MAX_DATABASES];
 } CapiShared;
@@ -169,6 +171,7 @@ set_up_memory(void)
 		for (int i = 0; i < CAPI_MAX_DATABASES; i++)
 		{
 			pg_atomic_init_u64(&shared->wake[i], 0);
+			pg_atomic_init_u32(&shared->armed[i], 0);
 			pg_atomic_init_u32(&shared->missed[i].dboid, 0);
 			pg_atomic_init_u64(&shared->missed[i].rows, 0);
 			pg_atomic_init_u32(&shared->slots[i].recheck, 0);
@@ -182,9 +185,16 @@ set_up_memory(void)
  * ----------
  */
 
-/* Wakes the dispatcher of a database, if there is one. */
+/*
+ * Wakes the dispatcher of a database, if there is one that wants it: a signal
+ * for each order would cost a busy shop, and the dispatcher is going to look
+ * anyway.  urgent: whether it wants or not.
+ *
+ * The order is visible by now, and the barrier keeps it that way: a dispatcher
+ * that armed itself after our look sees it in the snapshot it takes then.
+ */
 void
-capi_shmem_wake_dispatcher(Oid dboid)
+capi_shmem_wake_dispatcher(Oid dboid, bool urgent)
 {
 	/* Where it was last time: a backend never changes its database. */
 	static int	last = 0;
@@ -200,10 +210,26 @@ capi_shmem_wake_dispatcher(Oid dboid)
 		if (entry != 0 && (Oid) (entry >> 32) == dboid)
 		{
 			last = at;
-			wake_process((uint32) entry);
+			pg_memory_barrier();
+			if (urgent || (pg_atomic_read_u32(&shared->armed[at]) != 0 &&
+						   pg_atomic_exchange_u32(&shared->armed[at], 0) != 0))
+				wake_process((uint32) entry);
 			return;
 		}
 	}
+}
+
+/*
+ * In the dispatcher: the next order that commits is to wake it.  Comes before
+ * the look at the queue that may be the last one before it sleeps.
+ */
+void
+capi_shmem_arm_wake(void)
+{
+	if (my_slotno < 0)
+		return;
+	pg_atomic_write_u32(&shared->armed[my_slotno], 1);
+	pg_memory_barrier();
 }
 
 /*

@@ -59,7 +59,7 @@ extern void capi_shmem_init(void);	/* from _PG_init, when preloading */
 extern bool capi_shmem_available(void);
 
 /* Producer side; called at commit, so these cannot fail and do no I/O. */
-extern void capi_shmem_wake_dispatcher(Oid dboid);
+extern void capi_shmem_wake_dispatcher(Oid dboid, bool urgent);
 extern void capi_shmem_extension_changed(Oid dboid, const char *dbname);
 
 /* Rows that could not even be noted in the queue (P1): counted here. */
@@ -74,6 +74,7 @@ extern void capi_shmem_forget_missed(Oid dboid);
 extern bool capi_shmem_attach(const char *dbname);	/* false: held, taken or
 													 * not wanted any more */
 extern void capi_shmem_set_database(Oid dboid);
+extern void capi_shmem_arm_wake(void);
 extern void capi_shmem_set_state(CapiSlotState state);
 extern bool capi_shmem_clear_recheck(void);	/* the extension was created or
 												 * dropped: look again */

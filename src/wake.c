@@ -23,6 +23,7 @@
 
 /* Did this transaction write something the dispatcher should see? */
 static bool wake_wanted = false;
+static bool wake_urgent = false;
 
 /* It has committed, and its end is not over yet. */
 static bool wake_due = false;
@@ -39,9 +40,10 @@ capi_wake_init(void)
 }
 
 void
-capi_wake_at_commit(void)
+capi_wake_at_commit(bool urgent)
 {
 	wake_wanted = true;
+	wake_urgent |= urgent;
 }
 
 static void
@@ -59,6 +61,7 @@ at_xact_end(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			wake_wanted = false;
+			wake_urgent = false;
 			break;
 		default:
 			break;
@@ -74,5 +77,6 @@ at_release(ResourceReleasePhase phase, bool is_commit, bool is_toplevel,
 	if (!wake_due || !is_toplevel || phase != RESOURCE_RELEASE_AFTER_LOCKS)
 		return;
 	wake_due = false;
-	capi_shmem_wake_dispatcher(MyDatabaseId);
+	capi_shmem_wake_dispatcher(MyDatabaseId, wake_urgent);
+	wake_urgent = false;
 }

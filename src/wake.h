@@ -6,6 +6,7 @@
 #define CAPI_WAKE_H
 
 extern void capi_wake_init(void);	/* once per process */
-extern void capi_wake_at_commit(void);
+/* urgent: also a dispatcher that does not wait for orders just now. */
+extern void capi_wake_at_commit(bool urgent);
 
 #endif							/* CAPI_WAKE_H */
