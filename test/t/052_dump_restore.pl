@@ -141,4 +141,27 @@ $late->pay($late->place_orders(2));
 $late->wait_until_idle;
 is(scalar $sandbox->events(dataset => '333'), 2, 'P8: but the encrypted one, which works with the key');
 
+# --- partitions come and go beside a dump --------------------------------------------
+
+# the one of today is missing, and one is past retention
+$late->sql("DO \$\$ BEGIN EXECUTE (SELECT string_agg(format('DROP TABLE %s', inhrelid::regclass), '; ')"
+	  . " FROM pg_inherits WHERE inhparent IN ('capi.delivery'::regclass, 'capi.request'::regclass)); END \$\$");
+$late->sql("SELECT capi._add_partition(p, now() - interval '200 days', now() - interval '190 days')"
+	  . " FROM unnest('{delivery,request}'::text[]) p");
+$dumper = $late->session;
+$dumper->sql('BEGIN; LOCK TABLE capi.delivery, capi.request IN ACCESS SHARE MODE');
+$log = $node->log_size;
+$late->sql("SELECT pg_terminate_backend(" . $late->dispatcher_pid . ", 5000)");
+my @late = $late->place_orders(2);
+$late->pay(@late);
+ok($late->wait_for("SELECT count(*) = 2 FROM capi.delivery_status WHERE status = 'delivered' AND order_key::int IN ($late[0], $late[1])", 10),
+	'P12: beside a dump the partition of today is made');
+is($late->sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'capi.delivery'::regclass"), 2,
+	'P12: and an old one stays');
+$dumper->sql('COMMIT');
+$late->sql("SELECT pg_terminate_backend(" . $late->dispatcher_pid . ", 5000)");
+ok($late->wait_for("SELECT count(*) = 1 FROM pg_inherits WHERE inhparent = 'capi.delivery'::regclass", 10),
+	'P12: until the dump is done');
+unlike($node->log_since($log), qr/ERROR/, 'P12: none of it is an error');
+
 done_testing();
