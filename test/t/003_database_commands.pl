@@ -113,6 +113,20 @@ $repeats += $node->hang(3);
 quick_ok('ALTER DATABASE shop SET TABLESPACE space', 'ALTER DATABASE ... SET TABLESPACE');
 goes_on_ok($node, 'SET TABLESPACE');
 
+# the same while the query of a source runs
+my $query = $node->sql("SELECT query FROM capi.source");
+$node->sql("CREATE FUNCTION shop.doze() RETURNS text LANGUAGE sql AS"
+	  . " \$\$ SELECT pg_sleep(60)::text WHERE current_database() = 'shop' \$\$", 'shop_owner');
+$node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$"
+	  . $query =~ s/SELECT o.id AS key/SELECT o.id AS key, shop.doze() AS client_ip_address/r . "\$q\$)", 'shop_owner');
+$node->pay($node->place_orders(1));
+$node->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = " . $node->dispatcher_pid) or die;
+quick_ok('ALTER DATABASE shop RENAME TO renamed', 'ALTER DATABASE ... RENAME during a query');
+is($renamed->sql('SELECT state FROM capi.source_status'), 'active', 'P6: the source is not called broken for it');
+$renamed->sql("SELECT capi.alter_source('paid_orders', query => \$q\$$query\$q\$)", 'shop_owner');
+goes_on_ok($renamed, 'RENAME during a query');
+quick_ok('ALTER DATABASE renamed RENAME TO shop', 'ALTER DATABASE ... RENAME, back');
+
 # a command that fails lets the dispatcher come back
 my $session = $node->session;
 my $pid = $node->dispatcher_pid;

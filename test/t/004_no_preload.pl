@@ -119,6 +119,25 @@ undef $cron;
 $node->sql('CALL capi.deliver()', 'cron');
 $node->deliveries_ok('P3: nothing was lost', max_repeats => $repeats);
 
+# the query of a source is no fault of its own when somebody cancels it
+$cron = $node->session(role => 'cron');
+$pid = $cron->pid;
+$node->sql("CREATE FUNCTION shop.doze() RETURNS text LANGUAGE sql AS 'SELECT pg_sleep(60)::text'", 'shop_owner');
+my $usual = $node->sql("SELECT query FROM capi.source WHERE name = 'paid_orders'");
+$node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$" . $usual =~ s/SELECT o.id AS key/SELECT o.id AS key, shop.doze() AS client_ip_address/r
+	  . "\$q\$)", 'shop_owner');
+$node->pay($node->place_orders(2));
+$cron->send('CALL capi.deliver()');
+$node->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'") or die;
+$node->sql("SELECT pg_cancel_backend($pid)");
+like($cron->answer, qr/canceling statement due to user request/, 'P12: a cancel is served during a query');
+is($node->sql("SELECT state FROM capi.source_status"), 'active', 'P6: the source is not called broken for it');
+is($cron->sql('SELECT current_user'), 'cron', 'P9: the session is again who it was');
+$node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$$usual\$q\$)", 'shop_owner');
+$cron->sql('CALL capi.deliver()');
+$node->deliveries_ok('P3: nothing was lost', max_repeats => $repeats);
+$cron->quit;
+
 # max_time ends the beginning of requests, not the wait for their answers (P5)
 $cron = $node->session(role => 'cron');
 @ids = $node->place_orders(1100);
