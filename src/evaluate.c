@@ -132,6 +132,7 @@ query_failed(Chunk *chunk, CapiSource *source, CapiItem **items, int n,
 			 const CapiQueryError *error)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int64		delay_ms;
 
 	if (!error->of_query && n == 1)
 	{
@@ -145,8 +146,10 @@ query_failed(Chunk *chunk, CapiSource *source, CapiItem **items, int n,
 		return;
 	}
 	source->failures++;
-	source->retry_at =
-		TimestampTzPlusMilliseconds(now, capi_backoff_ceiling_ms(source->failures, 1000, 60000));
+	delay_ms = capi_backoff_ceiling_ms(source->failures, 1000, 60000);
+	/* others wait while it runs: a tenth of the time at most (P6) */
+	delay_ms = Max(delay_ms, 9 * error->took_ms);
+	source->retry_at = TimestampTzPlusMilliseconds(now, delay_ms);
 	chunk->broken_reason = pstrdup(error->text);
 	for (int i = 0; i < n; i++)
 		decide(chunk, items[i], CAPI_OUTCOME_QUEUED, "source broken");

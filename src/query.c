@@ -247,6 +247,7 @@ capi_query_run(const CapiSource *source, char **keys, int nkeys,
 			   CapiQueryRow *rows, CapiQueryError *error)
 {
 	MemoryContext context = CurrentMemoryContext;
+	TimestampTz started_at = GetCurrentTimestamp();
 	volatile bool ok = true;
 
 	if (!timeout_registered)
@@ -277,6 +278,8 @@ capi_query_run(const CapiSource *source, char **keys, int nkeys,
 		FlushErrorState();
 		capi_txn_abort();
 		describe_error(edata, error);
+		error->took_ms = TimestampDifferenceMilliseconds(started_at,
+														 GetCurrentTimestamp());
 		FreeErrorData(edata);
 		ok = false;
 	}

@@ -22,6 +22,7 @@ typedef struct CapiQueryError
 {
 	int			sqlstate;
 	bool		of_query;		/* the query as such, not one order's data */
+	int64		took_ms;		/* until it failed */
 	char		text[400];		/* no value of a row in it (P7) */
 } CapiQueryError;
 

@@ -100,6 +100,23 @@ $node->wait_until_idle;
 each_once_ok($other, 'letters', 'P3: after the pause');
 each_once_ok($sandbox, 'carts', 'P3: after the dead token');
 
+# --- a query that takes too long -----------------------------------------------
+
+$node->change('capi.query_timeout' => '1s');
+$node->sql(q{CREATE FUNCTION shop.doze() RETURNS text LANGUAGE plpgsql AS
+	$$ BEGIN RAISE LOG 'dozing'; PERFORM pg_sleep(60); END $$}, 'shop_owner');
+my $query = $node->sql("SELECT query FROM capi.source WHERE name = 'carts'");
+$node->sql("SELECT capi.alter_source('carts', query => \$q\$"
+	  . $query =~ s/SELECT t.id AS key/SELECT t.id AS key, shop.doze() AS fn/r . "\$q\$)", 'shop_owner');
+insert(carts => 1);
+ok($node->wait_for("SELECT reason ~ 'query_timeout' FROM capi.source_status WHERE source = 'carts'"), 'P6: a query that is too slow');
+my $log = $node->log_size;
+usleep(4_000_000);
+my $dozes = () = $node->log_since($log) =~ /LOG:  dozing/g;
+is($dozes, 0, 'P6: a slow query takes a small part of the time only');
+$node->sql("SELECT capi.alter_source('carts', query => \$q\$$query\$q\$)", 'shop_owner');
+$node->wait_until_idle;
+
 # --- a dataset that hangs, and one that is slow --------------------------------
 
 # Seconds until one letter arrives.
