@@ -41,7 +41,8 @@ typedef struct KeyIndex
 static bool open_key_index(Relation rel, KeyIndex *found);
 static void look_up(Relation rel, const char *outcome_column, CapiItem **items,
 					int n, CapiKnown *known);
-static CapiKnown meaning(TupleTableSlot *slot, AttrNumber outcome);
+static CapiKnown meaning(TupleTableSlot *slot, AttrNumber outcome,
+						 AttrNumber captured_at, const CapiItem *item);
 
 void
 capi_known_look_up(CapiItem **items, int n, CapiKnown *known)
@@ -102,6 +103,7 @@ look_up(Relation rel, const char *outcome_column, CapiItem **items, int n,
 {
 	AttrNumber	outcome = outcome_column == NULL ? InvalidAttrNumber :
 		get_attnum(RelationGetRelid(rel), outcome_column);
+	AttrNumber	captured_at = get_attnum(RelationGetRelid(rel), "captured_at");
 	KeyIndex	by;
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
@@ -127,15 +129,22 @@ look_up(Relation rel, const char *outcome_column, CapiItem **items, int n,
 							   Int32GetDatum(items[i]->source_id));
 		index_rescan(scan, keys, 2, NULL, 0);
 		while (index_getnext_slot(scan, ForwardScanDirection, slot))
-			known[i] = Max(known[i], meaning(slot, outcome));
+			known[i] = Max(known[i], meaning(slot, outcome, captured_at, items[i]));
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(by.index, AccessShareLock);
 }
 
+/*
+ * An ignored order that is captured again is looked at again; but the capture
+ * that was ignored, read once more after a restart, is no other.  Which one it
+ * is, its time tells; not which is the later one, because captures commit in
+ * any order.
+ */
 static CapiKnown
-meaning(TupleTableSlot *slot, AttrNumber outcome)
+meaning(TupleTableSlot *slot, AttrNumber outcome, AttrNumber captured_at,
+		const CapiItem *item)
 {
 	bool		isnull;
 	Datum		value;
@@ -143,6 +152,9 @@ meaning(TupleTableSlot *slot, AttrNumber outcome)
 	if (outcome == InvalidAttrNumber)
 		return CAPI_KNOWN_WAITING;
 	value = slot_getattr(slot, outcome, &isnull);
-	return strcmp(TextDatumGetCString(value), capi_outcome_word(CAPI_OUTCOME_IGNORED)) == 0 ?
-		CAPI_KNOWN_IGNORED : CAPI_KNOWN_FINISHED;
+	if (strcmp(TextDatumGetCString(value), capi_outcome_word(CAPI_OUTCOME_IGNORED)) != 0)
+		return CAPI_KNOWN_FINISHED;
+	value = slot_getattr(slot, captured_at, &isnull);
+	return DatumGetTimestampTz(value) == item->captured_at ?
+		CAPI_KNOWN_FINISHED : CAPI_KNOWN_IGNORED;
 }

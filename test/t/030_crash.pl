@@ -64,4 +64,24 @@ $node->wait_until_idle;
 is($node->repeats, $before, 'P5: nothing known is sent again after a crash');
 $node->deliveries_ok('P5: restart', max_repeats => $in_flight);
 
+# an order that was ignored is looked at again when it is captured again, not
+# when the queue is read again, however far back
+my ($order) = $node->place_orders(1);
+$node->sql("UPDATE shop.orders SET is_test = true WHERE id = $order");
+$node->pay($order);
+$node->wait_until_idle;
+$node->sql("UPDATE shop.orders SET is_test = false WHERE id = $order");
+$node->change('capi.databases' => '');
+$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'capi dispatcher'")
+  or die;
+$node->sql("UPDATE capi.state SET snapshot = '1:1:'");
+$node->pay($node->place_orders(1));
+$node->change('capi.databases' => 'shop');
+$node->wait_until_idle;
+is($node->sql("SELECT status, reason FROM capi.delivery_status WHERE order_key = '$order'"), 'ignored|test order',
+	'P5: an ignored order is not looked at again because of a restart');
+$node->sql("UPDATE shop.orders SET status = 'pending' WHERE id = $order; " . $node->pay_statement($order));
+$node->wait_until_idle;
+$node->deliveries_ok('P5: and is when it is captured again', max_repeats => $in_flight);
+
 done_testing();
