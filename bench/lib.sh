@@ -73,9 +73,13 @@ set_and_reload() {
 		-c "SELECT pg_reload_conf()" >/dev/null
 }
 
-# ms SQL: milliseconds the statement took, as psql's \timing sees it
+# ms SQL...: milliseconds each statement took, as psql's \timing sees it
 ms() {
-	psql -XAtq -v ON_ERROR_STOP=1 -c '\timing on' -c "$1" |
+	local statement args=()
+	for statement; do
+		args+=(-c "$statement")
+	done
+	psql -XAtq -v ON_ERROR_STOP=1 -c '\timing on' "${args[@]}" |
 		sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
 }
 
