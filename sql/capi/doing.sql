@@ -81,14 +81,16 @@ CREATE FUNCTION capi.preview(source text, order_key text = NULL, max_rows int = 
                    fields jsonb)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_preview';
 
--- The same for one order or some, a row per value: easier to read in psql.
+-- The same for one order or some, a row per value: easier to read in psql.  An
+-- order that is no event has one row, which says so.
 CREATE FUNCTION capi.preview_fields(source text, order_key text = NULL, max_rows int = 1)
     RETURNS TABLE (order_key text, field text, type text, raw text, normalised text, sent text, problem text)
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT p.order_key, f.field, f.type, f.raw, f.normalised, f.sent, f.problem
+    SELECT p.order_key, f.field, f.type, f.raw, f.normalised, f.sent,
+           CASE WHEN f.field IS NULL THEN concat_ws(': ', p.outcome, p.reason) ELSE f.problem END
       FROM capi.preview($1, $2, $3) p
-     CROSS JOIN LATERAL jsonb_to_recordset(p.fields)
-           AS f (field text, type text, raw text, normalised text, sent text, problem text)
+      LEFT JOIN LATERAL jsonb_to_recordset(p.fields)
+           AS f (field text, type text, raw text, normalised text, sent text, problem text) ON true
 $$;
 
 CREATE FUNCTION capi.match_quality(source text, since timestamptz = now() - interval '7 days')

@@ -10,7 +10,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(116);
+SELECT plan(117);
 
 SELECT capi.create_dataset(name => 'main', dataset_id => '1001', access_token => 'not-a-token');
 CREATE FUNCTION pg_temp.sha(value text) RETURNS text LANGUAGE sql AS
@@ -219,6 +219,9 @@ SELECT is(f, ('{"field": "ph", "type": "text", "raw": "0171 2345678", "normalise
 SELECT is(problem, 'empty', 'and why one is left out')
   FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, ' '::text AS fn$$),
        capi.preview_fields('one', '1') WHERE field = 'fn';
+SELECT is(p::text, '(1,,,,,,"ignored: no consent")', 'and why an order is no event')
+  FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, 'x'::text AS fn, 'no consent' AS ignore_reason$$),
+       capi.preview_fields('one', '1') p;
 SELECT is(count(*), 1::bigint, 'preview without a key shows the newest orders') FROM capi.preview('one');
 
 -- match quality
