@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -54,6 +56,8 @@ capi_sql_send(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("dataset and event must not be null")));
+	event.has_event_time = true;
+	event.event_time_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	json = PG_GETARG_JSONB_P(1);
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
@@ -102,27 +106,46 @@ scalar(const char *name, JsonbValue *value)
 	return NULL;
 }
 
-/* Unix seconds, or a timestamp as text; null: now. */
+/*
+ * Text of a timestamp that says its offset from UTC, as to_jsonb(now()) does:
+ * another would be of the zone that the session happens to have.
+ */
+static bool
+has_offset(const char *text)
+{
+	const char *time = strpbrk(text, "T ");
+
+	return time != NULL && strpbrk(time, "+-Z") != NULL;
+}
+
+/* Unix seconds, or a timestamp with its offset; null: now. */
 static void
 read_time(JsonbValue *value, CapiEvent *event)
 {
 	char	   *text = scalar("event_time", value);
 	char	   *end;
+	double		seconds;
 
 	if (text == NULL)
 		return;
-	event->has_event_time = true;
-	event->event_time_s = (int64) strtod(text, &end);
-	if (*end != '\0' || end == text)
+	seconds = strtod(text, &end);
+	if (end != text && *end == '\0' && !isnan(seconds) && !isinf(seconds))
 	{
-		TimestampTz t = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-																CStringGetDatum(text),
-																ObjectIdGetDatum(InvalidOid),
-																Int32GetDatum(-1)));
-
-		event->has_event_time = !TIMESTAMP_NOT_FINITE(t);
-		event->event_time_s = timestamptz_to_time_t(t);
+		/* farther away there is no usable time (query.c does the same) */
+		event->has_event_time = seconds > -1e15 && seconds < 1e15;
+		if (event->has_event_time)
+			event->event_time_s = (int64) floor(seconds);
 	}
+	else if (has_offset(text))
+		event->event_time_s = timestamptz_to_time_t(DatumGetTimestampTz(
+			DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1))));
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event_time of the event must be Unix seconds or a timestamp with an offset"),
+				 errdetail("Without an offset from UTC its zone would be that of the session."),
+				 errhint("Write 2026-01-31T12:00:00+01:00, or leave it out for now.")));
 }
 
 static void
@@ -329,16 +352,9 @@ server_text(const char *utf8_text)
 static bool
 write_event(CapiEvent *event, StringInfo json)
 {
-	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
-
-	if (!event->has_event_time)
-	{
-		event->has_event_time = true;
-		event->event_time_s = now_s;
-	}
 	if (event->action_source == NULL)
 		event->action_source = DEFAULT_ACTION_SOURCE;
-	capi_payload_event(event, now_s, json);
+	capi_payload_event(event, timestamptz_to_time_t(GetCurrentTimestamp()), json);
 	return event->verdict == CAPI_VERDICT_SEND;
 }
 

@@ -225,6 +225,12 @@ DECLARE
     old capi.source;
 BEGIN
     PERFORM capi._check_name('source', source);
+    IF source LIKE 'send:%' THEN
+        RAISE EXCEPTION 'source name "%" is reserved', source
+            USING ERRCODE = 'reserved_name',
+                  DETAIL = 'Names that begin with "send:" are those of the sources of capi.send().',
+                  HINT = 'Choose another name.';
+    END IF;
     PERFORM capi._check_table(caller, table_name);
     PERFORM capi._check_source_args(event_name, action_source, hold);
     IF event_name IS NULL OR action_source IS NULL OR hold IS NULL OR fire_on_replica IS NULL THEN

@@ -10,7 +10,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(117);
+SELECT plan(127);
 
 SELECT capi.create_dataset(name => 'main', dataset_id => '1001', access_token => 'not-a-token');
 CREATE FUNCTION pg_temp.sha(value text) RETURNS text LANGUAGE sql AS
@@ -304,6 +304,18 @@ SELECT throws_ok($$SELECT capi.send('nowhere', '{"event_name": "Lead"}')$$, '427
 SELECT lives_ok($$SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"fn": "Ann"}}', 'thin')$$,
         'what Meta would refuse does not fail the caller');
 SELECT is(reason, 'no_customer_data', 'but is known') FROM capi.direct_event WHERE key = 'thin';
+SELECT throws_ok(format('SELECT capi.send(''main'', ''{"event_name": "Lead", "event_time": "%s"}'')', t), '22023', NULL,
+        'no event_time: ' || t)
+  FROM (VALUES (to_char(now(), 'YYYY-MM-DD HH24:MI:SS')), (to_char(now(), 'YYYY-MM-DD')), ('infinity'), ('nan'), ('soon')) AS v (t);
+SELECT capi.send('main', jsonb_build_object('event_name', 'Lead', 'event_time', t, 'user_data', '{"em": "x@y.de"}'::jsonb), k)
+  FROM (VALUES ('time zone', to_jsonb(date_trunc('second', now()))), ('time number', to_jsonb(extract(epoch FROM now()))),
+               ('time huge', to_jsonb(1e300)), ('time low', to_jsonb(-1e300))) AS v (k, t);
+SELECT is(coalesce(e.reason, (convert_from(e.event, 'UTF8')::jsonb) ->> 'event_time'), want, key)
+  FROM (VALUES ('time zone', floor(extract(epoch FROM now()))::text), ('time number', floor(extract(epoch FROM now()))::text),
+               ('time huge', 'no_event_time'), ('time low', 'no_event_time')) AS v (key, want)
+  LEFT JOIN capi.direct_event e USING (key);
+SELECT throws_ok($$SELECT capi.attach(source => 'send:main:Lead', table_name => 'many', dataset => 'main')$$, '42939', NULL,
+        'names of the sources of send() are reserved');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -32,6 +32,7 @@ SELECT capi.alter_source('Paid', hold => '1 hour');
 SELECT capi.attach('', 'orders', 'main');
 SELECT capi.attach(NULL, 'orders', 'main');
 SELECT capi.attach(E'a\tb', 'orders', 'main');
+SELECT capi.attach('send:main:Lead', 'orders', 'main');
 SELECT capi.attach('new', 'orders', 'man');
 SELECT capi.attach('new', 'orders', NULL);
 SELECT capi.alter_source('paid', dataset => 'mein');
@@ -182,6 +183,7 @@ SELECT capi.send('main', '{"event_name": "Lead", "custom_data": {"contents": 5}}
 SELECT capi.send('main', '{"event_name": "Lead"}', order_key => '');
 SELECT capi.send('main', jsonb_build_object('event_name', 'Lead', 'event_id', repeat('x', 1025)));
 SELECT capi.send('main', '{"event_name": "Lead", "event_time": "yesterday noonish"}');
+SELECT capi.send('main', '{"event_name": "Lead", "event_time": "2026-01-31 12:00:00"}');
 SELECT capi.pixel_event(NULL, '1');
 SELECT capi.pixel_event('payed', '1');
 SELECT * FROM capi.match_quality('payed');
