@@ -215,7 +215,7 @@ is_lingering(CapiDispatcher *d)
 		CapiBatch  *batch = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
 
-		if (capi_batch_is_open(d, batch) && dataset != NULL &&
+		if (capi_batch_is_open(batch) && dataset != NULL &&
 			capi_share_may_start(d, dataset) &&
 			now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger))
 			return true;
@@ -577,7 +577,7 @@ submit_ready(CapiDispatcher *d, bool only_full)
 	{
 		CapiBatch  *batch = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
-		bool		open = capi_batch_is_open(d, batch);
+		bool		open = capi_batch_is_open(batch);
 
 		if (open && batch->n < CAPI_MAX_BATCH_EVENTS &&
 			(only_full || now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger)))

@@ -81,7 +81,7 @@ extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
 
 /* in evaluate.c */
 extern void capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n);
-extern bool capi_batch_is_open(CapiDispatcher *d, CapiBatch *batch);
+extern bool capi_batch_is_open(const CapiBatch *batch);
 
 /* in answer.c */
 extern void capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer);

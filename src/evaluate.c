@@ -224,8 +224,7 @@ static void
 take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 {
 	CapiEvent  *event = &row->event;
-	int64		now_s = GetCurrentTimestamp() / USECS_PER_SEC +
-		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	StringInfoData json;
 	CapiOutcome *outcome;
 
@@ -323,7 +322,7 @@ open_batch(CapiDispatcher *d, int dataset_id)
 	{
 		CapiBatch  *batch = lfirst(lc);
 
-		if (batch->dataset_id == dataset_id && capi_batch_is_open(d, batch))
+		if (batch->dataset_id == dataset_id && capi_batch_is_open(batch))
 			return batch;
 	}
 	return NULL;
@@ -331,9 +330,8 @@ open_batch(CapiDispatcher *d, int dataset_id)
 
 /* The last batch of a dataset that is not closed still takes events. */
 bool
-capi_batch_is_open(CapiDispatcher *d, CapiBatch *batch)
+capi_batch_is_open(const CapiBatch *batch)
 {
-	(void) d;
 	return !batch->closed && batch->request_id == 0;
 }
 

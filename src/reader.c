@@ -123,8 +123,7 @@ const char *
 capi_reader_judge(CapiReader *reader, const char *key, CapiQueryRow *row,
 				  StringInfo out, const char **reason)
 {
-	int64		now_s = GetCurrentTimestamp() / USECS_PER_SEC +
-		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	CapiEvent  *event = &row->event;
 
 	*reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
