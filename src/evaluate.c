@@ -134,6 +134,16 @@ query_failed(Chunk *chunk, CapiSource *source, CapiItem **items, int n,
 	TimestampTz now = GetCurrentTimestamp();
 	int64		delay_ms;
 
+	/* its time is not known, but no order was captured before it happened */
+	if (!error->of_query && n == 1 &&
+		now - items[0]->captured_at > CAPI_MAX_AGE_STORE_S * USECS_PER_SEC)
+	{
+		CapiOutcome *outcome = decide(chunk, items[0], CAPI_OUTCOME_EXPIRED, "too_old");
+
+		outcome->error_code = 100;
+		outcome->error_subcode = 2804003;
+		return;
+	}
 	if (!error->of_query && n == 1)
 	{
 		/* one order's data: it alone waits and is tried again */
@@ -227,6 +237,7 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	StringInfoData json;
 	CapiOutcome *outcome;
+	bool		was_sent;
 
 	if (row->found == 0)
 	{
@@ -239,9 +250,13 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 		return;
 	}
 	item->has_context = row->has_context;
-	item->has_time = event->has_event_time;
-	if (item->attempts == 0)
+	/* an attempt that ended in the query told nobody of a time */
+	was_sent = item->attempts > 0 && item->has_time;
+	if (!was_sent)
+	{
+		item->has_time = event->has_event_time;
 		item->event_time_s = event->event_time_s;
+	}
 	if (row->ignore_reason != NULL)
 	{
 		decide(chunk, item, CAPI_OUTCOME_IGNORED, row->ignore_reason);
@@ -255,8 +270,11 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
 		event->event_id = item->event_id;
 	if (item->event_name != NULL)
 		event->event_name = item->event_name;
-	if (item->attempts > 0 && item->has_time)
+	if (was_sent)
+	{
+		event->has_event_time = true;
 		event->event_time_s = item->event_time_s;
+	}
 	capi_query_defaults(event, source, item->key);
 
 	event->unchecked = !capi_local_checks;

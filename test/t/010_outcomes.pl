@@ -80,4 +80,29 @@ $node->sql('ALTER TABLE shop.orders RENAME COLUMN mail TO email');
 $node->wait_until_idle;
 is($node->sql("SELECT state FROM capi.source_status"), 'active', 'P2: and works again by itself');
 
+# an order whose own data makes the query fail stops nobody else either, and is
+# not tried for ever (P6)
+my @sound = $node->place_orders(9);
+my ($sick, $curable) = splice @sound, 3, 2;
+my $usual = $node->sql("SELECT query FROM capi.source WHERE name = 'paid_orders'");
+$node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$"
+	  . $usual =~ s/SELECT o.id AS key/SELECT o.id AS key, (1 \/ ((o.id - $sick) * (o.id - $curable)))::text AS subscription_id/r
+	  . '$q$)', 'shop_owner');
+$node->pay(@sound, $sick, $curable);
+ok($node->wait_for("SELECT count(*) = 7 FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+		. join("', '", @sound) . "')"), 'P6: others are delivered beside an order whose data the query cannot take');
+is($node->sql("SELECT status, reason ~ 'SQLSTATE 22012' FROM capi.delivery_status WHERE order_key = '$sick'"),
+	'retrying|t', 'P6: it waits and says why');
+is($node->sql('SELECT state FROM capi.source_status'), 'active', 'P6: the source is not broken');
+$node->sql("UPDATE capi.backlog SET captured_at = now() - interval '63 days', next_attempt_at = now() WHERE key = '$sick'");
+$node->reload;
+ok($node->wait_for("SELECT status = 'expired' AND reason = 'too_old' FROM capi.delivery_status WHERE order_key = '$sick'"),
+	'P6: until nothing of its age can be sent');
+$node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$$usual\$q\$)", 'shop_owner');
+$node->sql("UPDATE capi.backlog SET next_attempt_at = now() WHERE key = '$curable'");
+$node->reload;
+$node->wait_until_idle;
+is($node->sql("SELECT status, event_time > now() - interval '1 day' FROM capi.delivery_status WHERE order_key = '$curable'"),
+	'delivered|t', 'P3: and is delivered with its own time when the query can take it');
+
 done_testing();
