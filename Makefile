@@ -6,14 +6,20 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control
 MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
-	answer backoff batch browser capture check complete config contents \
-	context country currency database_hook dataset date decimal deliver \
-	delivery direct dispatch email entry evaluate event field guc hash \
-	in_flight init item key known launcher member nearest normalize \
-	normalize_sql outcome payload person phone pixel place preview probe \
-	quality query queue reader response response_json response_mask rule \
-	secret send share shmem status text transfer_curl transport_curl txn \
-	validate wake worker)
+	$(addprefix answer/,response response_json response_mask) \
+	$(addprefix base/,backoff entry guc key nearest shmem txn wake) \
+	$(addprefix call/,check normalize_sql pixel preview probe quality send \
+		status) \
+	$(addprefix capture/,capture rule) \
+	$(addprefix event/,browser complete contents country currency date \
+		decimal email event field hash member normalize payload person phone \
+		place text validate) \
+	$(addprefix process/,database_hook deliver init launcher worker) \
+	$(addprefix read/,query reader) \
+	$(addprefix send/,answer batch dataset dispatch evaluate in_flight share \
+		transfer_curl transport_curl) \
+	$(addprefix store/,config context delivery direct item known outcome \
+		queue secret))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
@@ -43,7 +49,7 @@ PG_CPPFLAGS  = -I$(srcdir)/src -isystem $(includedir_server) \
 	-DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP
 SHLIB_LINK   = $(LIB_LINK)
-EXTRA_CLEAN  = src/*.d tmp_check bench/sink \
+EXTRA_CLEAN  = src/*/*.d tmp_check bench/sink \
 	$(basename $(wildcard test/unit/test_*.c test/fuzz/fuzz_*.c)) test/fuzz/*.so
 
 # A server built with LLVM asks for bitcode, and so for its exact clang.  The
@@ -57,7 +63,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 # with it can run; they call make again, which then finds the headers.
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
--include $(wildcard src/*.d)
+-include $(wildcard src/*/*.d)
 
 $(OBJS): capi.control
 

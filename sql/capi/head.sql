@@ -7,7 +7,7 @@
  * Made by make from sql/capi/, in the order of SQL_PARTS in the Makefile.
  * Functions whose name starts with an underscore are internal: their public
  * twin of the same name calls them with the caller's role as first argument,
- * as the owner of the extension (src/entry.c).
+ * as the owner of the extension (src/base/entry.c).
  */
 
 -- Whoever owns the schema could put functions of his own beside ours.

@@ -8,11 +8,11 @@
  */
 #include "postgres.h"
 
-#include "field.h"
+#include "event/field.h"
 #include "fuzz.h"
-#include "hash.h"
-#include "normalize.h"
-#include "text.h"
+#include "event/hash.h"
+#include "event/normalize.h"
+#include "event/text.h"
 
 #define MD5_HEX_LEN		32
 

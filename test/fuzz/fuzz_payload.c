@@ -21,8 +21,8 @@
 #include "utils/memutils.h"
 
 #include "fuzz.h"
-#include "hash.h"
-#include "payload.h"
+#include "event/hash.h"
+#include "event/payload.h"
 
 #define NOW_S			INT64CONST(1764000000)
 #define MAX_ARGUMENTS	32

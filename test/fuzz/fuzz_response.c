@@ -9,8 +9,8 @@
 #include "postgres.h"
 
 #include "fuzz.h"
-#include "response.h"
-#include "text.h"
+#include "answer/response.h"
+#include "event/text.h"
 
 #define MAX_REST_MS		INT64CONST(86400000)	/* response.h */
 #define EVENTS_SENT		3

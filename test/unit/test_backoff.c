@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#include "backoff.h"
+#include "base/backoff.h"
 #include "tap.h"
 
 int

@@ -3,10 +3,10 @@
  *		The tables of country.c: sorted, as the look-ups need them, in the form
  *		that is looked up, and complete.
  */
-#include "../../src/country.c"
+#include "../../src/event/country.c"
 
 #include "tap.h"
-#include "text.h"
+#include "event/text.h"
 
 /* Entries of ISO 3166-1; each has a calling code. */
 #define COUNTRIES	249

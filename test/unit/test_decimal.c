@@ -5,7 +5,7 @@
  */
 #include "postgres.h"
 
-#include "decimal.h"
+#include "event/decimal.h"
 
 #include "tap.h"
 

@@ -7,7 +7,7 @@
 
 #include "mb/pg_wchar.h"
 
-#include "response.h"
+#include "answer/response.h"
 #include "tap.h"
 
 #define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -1,0 +1,309 @@
+/*
+ * response_mask.c
+ *		Makes a text of the peer fit to be stored and shown.
+ *
+ * Such texts may repeat what was sent to them, so everything in them that
+ * could be a person's or a secret becomes "***":
+ *	-	what stands between quotes, unless it is a name of Meta's own format or
+ *		a step of a path as in $['data'][0]['user_data'] (a name as well);
+ *	-	a word with "@" or "://", an address of the internet, a word of 20 or
+ *		more letters and digits (tokens), unless it is 64 hexadecimal digits,
+ *		which is a hash, or all lower-case letters and "_", which is a name;
+ *	-	digits that may be a phone, birth date or number of a customer: six in
+ *		a row, or seven with separators between them.
+ * A name without quotes cannot be told from other words and would stay.  Line
+ * breaks and other control characters become spaces.
+ *
+ * Texts are UTF-8.  The result is valid in the database's encoding: where that
+ * is not UTF-8, every character beyond ASCII is "?".
+ *
+ * Pure.  Called by response.c.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "answer/response.h"
+
+#define MASK				"***"
+#define LONG_WORD_BYTES		20
+#define HASH_DIGITS			64
+#define RUN_OF_DIGITS		6
+#define SEPARATED_DIGITS	7
+#define MAX_NAME_BYTES		40
+
+/* Characters that may stand between the digits of one number. */
+#define DIGIT_SEPARATORS	" ()-./+"
+
+/* Where the result goes; pieces that no longer fit are left out whole. */
+typedef struct MaskTarget
+{
+	char	   *data;
+	size_t		size;
+	size_t		len;
+	bool		full;
+} MaskTarget;
+
+/* Opening quotes and what closes them; the ASCII ones come first. */
+static const struct
+{
+	const char *open;
+	const char *close;
+}			quotes[] = {
+	{"\"", "\""},
+	{"'", "'"},
+	{"`", "`"},
+	{"\xE2\x80\x9C", "\xE2\x80\x9D"},	/* English double */
+	{"\xE2\x80\x9E", "\xE2\x80\x9C"},	/* German double */
+	{"\xE2\x80\x98", "\xE2\x80\x99"},	/* English single */
+	{"\xC2\xAB", "\xC2\xBB"},	/* French */
+};
+
+static void put(MaskTarget *target, const char *piece, size_t len);
+static size_t mask_quoted(MaskTarget *target, const char *text, const char *p);
+static bool is_name(const char *p, size_t len);
+static bool is_known_name(const char *p, size_t len);
+static size_t mask_digits(MaskTarget *target, const char *text, const char *p);
+static size_t mask_word(MaskTarget *target, const char *p);
+static bool is_suspicious_word(const char *p, size_t len);
+static size_t put_character(MaskTarget *target, const char *p);
+static bool is_letter_or_digit(char c);
+
+void
+capi_response_mask(const char *text, char *target, size_t size)
+{
+	MaskTarget	out = {target, size, 0, false};
+	const char *p = text;
+	bool		word_starts = true;
+
+	target[0] = '\0';
+	while (*p != '\0' && !out.full)
+	{
+		size_t		eaten = mask_quoted(&out, text, p);
+
+		if (eaten == 0 && word_starts)
+			eaten = mask_word(&out, p);
+		if (eaten == 0)
+			eaten = mask_digits(&out, text, p);
+		if (eaten == 0)
+			eaten = put_character(&out, p);
+		p += eaten;
+		/* a word may also begin after a bracket, "=" and the like */
+		word_starts = !is_letter_or_digit(p[-1]);
+	}
+}
+
+/* Adds a piece if it fits, so that no character is cut in two. */
+static void
+put(MaskTarget *target, const char *piece, size_t len)
+{
+	if (target->full || len >= target->size - target->len)
+	{
+		target->full = true;
+		return;
+	}
+	memcpy(target->data + target->len, piece, len);
+	target->len += len;
+	target->data[target->len] = '\0';
+}
+
+/*
+ * If a quote opens at p: writes it, its content or the mask, and what closes
+ * it.  Returns bytes eaten, 0 if no quote opens here.  An apostrophe between
+ * letters is none.  A quote that never closes hides the rest of the text.
+ */
+static size_t
+mask_quoted(MaskTarget *target, const char *text, const char *p)
+{
+	for (size_t i = 0; i < lengthof(quotes); i++)
+	{
+		size_t		open_len = strlen(quotes[i].open);
+		size_t		close_len = strlen(quotes[i].close);
+		const char *content = p + open_len;
+		const char *end;
+
+		if (strncmp(p, quotes[i].open, open_len) != 0)
+			continue;
+		if (*p == '\'' && p > text && is_letter_or_digit(p[-1]))
+			return 0;
+
+		for (end = strstr(content, quotes[i].close);
+			 end != NULL && *p == '\'' && is_letter_or_digit(end[1]);)
+			end = strstr(end + 1, quotes[i].close);
+		if (end == NULL)
+		{
+			put(target, MASK, strlen(MASK));
+			return strlen(p);
+		}
+
+		put(target, p, open_len);
+		if (is_known_name(content, end - content) ||
+			(p > text && p[-1] == '[' && end[close_len] == ']' &&
+			 is_name(content, end - content)))
+			put(target, content, end - content);
+		else
+			put(target, MASK, strlen(MASK));
+		put(target, end, close_len);
+		return end + close_len - p;
+	}
+	return 0;
+}
+
+/* Letters and "_" only, as all names of the format are (SPEC 1 to 5). */
+static bool
+is_name(const char *p, size_t len)
+{
+	if (len == 0 || len > MAX_NAME_BYTES)
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (!((p[i] >= 'a' && p[i] <= 'z') || p[i] == '_'))
+			return false;
+	}
+	return true;
+}
+
+/* Names that help to understand a refusal; no customer is called so. */
+static bool
+is_known_name(const char *p, size_t len)
+{
+	static const char *const names[] = {
+		"access_token", "action_source", "app_data", "client_ip_address",
+		"client_user_agent", "contents", "country", "ct", "currency",
+		"custom_data", "data", "db", "delivery_category", "em", "event_id",
+		"event_name", "event_source_url", "event_time", "external_id",
+		"extinfo", "fbc", "fbp", "fn", "ge", "id", "item_price", "lead_id",
+		"ln", "order_id", "ph", "quantity", "st", "test_event_code",
+		"user_data", "value", "zp",
+	};
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		if (strlen(names[i]) == len && memcmp(p, names[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * If a number begins at p that is too long to be shown: writes the mask and
+ * returns the bytes it stands for, else 0.
+ */
+static size_t
+mask_digits(MaskTarget *target, const char *text, const char *p)
+{
+	int			digits = 0;
+	int			run = 0;
+	int			longest = 0;
+	size_t		last = 0;		/* bytes until after the last digit */
+
+	if (*p < '0' || *p > '9' ||
+		(p > text && p[-1] >= '0' && p[-1] <= '9'))
+		return 0;
+
+	for (size_t i = 0; p[i] != '\0'; i++)
+	{
+		if (p[i] >= '0' && p[i] <= '9')
+		{
+			digits++;
+			run++;
+			longest = Max(longest, run);
+			last = i + 1;
+		}
+		else if (strchr(DIGIT_SEPARATORS, p[i]) != NULL)
+			run = 0;
+		else
+			break;
+	}
+	if (longest < RUN_OF_DIGITS && digits < SEPARATED_DIGITS)
+		return 0;
+
+	put(target, MASK, strlen(MASK));
+	return last;
+}
+
+/*
+ * If the word that begins at p must not be shown: writes the mask and returns
+ * its length; 0 if it may be looked at character by character.
+ */
+static size_t
+mask_word(MaskTarget *target, const char *p)
+{
+	size_t		len = 0;
+
+	/* quotes are mask_quoted's, commas and brackets end a word */
+	while (p[len] != '\0' && strchr(" \t\r\n,;\"'`()[]{}<>", p[len]) == NULL)
+		len++;
+	while (len > 0 && strchr(".!?", p[len - 1]) != NULL)
+		len--;					/* the sentence's, not the word's */
+
+	if (len == 0)
+		return 0;
+	if (len == HASH_DIGITS && strspn(p, "0123456789abcdefABCDEF") == len)
+	{
+		put(target, p, len);
+		return len;
+	}
+	if (!is_suspicious_word(p, len))
+		return 0;
+	put(target, MASK, strlen(MASK));
+	return len;
+}
+
+static bool
+is_suspicious_word(const char *p, size_t len)
+{
+	size_t		longest = 0;
+	size_t		run = 0;
+	int			dots = 0;
+	int			colons = 0;
+	bool		address = true; /* only what internet addresses consist of */
+
+	for (size_t i = 0; i < len; i++)
+	{
+		if (p[i] == '@' || (len - i >= 3 && strncmp(p + i, "://", 3) == 0))
+			return true;
+		dots += p[i] == '.';
+		colons += p[i] == ':';
+		if (strchr("0123456789abcdefABCDEF.:", p[i]) == NULL)
+			address = false;
+		run = is_letter_or_digit(p[i]) || strchr("_-|", p[i]) != NULL ?
+			run + 1 : 0;
+		longest = Max(longest, run);
+	}
+	if (address && (dots >= 3 || colons >= 2))
+		return true;
+	return longest >= LONG_WORD_BYTES && !is_name(p, len);
+}
+
+/* Copies one character; returns the bytes it had. */
+static size_t
+put_character(MaskTarget *target, const char *p)
+{
+	size_t		n = pg_utf_mblen((const unsigned char *) p);
+	size_t		left = strnlen(p, n);
+
+	if ((unsigned char) *p < ' ' || *p == 0x7f)
+	{
+		put(target, " ", 1);
+		return 1;
+	}
+	if (n > left || !pg_utf8_islegal((const unsigned char *) p, (int) n))
+	{
+		put(target, "?", 1);
+		return 1;
+	}
+	if (n > 1 && GetDatabaseEncoding() != PG_UTF8)
+		put(target, "?", 1);
+	else
+		put(target, p, n);
+	return n;
+}
+
+/* Bytes of characters beyond ASCII count as letters. */
+static bool
+is_letter_or_digit(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || (unsigned char) c >= 0x80;
+}

@@ -1,0 +1,169 @@
+/*
+ * normalize_sql.c
+ *		capi.normalize and capi.hash: the worker's rules, to try from SQL.
+ *
+ * Checks arguments and converts between the database's encoding and UTF-8; the
+ * rules are normalize.c's.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "event/contents.h"
+#include "event/country.h"
+#include "event/event.h"
+#include "event/field.h"
+#include "event/hash.h"
+#include "event/member.h"
+#include "event/normalize.h"
+#include "event/text.h"
+
+PG_FUNCTION_INFO_V1(capi_sql_normalize);
+PG_FUNCTION_INFO_V1(capi_sql_hash);
+
+/* An argument as UTF-8. */
+static char *
+text_to_utf8(const text *t)
+{
+	return capi_event_utf8(text_to_cstring(t));
+}
+
+/* Names of all fields, or of the hashed ones, comma-separated. */
+static char *
+list_fields(bool hashed_only)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < CAPI_FIELD_COUNT; i++)
+	{
+		const CapiFieldInfo *info = capi_field_info(i);
+
+		if (!hashed_only || (info->flags & CAPI_FIELD_HASHED))
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
+							 info->name);
+	}
+	return names.data;
+}
+
+/* The field named by the argument, or an error that lists the known ones. */
+static int
+lookup_field(FunctionCallInfo fcinfo, bool hashed_only)
+{
+	char	   *name;
+	int			field;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("field must not be null"),
+				 errdetail("The rule to apply depends on the field."),
+				 errhint("Give one of: %s.", list_fields(hashed_only))));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	field = capi_field_lookup(name);
+	if (field < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown field \"%s\"", name),
+				 errdetail("Fields have the names that Meta gives them, in lower case."),
+				 errhint("Known fields are: %s.", list_fields(hashed_only))));
+	if (hashed_only && !(capi_field_info(field)->flags & CAPI_FIELD_HASHED))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("field \"%s\" is not hashed", name),
+				 errdetail("Meta takes this field as it is."),
+				 errhint("Hashed fields are: %s.", list_fields(true))));
+	return field;
+}
+
+/* Alpha-2 code of the country argument, or NULL if null, empty or unknown. */
+static const char *
+get_country(FunctionCallInfo fcinfo)
+{
+	StringInfoData folded;
+	const char *problem;
+	char	   *raw;
+
+	if (PG_ARGISNULL(2))
+		return NULL;
+	raw = text_to_utf8(PG_GETARG_TEXT_PP(2));
+	initStringInfo(&folded);
+	if (!capi_normalize_form(CAPI_FORM_COUNTRY, raw, strlen(raw), NULL,
+							 &folded, &problem))
+		return NULL;
+	return folded.data;
+}
+
+/* CapiContentsReport for what only the form of a value is asked of. */
+static void
+ignore_problem(void *arg, const char *where, const char *problem)
+{
+}
+
+/* Normal form of a field that is JSON; false if nothing of it is usable. */
+static bool
+normalize_json(int field, const char *json, StringInfo out)
+{
+	bool		any = false;
+
+	if (capi_field_info(field)->form == CAPI_FORM_CONTENTS)
+	{
+		appendStringInfoChar(out, '[');
+		any = capi_contents_append_items(out, json, false, 0, false,
+										 ignore_problem, NULL) > 0;
+		appendStringInfoChar(out, ']');
+		return any;
+	}
+	appendStringInfoChar(out, '{');
+	if (capi_member_list(field) != NULL)
+		capi_contents_append_object(out, json, field, &any, ignore_problem, NULL);
+	else
+		capi_contents_append_members(out, json, field == CAPI_FIELD_CUSTOM_DATA,
+									 &any, ignore_problem, NULL);
+	appendStringInfoChar(out, '}');
+	return any;
+}
+
+/* Normal form of the value argument; false if there is none. */
+static bool
+normalize_argument(FunctionCallInfo fcinfo, bool hashed_only, StringInfo out)
+{
+	int			field = lookup_field(fcinfo, hashed_only);
+	const char *problem;
+
+	initStringInfo(out);
+	if (PG_ARGISNULL(1))
+		return false;
+	if (capi_field_info(field)->flags & CAPI_FIELD_JSON)
+		return normalize_json(field, text_to_utf8(PG_GETARG_TEXT_PP(1)), out);
+	return capi_normalize(field, text_to_utf8(PG_GETARG_TEXT_PP(1)),
+						  get_country(fcinfo), out, &problem);
+}
+
+/* capi.normalize(field text, value text, country text) returns text */
+Datum
+capi_sql_normalize(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+
+	if (!normalize_argument(fcinfo, false, &out))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(out.data, out.len,
+													  PG_UTF8)));
+}
+
+/* capi.hash(field text, value text, country text) returns text */
+Datum
+capi_sql_hash(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+	char		hex[CAPI_HASH_HEX_LEN];
+
+	if (!normalize_argument(fcinfo, true, &out))
+		PG_RETURN_NULL();
+	if (!capi_hash_recognise(out.data, out.len, hex))
+		capi_hash_hex(out.data, out.len, hex);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(hex, sizeof(hex)));
+}

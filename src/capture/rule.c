@@ -1,0 +1,435 @@
+/*
+ * rule.c
+ *		Per-backend cache: table -> rules of the sources attached to it.
+ *
+ * Filled from capi.source by a plain scan (no SPI).  What may raise an error,
+ * an enum label that was renamed say, runs in a subtransaction, so that it
+ * becomes a problem of that rule and not of the shop's statement (P1, P2, P6).
+ * Locks are not waited for.  Columns are looked up by name and must have the
+ * type they had when the source was attached.
+ *
+ * Nothing here runs code that a user wrote, whoever is asking: values are read
+ * by the input function of the base type, which checks no domain (P9).
+ *
+ * Entries are marked invalid by relation cache callbacks, never freed there; a
+ * fill that is overtaken by an invalidation is used once and marked again.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/typcache.h"
+
+#include "base/capi.h"
+#include "base/key.h"
+#include "capture/rule.h"
+#include "store/config.h"
+#include "store/queue.h"
+
+/* Columns of capi.source, in the order of sql/capi/tables.sql. */
+#define S_ID				1
+#define S_TABLE				3
+#define S_KEY_COLUMNS		10
+#define S_KEY_TYPES			11
+#define S_QUERY_KEY_TYPE	12
+#define S_ON_COLUMN			13
+#define S_ON_TYPE			14
+#define S_ON_VALUES			15
+#define S_FIRE_ON_REPLICA	17
+#define S_DETACHED_AT		23
+#define S_COLUMNS			25
+
+PG_FUNCTION_INFO_V1(capi_sql_rule_problem);
+
+static HTAB *rule_cache = NULL;
+
+/* Tables whose invalidation concerns every entry. */
+static Oid	source_relid = InvalidOid;
+static Oid	state_relid = InvalidOid;
+
+/* Counts invalidations, to notice one that happens during a fill. */
+static uint64 invalidations = 0;
+
+/* What the steps of a fill work on. */
+typedef struct Fill
+{
+	CapiTableRules *entry;
+	Relation	rel;			/* the table that was written to */
+	Datum	   *values;			/* of the present row of capi.source */
+	bool	   *nulls;
+	CapiRule   *rule;
+} Fill;
+
+static void relation_changed(Datum arg, Oid relid);
+static bool fill(CapiTableRules *entry, Relation rel);
+static void read_rules(void *arg);
+static void build_rule(Fill *fill, CapiRule *rule);
+static const char *build_key(Fill *fill, CapiRule *rule);
+static const char *build_condition(Fill *fill, CapiRule *rule);
+static AttrNumber find_column(Relation rel, const char *name, Oid type,
+							  const char **problem);
+
+void
+capi_rule_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	(void) arg;
+	invalidations++;
+	if (relid == InvalidOid || relid == source_relid || relid == state_relid)
+		capi_queue_forget();
+	if (rule_cache == NULL)
+		return;
+	if (relid == InvalidOid || relid == source_relid)
+	{
+		HASH_SEQ_STATUS seq;
+		CapiTableRules *entry;
+
+		hash_seq_init(&seq, rule_cache);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+			entry->valid = false;
+	}
+	else
+	{
+		CapiTableRules *entry = hash_search(rule_cache, &relid, HASH_FIND, NULL);
+
+		if (entry != NULL)
+			entry->valid = false;
+	}
+}
+
+CapiTableRules *
+capi_rule_lookup(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	CapiTableRules *entry;
+	bool		found;
+
+	if (rule_cache == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(CapiTableRules)};
+
+		rule_cache = hash_create("capi rules", 32, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(rule_cache, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->valid = false;
+		entry->context = NULL;
+		entry->nrules = 0;
+	}
+	if (!entry->valid && !fill(entry, rel))
+		return NULL;
+	return entry;
+}
+
+/*
+ * Does a step in a subtransaction.  NULL, or the message of what went wrong.
+ * A cancelled statement stays cancelled.
+ */
+static const char *
+attempt(void (*step) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return NULL;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	return error->message;
+}
+
+/* Fills the entry afresh; false when the rules could not be read. */
+static bool
+fill(CapiTableRules *entry, Relation rel)
+{
+	Fill		fill = {.entry = entry, .rel = rel};
+	uint64		before = invalidations;
+	const char *problem;
+
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->context = AllocSetContextCreate(CacheMemoryContext, "capi rules of a table",
+										   ALLOCSET_SMALL_SIZES);
+	entry->nrules = 0;
+	entry->rules = NULL;
+	problem = attempt(read_rules, &fill);
+	entry->valid = problem == NULL && before == invalidations;
+	return problem == NULL;
+}
+
+static void
+read_rules(void *arg)
+{
+	Fill	   *fill = arg;
+	CapiTableRules *entry = fill->entry;
+	Relation	rel = fill->rel;
+	List	   *watched = list_make1_oid(RelationGetRelid(rel));
+	Relation	catalog;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			room = 4;
+
+	if (rel->rd_rel->relispartition)
+		watched = list_concat(watched, get_partition_ancestors(RelationGetRelid(rel)));
+	source_relid = capi_config_table("source");
+	state_relid = capi_config_table("state");
+	if (!OidIsValid(source_relid))
+		return;
+	if (!ConditionalLockRelationOid(source_relid, AccessShareLock))
+		elog(ERROR, "capi.source is locked");
+	catalog = table_open(source_relid, NoLock);
+	if (RelationGetDescr(catalog)->natts < S_COLUMNS)
+		elog(ERROR, "capi.source is older than the library");
+	fill->values = palloc(sizeof(Datum) * RelationGetDescr(catalog)->natts);
+	fill->nulls = palloc(sizeof(bool) * RelationGetDescr(catalog)->natts);
+	entry->rules = MemoryContextAllocZero(entry->context, room * sizeof(CapiRule));
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), fill->values, fill->nulls);
+		if (!fill->nulls[S_DETACHED_AT - 1] ||
+			!list_member_oid(watched, DatumGetObjectId(fill->values[S_TABLE - 1])))
+			continue;
+		if (entry->nrules == room)
+		{
+			entry->rules = repalloc(entry->rules, 2 * room * sizeof(CapiRule));
+			memset(entry->rules + room, 0, room * sizeof(CapiRule));
+			room *= 2;
+		}
+		build_rule(fill, &entry->rules[entry->nrules++]);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
+/* The condition first: what it says holds even when the key is broken. */
+static void
+build_rule(Fill *fill, CapiRule *rule)
+{
+	MemoryContext old = MemoryContextSwitchTo(fill->entry->context);
+	const char *key_problem;
+
+	rule->source_id = DatumGetInt32(fill->values[S_ID - 1]);
+	rule->fire_on_replica = DatumGetBool(fill->values[S_FIRE_ON_REPLICA - 1]);
+	if (!fill->nulls[S_ON_COLUMN - 1])
+		rule->problem = build_condition(fill, rule);
+	rule->condition_broken = rule->problem != NULL;
+	key_problem = build_key(fill, rule);
+	if (rule->problem == NULL)
+		rule->problem = key_problem;
+	MemoryContextSwitchTo(old);
+}
+
+static const char *
+build_key(Fill *fill, CapiRule *rule)
+{
+	char	   *query_key = TextDatumGetCString(fill->values[S_QUERY_KEY_TYPE - 1]);
+	const char *problem = NULL;
+	Datum	   *names;
+	Datum	   *types;
+	int			ntypes;
+
+	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_COLUMNS - 1]), TEXTOID, -1,
+					  false, TYPALIGN_INT, &names, NULL, &rule->nkeys);
+	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_TYPES - 1]), REGTYPEOID,
+					  sizeof(Oid), true, TYPALIGN_INT, &types, NULL, &ntypes);
+	rule->nkeys = Min(Min(rule->nkeys, ntypes), CAPI_MAX_KEY_COLUMNS);
+	rule->key_form = capi_key_form(query_key);
+	for (int i = 0; i < rule->nkeys && problem == NULL; i++)
+	{
+		Oid			type = DatumGetObjectId(types[i]);
+		Oid			out;
+		bool		varlena;
+
+		rule->key_att[i] = find_column(fill->rel, TextDatumGetCString(names[i]), type,
+									   &problem);
+		if (problem != NULL)
+			break;
+		getTypeOutputInfo(type, &out, &varlena);
+		fmgr_info_cxt(out, &rule->key_out[i], CurrentMemoryContext);
+		rule->key_varies |= capi_key_varies(type);
+	}
+	return problem;
+}
+
+/* Step for attempt(): the values of the condition. */
+static void
+read_values(void *arg)
+{
+	Fill	   *fill = arg;
+	CapiRule   *rule = fill->rule;
+	Oid			type = getBaseType(DatumGetObjectId(fill->values[S_ON_TYPE - 1]));
+	Datum	   *texts;
+	Oid			input;
+	Oid			ioparam;
+	int			n;
+
+	getTypeInputInfo(type, &input, &ioparam);
+	deconstruct_array(DatumGetArrayTypeP(fill->values[S_ON_VALUES - 1]), TEXTOID, -1,
+					  false, TYPALIGN_INT, &texts, NULL, &n);
+	rule->values = palloc(sizeof(Datum) * (n + 1));
+	for (int i = 0; i < n; i++)
+		rule->values[i] = OidInputFunctionCall(input, TextDatumGetCString(texts[i]),
+											   ioparam, -1);
+	rule->nvalues = n;
+}
+
+static const char *
+build_condition(Fill *fill, CapiRule *rule)
+{
+	Oid			type = DatumGetObjectId(fill->values[S_ON_TYPE - 1]);
+	const char *problem = NULL;
+	TypeCacheEntry *tce;
+
+	rule->nvalues = -1;
+	rule->on_att = find_column(fill->rel,
+							   TextDatumGetCString(fill->values[S_ON_COLUMN - 1]),
+							   type, &problem);
+	if (problem != NULL || fill->nulls[S_ON_VALUES - 1])
+		return problem;
+	tce = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO);
+	if (!OidIsValid(tce->eq_opr_finfo.fn_oid))
+		return "the type of the watched column has no equality";
+	fmgr_info_cxt(tce->eq_opr_finfo.fn_oid, &rule->eq, CurrentMemoryContext);
+	rule->collation = TupleDescAttr(RelationGetDescr(fill->rel),
+									rule->on_att - 1)->attcollation;
+	rule->on_byval = tce->typbyval;
+	rule->on_len = tce->typlen;
+	fill->rule = rule;
+	return attempt(read_values, fill);
+}
+
+static AttrNumber
+find_column(Relation rel, const char *name, Oid type, const char **problem)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
+			continue;
+		if (att->atttypid == type)
+			return att->attnum;
+		*problem = psprintf("column \"%s\" changed its type from %s to %s", name,
+							format_type_be(type), format_type_be(att->atttypid));
+		return InvalidAttrNumber;
+	}
+	*problem = psprintf("column \"%s\" is gone or was renamed", name);
+	return InvalidAttrNumber;
+}
+
+/* Why the table's trigger does not fire, or NULL. */
+static const char *
+trigger_problem(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (strcmp(trigger->tgname, CAPI_TRIGGER) != 0)
+			continue;
+		if (trigger->tgenabled == TRIGGER_DISABLED)
+			return "the trigger " CAPI_TRIGGER " of the table is disabled";
+		if (trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA)
+			return "the trigger " CAPI_TRIGGER " of the table fires on replicas only";
+		return NULL;
+	}
+	return "the trigger " CAPI_TRIGGER " of the table is gone";
+}
+
+/* The rule as a session that begins now would see it. */
+static const char *
+table_problem(Relation rel, int source_id)
+{
+	CapiTableRules *entry;
+	const char *problem = trigger_problem(rel);
+
+	relation_changed((Datum) 0, RelationGetRelid(rel));
+	entry = capi_rule_lookup(rel);
+	if (entry == NULL)
+		return "the rule cannot be read";
+	for (int i = 0; i < entry->nrules; i++)
+		if (entry->rules[i].source_id == source_id && entry->rules[i].problem != NULL)
+			problem = entry->rules[i].problem;
+	return problem;
+}
+
+/*
+ * capi._rule_problem(source int): null, or why the rule of the source cannot be
+ * applied to its table as it is now.  Null also while the table is locked by
+ * somebody who changes it: who looks must not wait for that.
+ */
+Datum
+capi_sql_rule_problem(PG_FUNCTION_ARGS)
+{
+	int			source_id = PG_GETARG_INT32(0);
+	Oid			argtypes[1] = {INT4OID};
+	Datum		args[1] = {PG_GETARG_DATUM(0)};
+	Oid			relid = InvalidOid;
+	Relation	rel;
+	const char *problem;
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT table_name::oid FROM capi.source WHERE id = $1",
+							  1, argtypes, args, NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed == 1)
+		relid = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	/* events of capi.send() come without a rule */
+	if (OidIsValid(relid) && (relid == capi_config_table("direct_event") ||
+							  !ConditionalLockRelationOid(relid, AccessShareLock)))
+		PG_RETURN_NULL();
+	rel = OidIsValid(relid) ? try_relation_open(relid, NoLock) : NULL;
+	if (rel == NULL)
+		PG_RETURN_TEXT_P(cstring_to_text("the table is gone"));
+	problem = table_problem(rel, source_id);
+	relation_close(rel, AccessShareLock);
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}

@@ -1,0 +1,293 @@
+/*
+ * browser.c
+ *		What the customer's browser says: address, click and browser id, URL
+ *		(form.h, browser.h).
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "event/browser.h"
+#include "event/form.h"
+#include "event/text.h"
+
+/* Room for an IPv6 address with brackets, zone and port. */
+#define MAX_ADDRESS_BYTES	80
+
+/* A click id alone, not in a URL, is told from other text by its length. */
+#define MIN_BARE_CLICK_ID	20
+#define MAX_CLICK_ID		1024
+
+/* SPEC 3.2: the time is in milliseconds, of which there are 13 until 2286. */
+#define MILLISECONDS_DIGITS	13
+
+/* ---------- client_ip_address ---------- */
+
+/* What never reaches a server in the Internet as a customer's address. */
+static bool
+is_own_ipv4(const unsigned char *a)
+{
+	return !(a[0] == 0 || a[0] == 10 || a[0] == 127 || a[0] >= 224 ||
+			 (a[0] == 100 && (a[1] & 0xC0) == 64) ||
+			 (a[0] == 169 && a[1] == 254) ||
+			 (a[0] == 172 && (a[1] & 0xF0) == 16) ||
+			 (a[0] == 192 && a[1] == 168));
+}
+
+static bool
+is_own_ipv6(const struct in6_addr *a)
+{
+	return !(IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a) ||
+			 IN6_IS_ADDR_MULTICAST(a) || IN6_IS_ADDR_LINKLOCAL(a) ||
+			 IN6_IS_ADDR_SITELOCAL(a) || (a->s6_addr[0] & 0xFE) == 0xFC);
+}
+
+/* Takes port, brackets, zone and a host's mask from an address; in place. */
+static char *
+bare_address(char *s)
+{
+	char	   *colon;
+	char	   *mask;
+
+	if (*s == '[')
+	{
+		s++;
+		s[strcspn(s, "]")] = '\0';
+	}
+	s[strcspn(s, "%")] = '\0';
+	colon = strchr(s, ':');
+	if (colon != NULL && strchr(colon + 1, ':') == NULL)
+		*colon = '\0';			/* IPv4 with a port */
+	mask = strchr(s, '/');
+	if (mask != NULL &&
+		strcmp(mask, strchr(s, ':') != NULL ? "/128" : "/32") == 0)
+		*mask = '\0';
+	return s;
+}
+
+/*
+ * Appends an address in its shortest form.  False if it is none or, with
+ * *valid, one that cannot be the customer's.
+ */
+static bool
+append_address(char *s, StringInfo out, bool *valid)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	char		buf[INET6_ADDRSTRLEN];
+
+	s = bare_address(s);
+	if (inet_pton(AF_INET6, s, &v6) == 1)
+	{
+		*valid = true;
+		if (!IN6_IS_ADDR_V4MAPPED(&v6))
+		{
+			if (is_own_ipv6(&v6))
+				appendStringInfoString(out, inet_ntop(AF_INET6, &v6, buf,
+													  sizeof(buf)));
+			return is_own_ipv6(&v6);
+		}
+		memcpy(&v4, v6.s6_addr + 12, sizeof(v4));
+	}
+	else if (inet_pton(AF_INET, s, &v4) != 1)
+		return false;
+	*valid = true;
+	if (!is_own_ipv4((unsigned char *) &v4))
+		return false;
+	appendStringInfoString(out, inet_ntop(AF_INET, &v4, buf, sizeof(buf)));
+	return true;
+}
+
+/*
+ * Of a forwarding chain the first that can be the customer's: proxies on the
+ * customer's side put private addresses in front.
+ */
+bool
+capi_form_ip(CapiInput *in, StringInfo out)
+{
+	const char *p = in->s;
+	const char *end = in->s + in->len;
+	bool		valid = false;
+
+	while (p < end)
+	{
+		char		buf[MAX_ADDRESS_BYTES];
+		size_t		len = 0;
+
+		while (p + len < end && p[len] != ',' &&
+			   (unsigned char) p[len] > ' ')
+			len++;
+		if (len > 0 && len < sizeof(buf))
+		{
+			memcpy(buf, p, len);
+			buf[len] = '\0';
+			if (append_address(buf, out, &valid))
+				return true;
+		}
+		p += len + 1;
+	}
+	return capi_form_refuse(in, valid ?
+							"a private address, not the customer's own" :
+							"not an IP address");
+}
+
+/* ---------- fbc, fbp ---------- */
+
+/* Characters of base64url. */
+static inline bool
+is_click_char(char c)
+{
+	return capi_form_is_alnum(c) || c == '-' || c == '_';
+}
+
+/*
+ * fb.<index>.<milliseconds>.<id>, and perhaps an appendix of two or eight
+ * characters (SPEC 3.2).  A bad one would fail the batch; the id's alphabet is
+ * not documented, so only what cannot be in a cookie is refused.
+ */
+bool
+capi_form_browser_id(CapiInput *in, StringInfo out)
+{
+	int			segment = 0;
+	int			len = 0;		/* of the segment */
+	bool		bad = in->len < 4 || strncmp(in->s, "fb.", 3) != 0;
+
+	for (int i = 0; i <= in->len && !bad; i++)
+	{
+		char		c = i < in->len ? in->s[i] : '.';
+
+		if (c == '.')
+		{
+			bad = len == 0 || segment > 4 ||
+				(segment == 1 && len != 1) ||
+				(segment == 2 && len != MILLISECONDS_DIGITS) ||
+				(segment == 4 && len != 2 && len != 8) ||
+				(segment == 3 && len == 2 &&
+				 strncmp(in->s + i - 2, "fb", 2) == 0);
+			segment++;
+			len = 0;
+			continue;
+		}
+		len++;
+		if ((segment > 2 && !is_click_char(c)) ||
+			((segment == 1 || segment == 2) && !capi_form_is_digit(c)))
+			bad = true;
+	}
+	if (bad || segment < 4)
+		return capi_form_refuse(in, "not of the form fb.1.<milliseconds>.<id>");
+	appendBinaryStringInfo(out, in->s, in->len);
+	return true;
+}
+
+/* The value of the parameter fbclid in a URL or query string, or NULL. */
+static const char *
+find_parameter(const char *s, int len, int *value_len)
+{
+	static const char name[] = "fbclid=";
+	const int	name_len = sizeof(name) - 1;
+
+	for (int i = 0; i + name_len < len; i++)
+	{
+		int			n = 0;
+
+		if (pg_strncasecmp(s + i, name, name_len) != 0 ||
+			(i > 0 && strchr("?&#;", s[i - 1]) == NULL))
+			continue;
+		while (i + name_len + n < len && is_click_char(s[i + name_len + n]))
+			n++;
+		*value_len = n;
+		return s + i + name_len;
+	}
+	return NULL;
+}
+
+const char *
+capi_browser_click_id(const char *s, int len, bool bare, int *id_len)
+{
+	const char *id = find_parameter(s, len, id_len);
+
+	if (id == NULL && bare)
+	{
+		int			n = 0;
+
+		while (n < len && is_click_char(s[n]))
+			n++;
+		id = s;
+		*id_len = n == len ? n : 0;
+	}
+	return id != NULL && *id_len > 0 && *id_len <= MAX_CLICK_ID ? id : NULL;
+}
+
+bool
+capi_browser_looks_like_click(const char *s, int len)
+{
+	int			id_len;
+
+	if (capi_browser_click_id(s, len, false, &id_len) != NULL)
+		return true;
+	return len >= MIN_BARE_CLICK_ID &&
+		capi_browser_click_id(s, len, true, &id_len) != NULL;
+}
+
+bool
+capi_form_click_id(CapiInput *in, StringInfo out)
+{
+	int			len;
+	const char *id = capi_browser_click_id(in->s, in->len, true, &len);
+
+	if (id == NULL)
+		return capi_form_refuse(in, "not a click id, nor a URL with fbclid");
+	appendBinaryStringInfo(out, id, len);
+	return true;
+}
+
+/* ---------- event_source_url ---------- */
+
+/* Length of "https://" or "http://" at the front, or 0. */
+static int
+scheme_length(const char *s, int len)
+{
+	if (len > 8 && pg_strncasecmp(s, "https://", 8) == 0)
+		return 8;
+	if (len > 7 && pg_strncasecmp(s, "http://", 7) == 0)
+		return 7;
+	return 0;
+}
+
+/* Drops control characters, in memory of its own. */
+static void
+drop_controls(CapiInput *in)
+{
+	char	   *to = palloc(in->len);
+	int			n = 0;
+
+	for (int i = 0; i < in->len; i++)
+		if ((unsigned char) in->s[i] >= ' ' && in->s[i] != 0x7F)
+			to[n++] = in->s[i];
+	in->s = to;
+	in->len = n;
+}
+
+/* As it is, but without user name and password, and control characters. */
+bool
+capi_form_url(CapiInput *in, StringInfo out)
+{
+	int			scheme;
+	int			host;
+	int			end;
+
+	drop_controls(in);
+	scheme = host = end = scheme_length(in->s, in->len);
+	if (scheme == 0)
+		return capi_form_refuse(in, "does not begin with http:// or https://");
+	for (; end < in->len && strchr("/?#\\", in->s[end]) == NULL; end++)
+		if (in->s[end] == '@')
+			host = end + 1;
+	if (host == end || in->s[host] == ':')
+		return capi_form_refuse(in, "names no host");
+	appendBinaryStringInfo(out, in->s, scheme);
+	appendBinaryStringInfo(out, in->s + host, in->len - host);
+	return true;
+}

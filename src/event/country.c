@@ -1,0 +1,149 @@
+/*
+ * country.c
+ *		Look-ups in the tables of countries (country.h).
+ */
+#include "postgres.h"
+
+#include "event/country.h"
+
+/* A name, and the code of what it names. */
+typedef struct NamedCode
+{
+	const char *name;
+	const char *code;
+} NamedCode;
+
+#include "event/country_names.h"
+#include "event/country_tables.h"
+
+#define MAX_CALLING_CODE_DIGITS	3
+
+const CapiCountry *
+capi_country_find(const char *alpha2)
+{
+	int			low = 0;
+	int			high = lengthof(countries) - 1;
+
+	while (low <= high)
+	{
+		int			mid = (low + high) / 2;
+		int			cmp = strcmp(alpha2, countries[mid].alpha2);
+
+		if (cmp == 0)
+			return &countries[mid];
+		if (cmp < 0)
+			high = mid - 1;
+		else
+			low = mid + 1;
+	}
+	return NULL;
+}
+
+/* Code of a name in a sorted table, or NULL. */
+static const char *
+find_named_code(const NamedCode *table, int n, const char *name)
+{
+	int			low = 0;
+	int			high = n - 1;
+
+	while (low <= high)
+	{
+		int			mid = (low + high) / 2;
+		int			cmp = strcmp(name, table[mid].name);
+
+		if (cmp == 0)
+			return table[mid].code;
+		if (cmp < 0)
+			high = mid - 1;
+		else
+			low = mid + 1;
+	}
+	return NULL;
+}
+
+const CapiCountry *
+capi_country_recognise(const char *key)
+{
+	const CapiCountry *found = capi_country_find(key);
+	const char *code;
+
+	if (found != NULL)
+		return found;
+	if (strlen(key) == 3)
+		for (int i = 0; i < (int) lengthof(countries); i++)
+			if (strcmp(key, countries[i].alpha3) == 0)
+				return &countries[i];
+	code = find_named_code(country_names, lengthof(country_names), key);
+	return code != NULL ? capi_country_find(code) : NULL;
+}
+
+const char *
+capi_country_us_state(const char *key)
+{
+	if (strlen(key) == 2)
+	{
+		for (int i = 0; i < (int) lengthof(us_state_codes); i++)
+			if (strcmp(key, us_state_codes[i]) == 0)
+				return us_state_codes[i];
+		return NULL;
+	}
+	return find_named_code(us_states, lengthof(us_states), key);
+}
+
+/*
+ * The country that gives a calling code its plan, of those that share one.  All
+ * others have it to themselves.
+ */
+static const char *
+main_country(int calling_code)
+{
+	static const struct
+	{
+		int			calling_code;
+		const char *alpha2;
+	}			shared[] = {
+		{1, "us"}, {7, "ru"}, {39, "it"}, {44, "gb"}, {47, "no"}, {61, "au"},
+		{64, "nz"}, {212, "ma"}, {262, "re"}, {358, "fi"}, {500, "fk"},
+		{590, "gp"}, {599, "cw"}, {672, "nf"}
+	};
+
+	for (int i = 0; i < (int) lengthof(shared); i++)
+		if (shared[i].calling_code == calling_code)
+			return shared[i].alpha2;
+	return NULL;
+}
+
+static const CapiCountry *
+find_calling_code(int calling_code)
+{
+	const char *alpha2 = main_country(calling_code);
+
+	if (alpha2 != NULL)
+		return capi_country_find(alpha2);
+	for (int i = 0; i < (int) lengthof(countries); i++)
+		if (countries[i].calling_code == calling_code)
+			return &countries[i];
+	return NULL;
+}
+
+const CapiCountry *
+capi_country_by_number(const char *digits, int n, const CapiCountry *home,
+					   int *code_len)
+{
+	int			code = 0;
+
+	/* no calling code is the beginning of another */
+	for (int i = 0; i < Min(n, MAX_CALLING_CODE_DIGITS); i++)
+	{
+		const CapiCountry *found;
+
+		code = code * 10 + (digits[i] - '0');
+		found = code == home->calling_code ? home : find_calling_code(code);
+		if (found != NULL)
+		{
+			*code_len = i + 1;
+			return found;
+		}
+	}
+	return NULL;
+}

@@ -1,0 +1,106 @@
+/*
+ * hash.c
+ *		SHA-256 through OpenSSL (hash.h).
+ *
+ * The digest is fetched once and one context reused for the life of the
+ * process: fetching and allocating cost more than hashing an e-mail address.
+ * Does not normalise, and never sees which field it hashes.
+ */
+#include "postgres.h"
+
+#include <openssl/evp.h>
+
+#include "event/hash.h"
+
+#define SHA256_BYTES	32
+
+static EVP_MD *digest = NULL;	/* SHA-256, fetched at first use */
+static EVP_MD_CTX *context = NULL;	/* reused by every call */
+
+/* Value of a hexadecimal digit of either case, or -1. */
+static inline int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* ".AQ" or ".AQQCAQMC": two or eight characters of base64url. */
+static bool
+is_appendix(const char *text, int len)
+{
+	if (text[0] != '.' || (len != 3 && len != 9))
+		return false;
+	for (int i = 1; i < len; i++)
+	{
+		char		c = text[i];
+
+		if (!(hex_value(c) >= 0 || (c >= 'g' && c <= 'z') ||
+			  (c >= 'G' && c <= 'Z') || c == '-' || c == '_'))
+			return false;
+	}
+	return true;
+}
+
+bool
+capi_hash_recognise(const char *text, int len, char *hex)
+{
+	if (len < CAPI_HASH_HEX_LEN)
+		return false;
+	if (len > CAPI_HASH_HEX_LEN &&
+		!is_appendix(text + CAPI_HASH_HEX_LEN, len - CAPI_HASH_HEX_LEN))
+		return false;
+	for (int i = 0; i < CAPI_HASH_HEX_LEN; i++)
+	{
+		int			v = hex_value(text[i]);
+
+		if (v < 0)
+			return false;
+		hex[i] = "0123456789abcdef"[v];
+	}
+	return true;
+}
+
+static void
+prepare_digest(void)
+{
+	if (digest == NULL)
+		digest = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (digest != NULL && context == NULL)
+		context = EVP_MD_CTX_new();
+	if (context == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("could not prepare SHA-256"),
+				 errdetail("OpenSSL does not provide the digest."),
+				 errhint("Check the OpenSSL configuration of the server.")));
+}
+
+void
+capi_hash_hex(const char *text, int len, char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char md[SHA256_BYTES];
+
+	Assert(len > 0);
+	if (context == NULL)
+		prepare_digest();
+	if (EVP_DigestInit_ex2(context, digest, NULL) != 1 ||
+		EVP_DigestUpdate(context, text, len) != 1 ||
+		EVP_DigestFinal_ex(context, md, NULL) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("could not compute SHA-256"),
+				 errdetail("OpenSSL reported a failure."),
+				 errhint("Check the OpenSSL configuration of the server.")));
+	for (int i = 0; i < SHA256_BYTES; i++)
+	{
+		hex[2 * i] = digits[md[i] >> 4];
+		hex[2 * i + 1] = digits[md[i] & 15];
+	}
+}

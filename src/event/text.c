@@ -1,0 +1,381 @@
+/*
+ * text.c
+ *		Unicode text for the pure modules (text.h).
+ *
+ * Knows no field and no rule of Meta's.  ASCII, which nearly all text is, takes
+ * a path without tables; the rest asks libunistring.  That library keeps no
+ * state and reports failures by its result; what it allocates is freed here
+ * before anything that could raise an error.
+ */
+#include "postgres.h"
+
+#include <unicase.h>
+#include <unictype.h>
+#include <uninorm.h>
+#include <unistr.h>
+
+#include "mb/pg_wchar.h"
+
+#include "event/text.h"
+
+#define NON_JOINER			0x200C
+#define JOINER				0x200D
+
+/* Names and addresses fit; longer text is allocated by libunistring. */
+#define STACK_BUFFER_BYTES	512
+
+/* General categories of what CAPI_TEXT_NO_MARK drops. */
+#define MARK_CATEGORIES \
+	(UC_CATEGORY_MASK_P | UC_CATEGORY_MASK_S | UC_CATEGORY_MASK_Cc)
+
+bool
+capi_text_is_valid(const char *s, int len)
+{
+	int			i = 0;
+	uint64		chunk;
+
+	for (; i + (int) sizeof(chunk) <= len; i += sizeof(chunk))
+	{
+		memcpy(&chunk, s + i, sizeof(chunk));
+		if (chunk & UINT64CONST(0x8080808080808080))
+			break;
+	}
+	for (; i < len; i++)
+		if (IS_HIGHBIT_SET(s[i]))
+			return pg_encoding_verifymbstr(PG_UTF8, s, len) == len;
+	return true;
+}
+
+/* White space of ASCII. */
+static inline bool
+is_ascii_space(unsigned char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static inline bool
+is_ascii_mark(unsigned char c)
+{
+	return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			 (c >= '0' && c <= '9') || is_ascii_space(c));
+}
+
+/*
+ * Unicode's White_Space, and format characters such as U+FEFF and U+200B,
+ * which come from copying and nobody sees.  The joiners are format characters
+ * too, but part of the spelling inside a word.
+ */
+static bool
+is_space(ucs4_t c)
+{
+	return uc_is_property(c, UC_PROPERTY_WHITE_SPACE) ||
+		uc_is_general_category_withtable(c, UC_CATEGORY_MASK_Cf);
+}
+
+uint32
+capi_text_next(const char **p, const char *end)
+{
+	ucs4_t		c;
+
+	*p += u8_mbtouc_unsafe(&c, (const uint8_t *) *p, end - *p);
+	return c;
+}
+
+int
+capi_text_digit(const char **p, const char *end, uint32 *c)
+{
+	if (IS_HIGHBIT_SET(**p))
+	{
+		*c = capi_text_next(p, end);
+		return uc_decimal_value(*c);
+	}
+	*c = (unsigned char) *(*p)++;
+	return *c >= '0' && *c <= '9' ? (int) *c - '0' : -1;
+}
+
+/* Cannot be trimmed, seen alone: ASCII beyond the space. */
+static inline bool
+is_plain(char c)
+{
+	return c > ' ' && c != 0x7F && !IS_HIGHBIT_SET(c);
+}
+
+/* Is the character one that capi_text_trim takes away? */
+static bool
+is_trimmed(ucs4_t c)
+{
+	return is_space(c) ||
+		uc_is_general_category_withtable(c, UC_CATEGORY_MASK_Cc);
+}
+
+void
+capi_text_trim(const char **s, int *len)
+{
+	const char *p = *s;
+	const char *end = *s + *len;
+
+	if (*len > 0 && is_plain(*p) && is_plain(end[-1]))
+		return;
+	while (p < end)
+	{
+		const char *q = p;
+
+		if (!is_trimmed(capi_text_next(&q, end)))
+			break;
+		p = q;
+	}
+	while (end > p)
+	{
+		const char *last = end - 1;
+		const char *q;
+
+		while (last > p && (*last & 0xC0) == 0x80)
+			last--;
+		q = last;
+		if (!is_trimmed(capi_text_next(&q, end)))
+			break;
+		end = last;
+	}
+	*s = p;
+	*len = end - p;
+}
+
+/* Does a flag ask to drop the character? */
+static bool
+is_dropped(ucs4_t c, int flags)
+{
+	if (c < 0x80)
+		return ((flags & CAPI_TEXT_NO_SPACE) && is_ascii_space(c)) ||
+			((flags & CAPI_TEXT_NO_MARK) && is_ascii_mark(c)) ||
+			((flags & CAPI_TEXT_NO_DIGIT) && c >= '0' && c <= '9');
+	if ((flags & CAPI_TEXT_NO_SPACE) && is_space(c))
+		return c != NON_JOINER && c != JOINER;
+	return (flags & CAPI_TEXT_NO_MARK) &&
+		uc_is_general_category_withtable(c, MARK_CATEGORIES) && !is_space(c);
+}
+
+/* Trims what was appended: dropping may have left a joiner at an end. */
+static void
+trim_appended(StringInfo out, int start)
+{
+	const char *s = out->data + start;
+	int			len = out->len - start;
+
+	capi_text_trim(&s, &len);
+	memmove(out->data + start, s, len);
+	out->len = start + len;
+	out->data[out->len] = '\0';
+}
+
+/* Appends what the flags leave of the text. */
+static void
+append_kept(StringInfo out, const char *p, const char *end, int flags)
+{
+	const char *from = p;		/* what follows it is not yet written */
+	int			start_len = out->len;
+
+	while (p < end)
+	{
+		const char *start = p;
+
+		if (!is_dropped(capi_text_next(&p, end), flags))
+			continue;
+		appendBinaryStringInfo(out, from, start - from);
+		from = p;
+	}
+	appendBinaryStringInfo(out, from, end - from);
+	if (flags & CAPI_TEXT_NO_SPACE)
+		trim_appended(out, start_len);
+}
+
+static void
+raise_out_of_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("A text could not be brought to lower case.")));
+}
+
+/* capi_text_append for text that is not ASCII throughout. */
+static void
+append_unicode(StringInfo out, const char *s, int len, int flags)
+{
+	uint8_t		stack[STACK_BUFFER_BYTES];
+	uint8_t    *buf = stack;
+	size_t		n = (size_t) len * 3 / 2;	/* U+023A grows from 2 to 3 bytes */
+	uint8_t    *lower;
+
+	if (!(flags & CAPI_TEXT_LOWER))
+	{
+		append_kept(out, s, s + len, flags);
+		return;
+	}
+	if (n > sizeof(stack))
+		buf = palloc(n);
+	/* before anything is dropped: neighbours decide which sigma is final */
+	lower = u8_tolower((const uint8_t *) s, len, NULL, NULL, buf, &n);
+	if (lower == NULL)
+		raise_out_of_memory();
+	if (flags == CAPI_TEXT_LOWER)
+		appendBinaryStringInfo(out, (char *) lower, n);
+	else
+		append_kept(out, (char *) lower, (char *) lower + n, flags);
+	if (lower != buf)
+		free(lower);			/* grew beyond what Unicode 15 knows */
+	if (buf != stack)
+		pfree(buf);
+}
+
+void
+capi_text_append(StringInfo out, const char *s, int len, int flags)
+{
+	char	   *to;
+	int			start = out->len;
+
+	enlargeStringInfo(out, len);
+	to = out->data + out->len;
+	for (int i = 0; i < len; i++)
+	{
+		unsigned char c = s[i];
+
+		if (IS_HIGHBIT_SET(c))
+		{
+			out->len = start;
+			append_unicode(out, s, len, flags);
+			return;
+		}
+		if (c >= 'a' && c <= 'z')
+			*to++ = c;
+		else if (c >= 'A' && c <= 'Z')
+			*to++ = (flags & CAPI_TEXT_LOWER) ? c + 32 : c;
+		else if (c >= '0' && c <= '9')
+		{
+			if (!(flags & CAPI_TEXT_NO_DIGIT))
+				*to++ = c;
+		}
+		else if (is_ascii_space(c))
+		{
+			if (!(flags & CAPI_TEXT_NO_SPACE))
+				*to++ = c;
+		}
+		else if (!(flags & CAPI_TEXT_NO_MARK))
+			*to++ = c;
+	}
+	*to = '\0';
+	out->len = to - out->data;
+}
+
+/*
+ * Keeps the letters and digits of decomposed, lower-case text.  In place,
+ * which works as nothing grows.
+ */
+static int
+keep_letters(char *s, size_t n)
+{
+	const char *p = s;
+	const char *end = s + n;
+	char	   *to = s;
+
+	while (p < end)
+	{
+		const char *start = p;
+
+		if (uc_is_general_category_withtable(capi_text_next(&p, end),
+											 UC_CATEGORY_MASK_L |
+											 UC_CATEGORY_MASK_N))
+		{
+			memmove(to, start, p - start);
+			to += p - start;
+		}
+	}
+	return to - s;
+}
+
+/* capi_text_key for text that is not ASCII throughout. */
+static int
+fold_unicode(char *key, int size, const char *s, int len)
+{
+	size_t		n;
+	uint8_t    *folded = u8_casefold((const uint8_t *) s, len, NULL,
+									 UNINORM_NFKD, NULL, &n);
+	int			kept;
+
+	if (folded == NULL)
+		raise_out_of_memory();
+	kept = keep_letters((char *) folded, n);
+	if (kept < size)
+		memcpy(key, folded, kept);
+	free(folded);
+	return kept;
+}
+
+int
+capi_text_key(char *key, int size, const char *s, int len)
+{
+	int			kept = 0;
+
+	/* what is much longer than any name is none; saves the work */
+	if (len > size * 4)
+		return 0;
+	for (int i = 0; i < len && kept < size; i++)
+	{
+		if (IS_HIGHBIT_SET(s[i]))
+		{
+			kept = fold_unicode(key, size, s, len);
+			break;
+		}
+		if (!is_ascii_mark(s[i]) && !is_ascii_space(s[i]))
+			key[kept++] = pg_ascii_tolower(s[i]);
+	}
+	if (kept >= size)
+		return 0;
+	key[kept] = '\0';
+	return kept;
+}
+
+static void
+append_json_escape(StringInfo out, unsigned char c)
+{
+	switch (c)
+	{
+		case '"':
+			appendStringInfoString(out, "\\\"");
+			break;
+		case '\\':
+			appendStringInfoString(out, "\\\\");
+			break;
+		case '\n':
+			appendStringInfoString(out, "\\n");
+			break;
+		case '\r':
+			appendStringInfoString(out, "\\r");
+			break;
+		case '\t':
+			appendStringInfoString(out, "\\t");
+			break;
+		default:
+			appendStringInfo(out, "\\u%04x", c);
+	}
+}
+
+void
+capi_text_append_json(StringInfo out, const char *s, int len)
+{
+	int			from = 0;		/* what follows it is not yet written */
+
+	enlargeStringInfo(out, len + 2);
+	appendStringInfoCharMacro(out, '"');
+	for (int i = 0; i < len; i++)
+	{
+		unsigned char c = s[i];
+
+		if (c >= ' ' && c != '"' && c != '\\' && c != 0x7F)
+			continue;
+		appendBinaryStringInfo(out, s + from, i - from);
+		append_json_escape(out, c);
+		from = i + 1;
+	}
+	appendBinaryStringInfo(out, s + from, len - from);
+	appendStringInfoCharMacro(out, '"');
+}

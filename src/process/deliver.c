@@ -1,0 +1,122 @@
+/*
+ * deliver.c
+ *		CALL capi.deliver(): the dispatcher's work in this session.
+ *
+ * Needs no preload and no worker.  Works until nothing is due or max_time is
+ * over; then no request is begun any more, but those under way are waited for,
+ * because only a recorded answer keeps an event from being sent again (P5).
+ * Takes the same lock as the dispatcher, so there is only ever one
+ * sender.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "base/entry.h"
+#include "base/guc.h"
+#include "base/txn.h"
+#include "send/dispatch_state.h"
+
+PG_FUNCTION_INFO_V1(capi_sql_deliver);
+
+static void deliver(TimestampTz until);
+static void work(CapiDispatcher *d, TimestampTz until);
+
+Datum
+capi_sql_deliver(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	MemoryContext caller = CurrentMemoryContext;
+	volatile TimestampTz until = DT_NOEND;
+
+	if (call == NULL || !IsA(call, CallContext) || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("capi.deliver() cannot run inside a transaction block"),
+				 errhint("Use CALL capi.deliver() on its own: it commits what it has done as it goes.")));
+
+	/* events that were sent and cannot be recorded would be sent again */
+	PreventCommandDuringRecovery("CALL capi.deliver()");
+	PreventCommandIfReadOnly("CALL capi.deliver()");
+	if (!PG_ARGISNULL(0))
+		until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														TimestampTzGetDatum(GetCurrentTimestamp()),
+														PG_GETARG_DATUM(0)));
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	capi_txn_setup(true, capi_function_owner(fcinfo->flinfo->fn_oid), NULL);
+	SPI_commit();
+	PG_TRY();
+	{
+		deliver(until);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		capi_txn_clear();
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static void
+deliver(TimestampTz until)
+{
+	CapiDispatcher *d;
+
+	if (!capi_dispatch_lock())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another process is already delivering in this database"),
+				 errdetail("It is the dispatcher, or another session in capi.deliver()."),
+				 errhint("Its progress is in capi.health.")));
+	d = capi_dispatch_create();
+	PG_TRY();
+	{
+		work(d, until);
+		capi_dispatch_finish(d);
+	}
+	PG_CATCH();
+	{
+		/* the lock is the session's: it would outlive the error */
+		capi_dispatch_destroy(d);
+		capi_dispatch_release_lock();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	capi_dispatch_destroy(d);
+	capi_dispatch_unlock();
+}
+
+static void
+work(CapiDispatcher *d, TimestampTz until)
+{
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		int64		wait;
+
+		d->look_at_queue = true;
+		d->draining = now >= until;
+		(void) capi_dispatch_turn(d);
+		if (capi_dispatch_idle(d) || !capi_enabled || d->reader == NULL)
+			break;
+		if (d->draining && capi_transport_in_flight(d->transport) == 0)
+			break;
+		wait = capi_dispatch_wait_ms(d);
+		if (until != DT_NOEND && !d->draining)
+			wait = Min(wait, TimestampDifferenceMilliseconds(now, until) + 1);
+		capi_transport_wait(d->transport, wait);
+	}
+}

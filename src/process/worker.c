@@ -1,0 +1,170 @@
+/*
+ * worker.c
+ *		The dispatcher process of one database: connects, makes its settings
+ *		its own, looks for the extension and runs the pipeline of dispatch.c.
+ *
+ * Knows nothing of queues and events.  Started by launcher.c only, with the
+ * name of the database in bgw_extra.
+ *
+ * How it ends, and what the launcher makes of it (see shmem.c):
+ *		no extension or no database		started again when there is one
+ *		slot held by a database command	started again after the command
+ *		error, or terminated			started again after a growing delay
+ * Errors are not caught: the server logs them and the process exits with code
+ * 1.  Code 0, which is not logged, is for ends without a fault.
+ *
+ * SIGTERM is handled by the server's own die() from the first moment, so that
+ * a dispatcher that waits for a lock of a database command while it connects
+ * can be terminated.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+
+/* for background workers */
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+
+#include "base/capi.h"
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "process/worker.h"
+#include "send/dispatch.h"
+
+typedef struct WorkerSetting
+{
+	const char *name;
+	const char *value;
+} WorkerSetting;
+
+/*
+ * ALTER ROLE and ALTER DATABASE ... SET apply to background workers too, and
+ * must change neither what our statements mean nor whether they end.
+ * TimeZone, the order of DateStyle's fields and the locale stay as the shop
+ * set them, because its queries were written with them.
+ */
+static const WorkerSetting worker_settings[] = {
+	{"application_name", "capi dispatcher"},
+	{"bytea_output", "hex"},
+	{"datestyle", "ISO"},
+	{"default_transaction_deferrable", "off"},
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"extra_float_digits", "1"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"idle_session_timeout", "0"},
+	{"intervalstyle", "postgres"},
+	{"jit", "off"},
+	{"lock_timeout", "0"},
+	{"row_security", "off"},
+	{"search_path", "pg_catalog, pg_temp"},
+	{"session_replication_role", "origin"},
+	{"statement_timeout", "0"},
+	{"synchronous_commit", "on"},
+};
+
+/* The hook that was there before connect_database. */
+static emit_log_hook_type prev_emit_log_hook = NULL;
+
+static void connect_database(const char *dbname);
+static void note_missing_database(ErrorData *edata);
+static void override_settings(void);
+static bool extension_exists(void);
+static void extension_gone(void);
+
+void
+capi_dispatcher_main(Datum main_arg)
+{
+	const char *dbname = MyBgworkerEntry->bgw_extra;
+
+	(void) main_arg;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (!capi_shmem_attach(dbname))
+		proc_exit(0);
+
+	connect_database(dbname);
+	override_settings();
+
+	(void) capi_shmem_clear_recheck();
+	if (!extension_exists())
+		extension_gone();
+
+	capi_shmem_set_database(MyDatabaseId);
+	capi_shmem_set_state(CAPI_SLOT_RUNNING);
+	capi_dispatch_forever(extension_gone);
+}
+
+static void
+extension_gone(void)
+{
+	capi_shmem_set_state(CAPI_SLOT_NO_EXTENSION);
+	proc_exit(0);
+}
+
+static void
+connect_database(const char *dbname)
+{
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = note_missing_database;
+	BackgroundWorkerInitializeConnection(dbname, NULL, 0);
+	emit_log_hook = prev_emit_log_hook;
+}
+
+/*
+ * A listed database that does not exist is looked for again and again.  The
+ * server's FATAL message each time would be noise: the launcher says it once,
+ * with a hint.  The same code with a detail is something else (a database
+ * whose directory is gone, or that was dropped this instant) and is logged.
+ */
+static void
+note_missing_database(ErrorData *edata)
+{
+	if (edata->elevel == FATAL &&
+		edata->sqlerrcode == ERRCODE_UNDEFINED_DATABASE)
+	{
+		capi_shmem_set_state(CAPI_SLOT_NO_DATABASE);
+		if (edata->detail == NULL)
+			edata->output_to_server = false;
+	}
+
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(edata);
+}
+
+static void
+override_settings(void)
+{
+	for (size_t i = 0; i < lengthof(worker_settings); i++)
+		SetConfigOption(worker_settings[i].name, worker_settings[i].value,
+						PGC_SUSET, PGC_S_OVERRIDE);
+
+	if (CAPI_HAVE_TRANSACTION_TIMEOUT)
+		SetConfigOption("transaction_timeout", "0",
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static bool
+extension_exists(void)
+{
+	bool		exists;
+
+	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, "looking for extension capi");
+	StartTransactionCommand();
+	exists = OidIsValid(get_extension_oid(CAPI_EXTENSION, true));
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+
+	return exists;
+}

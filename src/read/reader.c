@@ -1,0 +1,149 @@
+/*
+ * reader.c
+ *		Reads orders through a source's query as the caller, not as the
+ *		source's role: who may not read the shop's tables sees nothing of them.
+ *
+ * Sends nothing and writes nothing.  The configuration and the browser
+ * contexts are read as the owner of the extension.  Called by preview.c,
+ * quality.c and pixel.c.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "base/entry.h"
+#include "base/nearest.h"
+#include "base/txn.h"
+#include "event/payload.h"
+#include "read/reader.h"
+#include "store/context.h"
+
+static void
+unknown_source(CapiConfig *config, const char *name)
+{
+	const char **known = palloc(sizeof(char *) * (config->nsources + 1));
+	const char *nearest;
+	int			n = 0;
+
+	for (int i = 0; i < config->nsources; i++)
+		if (!config->sources[i].detached)
+			known[n++] = pstrdup(config->sources[i].name);
+	nearest = capi_nearest(name, known, n);
+	capi_config_free(config);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("source \"%s\" does not exist", name),
+			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
+			 errhint("The sources are listed in capi.source_status.")));
+}
+
+void
+capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
+{
+	char	   *name;
+	CapiOwnerScope scope;
+
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("source must not be null"),
+				 errhint("The sources are listed in capi.source_status.")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
+	reader->owner = capi_function_owner(fcinfo->flinfo->fn_oid);
+	capi_enter_owner(reader->owner, &scope);
+	reader->config = capi_config_load(NULL);
+	capi_leave_owner(&scope);
+	reader->source = NULL;
+	for (int i = 0; i < reader->config->nsources; i++)
+		if (strcmp(reader->config->sources[i].name, name) == 0 &&
+			!reader->config->sources[i].detached)
+			reader->source = &reader->config->sources[i];
+	if (reader->source == NULL)
+		unknown_source(reader->config, name);
+	reader->source->run_as = GetUserId();
+}
+
+void
+capi_reader_close(CapiReader *reader)
+{
+	capi_config_free(reader->config);
+}
+
+char **
+capi_reader_keys(CapiReader *reader, TimestampTz since, int max, int *nkeys)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	CapiSource *source = reader->source;
+	CapiQueryScope scope;
+	Oid			types[1] = {TIMESTAMPTZOID};
+	Datum		args[1] = {TimestampTzGetDatum(since)};
+	char	  **keys;
+	char	   *sql;
+	char	   *query = capi_query_single_select(source->query);
+
+	sql = psprintf("SELECT q.key FROM (%s\n) AS q WHERE q.key IS NOT NULL%s"
+				   " ORDER BY q.event_time DESC NULLS LAST LIMIT %d", query,
+				   since == DT_NOBEGIN ? "" :
+				   psprintf(" AND %s OPERATOR(pg_catalog.>=) $1",
+							capi_query_time_sql(source, query)),
+				   max);
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	capi_query_use_key_settings(source);
+	if (capi_txn_execute_with_args(sql, since == DT_NOBEGIN ? 0 : 1, types, args, NULL, true, 0)
+		!= SPI_OK_SELECT)
+		elog(ERROR, "could not run the query of a source");
+	MemoryContextSwitchTo(caller);
+	*nkeys = (int) SPI_processed;
+	keys = palloc(sizeof(char *) * (*nkeys + 1));
+	for (int i = 0; i < *nkeys; i++)
+		keys[i] = pstrdup(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	SPI_freetuptable(SPI_tuptable);
+	capi_query_leave(&scope);
+	return keys;
+}
+
+void
+capi_reader_rows(CapiReader *reader, char **keys, int nkeys, CapiQueryRow *rows)
+{
+	CapiOwnerScope scope;
+
+	capi_query_read(reader->source, keys, nkeys, rows);
+	capi_enter_owner(reader->owner, &scope);
+	capi_context_fill(reader->source, keys, nkeys, rows);
+	capi_leave_owner(&scope);
+}
+
+const char *
+capi_reader_judge(CapiReader *reader, const char *key, CapiQueryRow *row,
+				  StringInfo out, const char **reason)
+{
+	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
+	CapiEvent  *event = &row->event;
+
+	*reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
+	if (*reason != NULL)
+		return "ignored";
+	if (row->found > 1)
+	{
+		*reason = "several_rows";
+		return "rejected";
+	}
+	if (row->dataset != NULL &&
+		capi_config_dataset_by_name(reader->config, row->dataset) == NULL)
+	{
+		*reason = "unknown_dataset";
+		return "rejected";
+	}
+	capi_query_defaults(event, reader->source, key);
+	capi_payload_event(event, now_s, out);
+	if (event->verdict == CAPI_VERDICT_SEND)
+		return "delivered";
+	*reason = event->reason;
+	return event->verdict == CAPI_VERDICT_EXPIRED ? "expired" : "rejected";
+}

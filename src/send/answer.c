@@ -1,0 +1,252 @@
+/*
+ * answer.c
+ *		From an answer to the outcomes of the events in its request.
+ *
+ * response.c says what class the answer is of; here each class is acted on:
+ *
+ *		accepted	delivered
+ *		transient	each event waits with full jitter; the dataset rests a little
+ *		throttled	the dataset rests as long as the headers ask
+ *		credential	the dataset's state changes; its events wait; now and then
+ *		version		one request probes whether it works again
+ *		permanent	one event: rejected; more: the guilty one alone, or halves
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "answer/response.h"
+#include "base/backoff.h"
+#include "base/capi.h"
+#include "base/txn.h"
+#include "send/dispatch_state.h"
+
+/* A refused token is probed this often. */
+#define PROBE_INTERVAL_MS	(5 * 60 * 1000)
+
+/* A dataset that throttles without saying for how long rests at least this. */
+#define THROTTLE_FLOOR_MS	(60 * 1000)
+
+static void
+wait_for(CapiOutcome *outcome, CapiItem *item, CapiOutcomeKind kind,
+		 const char *reason, TimestampTz next)
+{
+	outcome->item = item;
+	outcome->kind = kind;
+	outcome->reason = reason;
+	outcome->next_attempt_at = next;
+}
+
+/* Commits the outcomes, then forgets what was kept for them. */
+void
+capi_answer_commit(CapiDispatcher *d, CapiOutcome *outcomes, int n)
+{
+	if (n == 0)
+		return;
+	capi_txn_begin("capi: recording outcomes");
+	capi_outcome_record(outcomes, n);
+	capi_txn_commit();
+	capi_in_flight_settled(d, outcomes, n);
+}
+
+/* A batch that may not be sent now goes to the backlog, unsent. */
+void
+capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	CapiOutcome *outcomes = palloc0(sizeof(CapiOutcome) * batch->n);
+	TimestampTz next;
+	const char *reason = capi_dataset_obstacle(dataset, now, &next);
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		CapiItem   *item = batch->items[i];
+
+		wait_for(&outcomes[i], item,
+				 item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
+				 reason, next);
+	}
+	capi_share_count(d, batch->dataset_id, -batch->n);
+	capi_answer_commit(d, outcomes, batch->n);
+	pfree(outcomes);
+	capi_batch_free(batch);
+}
+
+static void
+queue_batch(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+
+	if (dataset != NULL)
+		capi_batch_close(batch, dataset);
+	d->batches = lcons(batch, d->batches);
+	capi_share_count(d, batch->dataset_id, batch->n);
+	MemoryContextSwitchTo(old);
+}
+
+/* Some event of the batch is refused: which?  Returns the outcomes it made. */
+static int
+handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
+				 const CapiResult *result, CapiOutcome *outcomes)
+{
+	int			guilty = batch->n == 1 ? 0 : result->guilty_index;
+
+	if (guilty >= 0 && guilty < batch->n)
+	{
+		outcomes[0].item = batch->items[guilty];
+		outcomes[0].kind = CAPI_OUTCOME_REJECTED;
+		outcomes[0].reason = "refused";
+		outcomes[0].error_code = result->error_code;
+		outcomes[0].error_subcode = result->error_subcode;
+		outcomes[0].request_id = batch->request_id;
+		if (batch->n > 1)
+			queue_batch(d, capi_batch_split(batch, 0, batch->n, guilty), dataset);
+		return 1;
+	}
+	queue_batch(d, capi_batch_split(batch, batch->n / 2, batch->n, -1), dataset);
+	queue_batch(d, capi_batch_split(batch, 0, batch->n / 2, -1), dataset);
+	return 0;
+}
+
+static void
+dataset_succeeded(CapiDataset *dataset)
+{
+	dataset->failures = 0;
+	dataset->rest_until = 0;
+	if (dataset->state == CAPI_DATASET_CREDENTIAL || dataset->state == CAPI_DATASET_VERSION)
+	{
+		dataset->state = CAPI_DATASET_ACTIVE;
+		capi_outcome_dataset_state(dataset->id, "active", NULL);
+	}
+}
+
+/* How long the dataset rests after a failure, and what its state becomes. */
+static void
+dataset_failed(CapiDataset *dataset, const CapiResult *result)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		rest = result->rest_ms;
+
+	dataset->failures++;
+	if (result->class == CAPI_CLASS_TRANSIENT)
+		rest = Max(rest, capi_backoff_delay_ms(Min(dataset->failures, 7),
+											   pg_prng_double(&pg_global_prng_state), 0));
+	else if (result->class == CAPI_CLASS_THROTTLED)
+		rest = rest > 0 ? rest : THROTTLE_FLOOR_MS;
+	else
+	{
+		bool		credential = result->class == CAPI_CLASS_CREDENTIAL;
+
+		rest = Max(rest, PROBE_INTERVAL_MS);
+		if (dataset->state != CAPI_DATASET_PAUSED)
+		{
+			dataset->state = credential ? CAPI_DATASET_CREDENTIAL : CAPI_DATASET_VERSION;
+			capi_outcome_dataset_state(dataset->id, credential ? "credential" : "version",
+									   psprintf("error %d%s%s: %s", result->error_code,
+												result->error_subcode != 0 ? "/" : "",
+												result->error_subcode != 0 ?
+												psprintf("%d", result->error_subcode) : "",
+												result->message));
+		}
+	}
+	dataset->rest_until = Max(dataset->rest_until, TimestampTzPlusMilliseconds(now, rest));
+}
+
+/* The whole batch waits; attempts count only where Meta may have had it. */
+static int
+handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
+			CapiOutcome *outcomes)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		refused = result->class == CAPI_CLASS_CREDENTIAL ||
+		result->class == CAPI_CLASS_VERSION;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		CapiItem   *item = batch->items[i];
+		TimestampTz next;
+		const char *obstacle = capi_dataset_obstacle(dataset, now, &next);
+
+		/* its own jitter, so that a thousand events do not come back at once */
+		if (result->class == CAPI_CLASS_TRANSIENT)
+			next = Max(next, TimestampTzPlusMilliseconds(now,
+														 capi_backoff_delay_ms(item->attempts,
+																			   pg_prng_double(&pg_global_prng_state), 0)));
+		wait_for(&outcomes[i], item, refused ? CAPI_OUTCOME_QUEUED : CAPI_OUTCOME_RETRYING,
+				 refused ? obstacle : capi_response_class_name(result->class),
+				 next);
+		outcomes[i].error_code = result->error_code;
+		outcomes[i].error_subcode = result->error_subcode;
+		outcomes[i].request_id = batch->request_id;
+	}
+	return batch->n;
+}
+
+static int
+handle_accepted(CapiBatch *batch, CapiOutcome *outcomes)
+{
+	for (int i = 0; i < batch->n; i++)
+	{
+		outcomes[i].item = batch->items[i];
+		outcomes[i].kind = CAPI_OUTCOME_DELIVERED;
+		outcomes[i].request_id = batch->request_id;
+	}
+	return batch->n;
+}
+
+/*
+ * An answer that is not understood is taken for a passing fault; when it keeps
+ * coming it may be about one event, so the batch is halved.
+ */
+static bool
+is_stubborn(const CapiBatch *batch, const CapiResult *result)
+{
+	return result->class == CAPI_CLASS_TRANSIENT && result->uncertain &&
+		result->http_status != 0 && batch->n > 1 && batch->items[0]->attempts >= 3;
+}
+
+void
+capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
+{
+	CapiBatch  *batch = answer->tag;
+	CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
+	CapiOutcome *outcomes = palloc0(sizeof(CapiOutcome) * batch->n);
+	CapiResult	result;
+	int			n;
+
+	capi_response_classify(answer, batch->n, &result);
+	capi_share_count(d, batch->dataset_id, -batch->n);
+	if (dataset != NULL)
+		capi_share_answered(dataset, answer->duration_ms);
+	for (int i = 0; i < batch->n; i++)
+		batch->items[i]->attempts++;
+
+	capi_txn_begin("capi: recording the answer to a request");
+	batch->request_id = capi_outcome_next_request();
+	capi_outcome_request(batch->request_id, batch->dataset_id, batch->sent_at,
+						 answer->duration_ms, batch->n, batch->body.len, &result);
+	if (result.class == CAPI_CLASS_ACCEPTED)
+		n = handle_accepted(batch, outcomes);
+	else if (result.class == CAPI_CLASS_PERMANENT || is_stubborn(batch, &result))
+		n = handle_permanent(d, batch, dataset, &result, outcomes);
+	else
+		n = 0;
+	if (dataset != NULL)
+	{
+		if (result.class == CAPI_CLASS_ACCEPTED || result.class == CAPI_CLASS_PERMANENT)
+			dataset_succeeded(dataset);
+		else
+			dataset_failed(dataset, &result);
+	}
+	if (result.class != CAPI_CLASS_ACCEPTED && result.class != CAPI_CLASS_PERMANENT &&
+		!is_stubborn(batch, &result))
+		n = handle_wait(batch, dataset, &result, outcomes);
+	capi_outcome_record(outcomes, n);
+	capi_txn_commit();
+	capi_in_flight_settled(d, outcomes, n);
+	capi_batch_free(batch);
+}

@@ -1,0 +1,102 @@
+/*
+ * batch.c
+ *		Events of one dataset on their way into one request.
+ *
+ * A batch owns its memory: items are copied into it, so that what they came
+ * from can go.  Called by dispatch.c only; pure bookkeeping.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "event/payload.h"
+#include "send/batch.h"
+
+/* Room that capi_payload_close() may need at the end of the body. */
+#define TAIL_BYTES	512
+
+CapiBatch *
+capi_batch_create(int dataset_id)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "capi batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	CapiBatch  *batch = palloc0(sizeof(CapiBatch));
+
+	batch->context = context;
+	batch->dataset_id = dataset_id;
+	batch->items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
+	initStringInfo(&batch->body);
+	capi_payload_open(&batch->body);
+	batch->opened_at = GetCurrentTimestamp();
+	MemoryContextSwitchTo(old);
+	return batch;
+}
+
+void
+capi_batch_free(CapiBatch *batch)
+{
+	MemoryContextDelete(batch->context);
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text != NULL ? pstrdup(text) : NULL;
+}
+
+bool
+capi_batch_add(CapiBatch *batch, const CapiItem *item, const char *json,
+			   size_t json_len)
+{
+	MemoryContext old;
+	CapiItem   *copy;
+
+	if (batch->n == CAPI_MAX_BATCH_EVENTS ||
+		(batch->n > 0 &&
+		 batch->body.len + json_len + TAIL_BYTES > CAPI_MAX_BODY_BYTES))
+		return false;
+	old = MemoryContextSwitchTo(batch->context);
+	copy = palloc(sizeof(CapiItem));
+	*copy = *item;
+	copy->key = pstrdup(item->key);
+	copy->event_id = copy_text(item->event_id);
+	copy->event_name = copy_text(item->event_name);
+	copy->value = copy_text(item->value);
+	copy->currency = copy_text(item->currency);
+	copy->problems = copy_text(item->problems);
+	if (batch->n > 0)
+		appendStringInfoChar(&batch->body, ',');
+	copy->json_offset = batch->body.len;
+	copy->json_len = json_len;
+	appendBinaryStringInfo(&batch->body, json, json_len);
+	batch->items[batch->n++] = copy;
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+void
+capi_batch_close(CapiBatch *batch, const CapiDataset *dataset)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+	capi_payload_close(&batch->body, dataset->test_event_code, dataset->proof);
+	batch->closed = true;
+	MemoryContextSwitchTo(old);
+}
+
+CapiBatch *
+capi_batch_split(const CapiBatch *batch, int from, int until, int without)
+{
+	CapiBatch  *part = capi_batch_create(batch->dataset_id);
+
+	for (int i = from; i < until; i++)
+		if (i != without)
+			capi_batch_add(part, batch->items[i],
+						   batch->body.data + batch->items[i]->json_offset,
+						   batch->items[i]->json_len);
+	return part;
+}

@@ -1,0 +1,40 @@
+/*
+ * batch.h
+ *		Requests under construction and under way.  See batch.c.
+ */
+#ifndef CAPI_BATCH_H
+#define CAPI_BATCH_H
+
+#include "lib/stringinfo.h"
+
+#include "store/config.h"
+#include "store/item.h"
+
+typedef struct CapiBatch
+{
+	MemoryContext context;		/* everything of the batch, itself included */
+	int			dataset_id;
+	int64		request_id;		/* 0 until it is sent */
+	TimestampTz opened_at;
+	TimestampTz sent_at;
+	int			n;
+	CapiItem  **items;			/* CAPI_MAX_BATCH_EVENTS of them at most */
+	StringInfoData body;
+	bool		closed;			/* body is complete */
+} CapiBatch;
+
+extern CapiBatch *capi_batch_create(int dataset_id);
+extern void capi_batch_free(CapiBatch *batch);
+
+/* False, with nothing changed, when the event does not fit any more. */
+extern bool capi_batch_add(CapiBatch *batch, const CapiItem *item,
+						   const char *json, size_t json_len);
+
+/* Completes the body. */
+extern void capi_batch_close(CapiBatch *batch, const CapiDataset *dataset);
+
+/* A new batch of items [from, until), with the JSON they already have. */
+extern CapiBatch *capi_batch_split(const CapiBatch *batch, int from, int until,
+								   int without);
+
+#endif							/* CAPI_BATCH_H */

@@ -1,0 +1,92 @@
+/*
+ * dispatch_state.h
+ *		The dispatcher's memory, shared by the files of the pipeline and by
+ *		deliver.c.  Nobody else includes this.
+ */
+#ifndef CAPI_DISPATCH_STATE_H
+#define CAPI_DISPATCH_STATE_H
+
+#include "nodes/pg_list.h"
+#include "utils/hsearch.h"
+
+#include "send/batch.h"
+#include "send/transport.h"
+#include "store/config.h"
+#include "store/outcome.h"
+#include "store/queue.h"
+
+/* A key that is being worked on. */
+typedef struct CapiInFlight
+{
+	uint64		hash;			/* hash key */
+	int			source_id;
+	char	   *key;
+} CapiInFlight;
+
+typedef struct CapiDispatcher
+{
+	MemoryContext context;		/* lives as long as the dispatcher */
+	MemoryContext turn_context; /* scratch, reset between chunks */
+	CapiConfig *config;
+	CapiQueueReader *reader;	/* NULL: nothing may be read (copy) */
+	CapiTransport *transport;
+	HTAB	   *in_flight;		/* of CapiInFlight */
+	List	   *batches;		/* not sent yet; see capi_batch_is_open */
+	int			nwaiting;		/* events in batches, sent or not */
+	bool		backlog_crowded;	/* rows may be due that found no room */
+	bool		reload;			/* settings changed */
+	bool		draining;		/* nothing new is begun */
+	bool		look_at_queue;	/* something may have been captured */
+	bool		armed;			/* the next order wakes us (shmem.c) */
+	bool		more_in_queue;	/* the reader is in the middle of a pass */
+	TimestampTz backlog_due_at; /* earliest due row, as far as known */
+	TimestampTz config_until;	/* configuration is read again then */
+	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
+	bool		reclaim_again;	/* a past segment is still there */
+	TimestampTz maintain_at;	/* partitions are looked at then */
+} CapiDispatcher;
+
+/* in dispatch.c */
+extern CapiDispatcher *capi_dispatch_create(void);
+extern void capi_dispatch_destroy(CapiDispatcher *d);
+extern bool capi_dispatch_lock(void);
+extern void capi_dispatch_unlock(void);
+extern void capi_dispatch_release_lock(void);
+extern bool capi_dispatch_turn(CapiDispatcher *d);
+extern bool capi_dispatch_idle(CapiDispatcher *d);
+extern void capi_dispatch_finish(CapiDispatcher *d);
+extern int64 capi_dispatch_wait_ms(CapiDispatcher *d);
+
+/* in in_flight.c */
+extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);
+extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
+								   int n);
+
+/* in dataset.c */
+extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
+extern const char *capi_dataset_obstacle(const CapiDataset *dataset,
+										 TimestampTz now, TimestampTz *next);
+
+/* in share.c */
+extern void capi_share_count(CapiDispatcher *d, int dataset_id, int events);
+extern void capi_share_started(CapiDataset *dataset, TimestampTz now);
+extern void capi_share_answered(CapiDataset *dataset, int64 duration_ms);
+extern bool capi_share_may_start(const CapiDispatcher *d,
+								 const CapiDataset *dataset);
+extern bool capi_share_has_room(const CapiDispatcher *d,
+								const CapiDataset *dataset);
+extern bool capi_share_is_slow(const CapiDispatcher *d,
+							   const CapiDataset *dataset, TimestampTz now);
+extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
+
+/* in evaluate.c */
+extern void capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n);
+extern bool capi_batch_is_open(const CapiBatch *batch);
+
+/* in answer.c */
+extern void capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer);
+extern void capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch,
+								 CapiDataset *dataset);
+extern void capi_answer_commit(CapiDispatcher *d, CapiOutcome *outcomes, int n);
+
+#endif							/* CAPI_DISPATCH_STATE_H */

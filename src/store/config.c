@@ -1,0 +1,323 @@
+/*
+ * config.c
+ *		Datasets and sources as the dispatcher sees them, and the signal that
+ *		they changed.
+ *
+ * The admin functions end with capi._config_changed(), which invalidates the
+ * relation cache entry of capi.source: at their commit every process forgets
+ * what it derived from the configuration.  Backends then read their rules
+ * afresh (capture.c), the dispatcher loads this again.
+ *
+ * Tokens live only in the memory of the process that sends; the memory is
+ * wiped when the configuration is replaced (P8).
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "base/guc.h"
+#include "base/txn.h"
+#include "base/wake.h"
+#include "event/event.h"
+#include "store/config.h"
+#include "store/secret.h"
+
+PG_FUNCTION_INFO_V1(capi_sql_config_changed);
+
+/* Set by the callback, cleared by whoever looks. */
+static bool stale = true;
+
+/* Table whose invalidation means "configuration changed". */
+static Oid	watched = InvalidOid;
+
+static void config_changed(Datum arg, Oid relid);
+static void load_datasets(CapiConfig *config, CapiConfig *old);
+static void load_sources(CapiConfig *config, CapiConfig *old);
+static char *column_text(HeapTuple row, TupleDesc desc, int column,
+						 MemoryContext context);
+
+/* capi._config_changed(): tell every process at commit, and wake the dispatcher. */
+Datum
+capi_sql_config_changed(PG_FUNCTION_ARGS)
+{
+	Oid			relid = capi_config_table("source");
+
+	(void) fcinfo;
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
+	capi_wake_at_commit(true);
+	PG_RETURN_VOID();
+}
+
+void
+capi_config_init(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(config_changed, (Datum) 0);
+	registered = true;
+	stale = true;
+}
+
+static void
+config_changed(Datum arg, Oid relid)
+{
+	(void) arg;
+	if (relid == InvalidOid || relid == watched)
+		stale = true;
+}
+
+bool
+capi_config_stale(void)
+{
+	bool		was = stale;
+
+	stale = false;
+	return was;
+}
+
+Oid
+capi_config_table(const char *name)
+{
+	Oid			space = get_namespace_oid(CAPI_SCHEMA, true);
+
+	return OidIsValid(space) ? get_relname_relid(name, space) : InvalidOid;
+}
+
+CapiConfig *
+capi_config_load(CapiConfig *old)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "capi configuration",
+												  ALLOCSET_SMALL_SIZES);
+	CapiConfig *config = MemoryContextAllocZero(context, sizeof(CapiConfig));
+
+	watched = capi_config_table("source");
+	load_datasets(config, old);
+	load_sources(config, old);
+	if (capi_txn_execute("SELECT capi._is_copy() FROM capi.state", true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read capi.state");
+	config->has_state = SPI_processed == 1;
+	if (config->has_state)
+	{
+		bool		isnull;
+
+		config->is_copy = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+													 SPI_tuptable->tupdesc, 1,
+													 &isnull));
+	}
+	capi_config_free(old);
+	return config;
+}
+
+void
+capi_config_free(CapiConfig *config)
+{
+	if (config == NULL)
+		return;
+	for (int i = 0; i < config->ndatasets; i++)
+		if (config->datasets[i].token != NULL)
+			explicit_bzero(config->datasets[i].token,
+						   strlen(config->datasets[i].token));
+	MemoryContextDelete(GetMemoryChunkContext(config));
+}
+
+CapiDataset *
+capi_config_dataset(CapiConfig *config, int id)
+{
+	for (int i = 0; i < config->ndatasets; i++)
+		if (config->datasets[i].id == id)
+			return &config->datasets[i];
+	return NULL;
+}
+
+CapiDataset *
+capi_config_dataset_by_name(CapiConfig *config, const char *name)
+{
+	for (int i = 0; i < config->ndatasets; i++)
+		if (strcmp(config->datasets[i].name, name) == 0)
+			return &config->datasets[i];
+	return NULL;
+}
+
+CapiSource *
+capi_config_source(CapiConfig *config, int id)
+{
+	for (int i = 0; i < config->nsources; i++)
+		if (config->sources[i].id == id)
+			return &config->sources[i];
+	return NULL;
+}
+
+static char *
+column_text(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
+{
+	char	   *text = SPI_getvalue(row, desc, column);
+
+	return text != NULL ? MemoryContextStrdup(context, text) : NULL;
+}
+
+/* Token of one dataset: its file if it names one, else its row of capi.secret. */
+static void
+load_token(CapiDataset *dataset, HeapTuple row, TupleDesc desc,
+		   MemoryContext context)
+{
+	char	   *file = SPI_getvalue(row, desc, 8);
+	char	   *token = NULL;
+	char	   *secret = NULL;
+	bool		no_token;
+	bool		no_secret;
+	bool		isnull;
+	const char *problem;
+	Datum		sealed = SPI_getbinval(row, desc, 10, &no_token);
+	Datum		sealed_secret = SPI_getbinval(row, desc, 12, &no_secret);
+
+	if (file != NULL)
+		token = capi_secret_read_file(file, &dataset->token_problem);
+	else if (no_token)
+		dataset->token_problem = "no access token is set";
+	else
+		token = capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 9, &isnull)),
+								 DatumGetByteaPP(sealed),
+								 &dataset->token_problem);
+	if (token == NULL)
+		return;
+	dataset->token = MemoryContextStrdup(context, token);
+	if (!no_secret)
+		secret = capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 11, &isnull)),
+								  DatumGetByteaPP(sealed_secret), &problem);
+	if (secret != NULL)
+		dataset->proof = MemoryContextStrdup(context,
+											 capi_secret_proof(token, secret));
+	explicit_bzero(token, strlen(token));
+}
+
+static void
+load_datasets(CapiConfig *config, CapiConfig *old)
+{
+	MemoryContext context = GetMemoryChunkContext(config);
+
+	if (capi_txn_execute("SELECT d.id, d.name, d.dataset_id, d.endpoint, d.api_version,"
+						 " d.test_event_code, d.events_per_hour, d.token_file,"
+						 " t.encrypted, t.value, a.encrypted, a.value, d.state"
+						 " FROM capi.dataset d"
+						 " LEFT JOIN capi.secret t ON t.dataset_id = d.id AND t.kind = 'access_token'"
+						 " LEFT JOIN capi.secret a ON a.dataset_id = d.id AND a.kind = 'app_secret'"
+						 " WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the datasets");
+	config->ndatasets = SPI_processed;
+	config->datasets = MemoryContextAllocZero(context,
+											  sizeof(CapiDataset) * (SPI_processed + 1));
+	for (int i = 0; i < config->ndatasets; i++)
+	{
+		CapiDataset *dataset = &config->datasets[i];
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		CapiDataset *before;
+		char	   *version = SPI_getvalue(row, desc, 5);
+		char	   *state = SPI_getvalue(row, desc, 13);
+		char	   *url;
+
+		dataset->id = atoi(SPI_getvalue(row, desc, 1));
+		dataset->name = column_text(row, desc, 2, context);
+		url = psprintf("%s/%s/%s/events", SPI_getvalue(row, desc, 4),
+					   version != NULL ? version : capi_api_version,
+					   SPI_getvalue(row, desc, 3));
+		dataset->url = MemoryContextStrdup(context, url);
+		dataset->test_event_code = column_text(row, desc, 6, context);
+		dataset->events_per_hour = atoi(SPI_getvalue(row, desc, 7));
+		dataset->state =
+			strcmp(state, "active") == 0 ? CAPI_DATASET_ACTIVE :
+			strcmp(state, "paused") == 0 ? CAPI_DATASET_PAUSED :
+			strcmp(state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+			CAPI_DATASET_VERSION;
+		load_token(dataset, row, desc, context);
+
+		before = old != NULL ? capi_config_dataset(old, dataset->id) : NULL;
+		dataset->allowance = dataset->events_per_hour;
+		dataset->allowance_at = GetCurrentTimestamp();
+		if (before != NULL)
+		{
+			dataset->allowance = Min(before->allowance, dataset->events_per_hour);
+			dataset->allowance_at = before->allowance_at;
+			dataset->in_flight = before->in_flight;
+			dataset->waiting = before->waiting;
+			dataset->progress_at = before->progress_at;
+			dataset->duration_ms = before->duration_ms;
+			/* whoever set it active again wants it tried now */
+			if (before->state == dataset->state)
+			{
+				dataset->rest_until = before->rest_until;
+				dataset->failures = before->failures;
+			}
+		}
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static int
+read_minor_units(const char *text)
+{
+	if (text == NULL)
+		return CAPI_MINOR_NONE;
+	return strcmp(text, "currency") == 0 ? CAPI_MINOR_BY_CURRENCY : atoi(text);
+}
+
+static void
+load_sources(CapiConfig *config, CapiConfig *old)
+{
+	MemoryContext context = GetMemoryChunkContext(config);
+
+	if (capi_txn_execute("SELECT id, name, dataset_id, event_name, action_source, query,"
+					" search_path, run_as::oid, query_key_type,"
+					" (extract(epoch FROM hold) * 1000000)::bigint, paused,"
+					" broken_since IS NOT NULL, detached_at IS NOT NULL,"
+					" time_zone, minor_units, table_name = 'capi.direct_event'::regclass"
+					" FROM capi.source", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the sources");
+	config->nsources = SPI_processed;
+	config->sources = MemoryContextAllocZero(context,
+											 sizeof(CapiSource) * (SPI_processed + 1));
+	for (int i = 0; i < config->nsources; i++)
+	{
+		CapiSource *source = &config->sources[i];
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		CapiSource *before;
+
+		source->id = atoi(SPI_getvalue(row, desc, 1));
+		source->name = column_text(row, desc, 2, context);
+		source->dataset_id = atoi(SPI_getvalue(row, desc, 3));
+		source->event_name = column_text(row, desc, 4, context);
+		source->action_source = column_text(row, desc, 5, context);
+		source->query = column_text(row, desc, 6, context);
+		source->search_path = column_text(row, desc, 7, context);
+		source->run_as = atooid(SPI_getvalue(row, desc, 8));
+		source->key_type = column_text(row, desc, 9, context);
+		source->hold_us = strtoi64(SPI_getvalue(row, desc, 10), NULL, 10);
+		source->paused = SPI_getvalue(row, desc, 11)[0] == 't';
+		source->broken = SPI_getvalue(row, desc, 12)[0] == 't';
+		source->detached = SPI_getvalue(row, desc, 13)[0] == 't';
+		source->time_zone = column_text(row, desc, 14, context);
+		source->is_direct = SPI_getvalue(row, desc, 16)[0] == 't';
+		source->minor_units = read_minor_units(SPI_getvalue(row, desc, 15));
+		before = old != NULL ? capi_config_source(old, source->id) : NULL;
+		if (before != NULL && source->broken)
+		{
+			source->failures = before->failures;
+			source->retry_at = before->retry_at;
+		}
+	}
+	SPI_freetuptable(SPI_tuptable);
+}

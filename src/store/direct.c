@@ -1,0 +1,121 @@
+/*
+ * direct.c
+ *		Reads and deletes capi.direct_event, where capi.send() stores events
+ *		in their final form.  Called by evaluate.c and outcome.c.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/txn.h"
+#include "store/direct.h"
+
+static char *
+copy_utf8(HeapTuple row, int column, MemoryContext context)
+{
+	char	   *text = SPI_getvalue(row, SPI_tuptable->tupdesc, column);
+
+	if (text == NULL)
+		return NULL;
+	text = pg_server_to_any(text, strlen(text), PG_UTF8);
+	return MemoryContextStrdup(context, text);
+}
+
+static void
+copy_json(HeapTuple row, MemoryContext context, CapiDirectEvent *event)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
+	bytea	   *bytes;
+
+	if (isnull)
+		return;
+	bytes = DatumGetByteaPP(value);
+	event->json_len = VARSIZE_ANY_EXHDR(bytes);
+	event->json = MemoryContextAlloc(context, event->json_len + 1);
+	memcpy(event->json, VARDATA_ANY(bytes), event->json_len);
+	event->json[event->json_len] = '\0';
+}
+
+static int
+int_column(HeapTuple row, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+static void
+read_event(HeapTuple row, MemoryContext context, CapiItem *item,
+		   CapiDirectEvent *event)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		isnull;
+
+	event->found = true;
+	copy_json(row, context, event);
+	item->event_id = copy_utf8(row, 3, context);
+	item->event_name = copy_utf8(row, 4, context);
+	item->event_time_s = DatumGetInt64(SPI_getbinval(row, desc, 5, &isnull));
+	item->has_time = true;
+	item->value = copy_utf8(row, 6, context);
+	item->currency = copy_utf8(row, 7, context);
+	event->reason = copy_utf8(row, 8, context);
+	event->expired = DatumGetBool(SPI_getbinval(row, desc, 9, &isnull));
+	event->error_subcode = int_column(row, 10);
+	event->error_code = event->reason != NULL ? 100 : 0;
+	item->problems = copy_utf8(row, 11, context);
+	item->is_direct = true;
+}
+
+void
+capi_direct_read(CapiItem **items, int n, CapiDirectEvent *events)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum	   *keys = palloc(sizeof(Datum) * n);
+	Oid			types[2] = {INT4OID, TEXTARRAYOID};
+	Datum		args[2];
+
+	memset(events, 0, sizeof(CapiDirectEvent) * n);
+	for (int i = 0; i < n; i++)
+		keys[i] = CStringGetTextDatum(items[i]->key);
+	args[0] = Int32GetDatum(items[0]->source_id);
+	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+	if (capi_txn_execute_with_args("SELECT u.n::int4, e.event, e.event_id, e.event_name,"
+							  " extract(epoch FROM e.event_time)::int8, e.value::text, e.currency,"
+							  " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 'too_old'"
+							  " ELSE e.reason END,"
+							  " e.expired OR (e.reason IS NULL AND e.expires_at < now()),"
+							  " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 2804003"
+							  " ELSE e.error_subcode END, e.problems::text"
+							  " FROM pg_catalog.unnest($2) WITH ORDINALITY AS u (key, n)"
+							  " JOIN capi.direct_event e ON e.source_id = $1 AND e.key = u.key",
+							  2, types, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read events");
+	for (uint64 r = 0; r < SPI_processed; r++)
+	{
+		int			at = int_column(SPI_tuptable->vals[r], 1) - 1;
+
+		read_event(SPI_tuptable->vals[r], context, items[at], &events[at]);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+void
+capi_direct_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
+{
+	Oid			types[2] = {int_array, text_array};
+	Datum		args[2] = {source_ids, keys};
+
+	if (capi_txn_execute_with_args("DELETE FROM capi.direct_event e"
+							  " USING unnest($1, $2) AS u (source_id, key)"
+							  " WHERE e.source_id = u.source_id AND e.key = u.key",
+							  2, types, args, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete events");
+}

@@ -1,0 +1,30 @@
+/*
+ * item.c
+ *		Words and times of items (item.h).  Pure.
+ */
+#include "postgres.h"
+
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#include "store/item.h"
+
+static const char *const kind_words[] = {
+	"delivered", "ignored", "rejected", "expired", "queued", "held", "retrying", ""
+};
+
+const char *
+capi_outcome_word(CapiOutcomeKind kind)
+{
+	return kind_words[kind];
+}
+
+/* A time PostgreSQL can store; an absurd one is left out of the tables. */
+bool
+capi_item_event_time(const CapiItem *item, TimestampTz *time)
+{
+	*time = (item->event_time_s - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
+		* USECS_PER_SEC;
+	return item->has_time && item->event_time_s > 0 &&
+		item->event_time_s < INT64CONST(253402300800);
+}

@@ -1,0 +1,431 @@
+/*
+ * outcome.c
+ *		All SQL of the dispatcher on capi.delivery, capi.backlog, capi.request
+ *		and on the states of datasets and sources.
+ *
+ * Does not decide anything: dispatch.c says what became of an event, this file
+ * writes it down.  A waiting event has one row in the backlog, a finished one
+ * one row in the log; both change in the same transaction (P3).
+ *
+ * Rows go in as arrays, one statement for up to a thousand events.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "base/txn.h"
+#include "store/context.h"
+#include "store/delivery.h"
+#include "store/direct.h"
+#include "store/outcome.h"
+
+/* One array argument under construction. */
+typedef struct ArrayArg
+{
+	Oid			type;			/* of the element */
+	int			n;
+	Datum	   *values;
+	bool	   *nulls;
+} ArrayArg;
+
+static void
+array_init(ArrayArg *arg, Oid type, int room)
+{
+	arg->type = type;
+	arg->n = 0;
+	arg->values = palloc(sizeof(Datum) * (room + 1));
+	arg->nulls = palloc(sizeof(bool) * (room + 1));
+}
+
+static void
+array_add(ArrayArg *arg, Datum value, bool isnull)
+{
+	arg->values[arg->n] = value;
+	arg->nulls[arg->n++] = isnull;
+}
+
+static void
+array_add_text(ArrayArg *arg, const char *text)
+{
+	array_add(arg, text != NULL ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+static Datum
+array_datum(ArrayArg *arg, Oid *array_type)
+{
+	int			dims[1] = {arg->n};
+	int			lower[1] = {1};
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(arg->type, &len, &byval, &align);
+	*array_type = get_array_type(arg->type);
+	return PointerGetDatum(construct_md_array(arg->values, arg->nulls, 1, dims, lower,
+											  arg->type, len, byval, align));
+}
+
+static void
+run(const char *sql, ArrayArg *arrays, int narrays, int expected)
+{
+	Oid			types[16];
+	Datum		args[16];
+
+	Assert(narrays <= 16);
+	for (int i = 0; i < narrays; i++)
+		args[i] = array_datum(&arrays[i], &types[i]);
+	if (capi_txn_execute_with_args(sql, narrays, types, args, NULL, false, 0) != expected)
+		elog(ERROR, "could not record outcomes");
+}
+
+static bool
+is_finished(CapiOutcomeKind kind)
+{
+	return kind <= CAPI_OUTCOME_EXPIRED;
+}
+
+/* Columns of the backlog, in the order of the SQL. */
+enum
+{
+	A_SOURCE, A_KEY, A_DATASET, A_KIND, A_CAPTURED, A_ATTEMPTS, A_EVENT_ID,
+	A_EVENT_NAME, A_EVENT_TIME, A_VALUE, A_CURRENCY, A_REASON, A_CODE,
+	A_SUBCODE, A_REQUEST, A_NEXT, A_COUNT
+};
+
+static void
+init_arrays(ArrayArg *a, int room)
+{
+	static const Oid types[A_COUNT] = {
+		INT4OID, TEXTOID, INT4OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID,
+		TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID,
+		INT8OID, TIMESTAMPTZOID
+	};
+
+	for (int i = 0; i < A_COUNT; i++)
+		array_init(&a[i], types[i], room);
+}
+
+static void
+add_waiting(ArrayArg *a, const CapiOutcome *outcome)
+{
+	const CapiItem *item = outcome->item;
+	bool		same_id = item->event_id == NULL || strcmp(item->event_id, item->key) == 0;
+	TimestampTz event_time;
+	bool		has_time = capi_item_event_time(item, &event_time);
+
+	array_add(&a[A_SOURCE], Int32GetDatum(item->source_id), false);
+	array_add_text(&a[A_KEY], item->key);
+	array_add(&a[A_DATASET], Int32GetDatum(item->dataset_id), item->dataset_id == 0);
+	array_add_text(&a[A_KIND], capi_outcome_word(outcome->kind));
+	array_add(&a[A_CAPTURED], TimestampTzGetDatum(item->captured_at), false);
+	array_add(&a[A_ATTEMPTS], Int32GetDatum(item->attempts), false);
+	array_add_text(&a[A_EVENT_ID], same_id ? NULL : item->event_id);
+	array_add_text(&a[A_EVENT_NAME], item->event_name);
+	array_add(&a[A_EVENT_TIME], TimestampTzGetDatum(event_time), !has_time);
+	array_add_text(&a[A_VALUE], item->value);
+	array_add_text(&a[A_CURRENCY], item->currency);
+	array_add_text(&a[A_REASON], outcome->reason);
+	array_add(&a[A_CODE], Int32GetDatum(outcome->error_code), outcome->error_code == 0);
+	array_add(&a[A_SUBCODE], Int32GetDatum(outcome->error_subcode), outcome->error_subcode == 0);
+	array_add(&a[A_REQUEST], Int64GetDatum(outcome->request_id), outcome->request_id == 0);
+	array_add(&a[A_NEXT], TimestampTzGetDatum(outcome->next_attempt_at), false);
+}
+
+#define UNNEST_COLUMNS \
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)" \
+	" AS u (source_id, key, dataset_id, kind, captured_at, attempts, event_id, event_name," \
+	" event_time, value, currency, reason, error_code, error_subcode, request_id, next)"
+
+static void
+add_key(ArrayArg *pair, const CapiItem *item)
+{
+	array_add(&pair[0], Int32GetDatum(item->source_id), false);
+	array_add_text(&pair[1], item->key);
+}
+
+static void
+forget(ArrayArg *pair, void (*forget_them) (Oid, Datum, Oid, Datum))
+{
+	Oid			types[2];
+	Datum		source_ids = array_datum(&pair[0], &types[0]);
+	Datum		keys = array_datum(&pair[1], &types[1]);
+
+	forget_them(types[0], source_ids, types[1], keys);
+}
+
+/* What has to go when orders have their outcome, besides the queue row. */
+typedef struct Leaving
+{
+	ArrayArg	backlog[2];
+	ArrayArg	replaced[2];	/* rows of the log that say "ignored" */
+	ArrayArg	contexts[2];
+	ArrayArg	direct[2];
+} Leaving;
+
+static void
+collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
+{
+	const CapiItem *item = outcome->item;
+
+	if (item->from_backlog)
+		add_key(leaving->backlog, item);
+	if (item->was_ignored)
+		add_key(leaving->replaced, item);
+	if (item->is_direct)
+		add_key(leaving->direct, item);
+	/* an ignored order may be looked at again, unless consent is lacking */
+	if (item->has_context && (outcome->kind != CAPI_OUTCOME_IGNORED ||
+							  strcmp(outcome->reason, "no consent") == 0))
+		add_key(leaving->contexts, item);
+}
+
+static void
+record_finished(CapiOutcome *outcomes, int n, int count)
+{
+	Leaving		leaving;
+	ArrayArg   *all = leaving.backlog;
+
+	/* pairs of int4 and text, as long as there are outcomes */
+	for (int i = 0; i < (int) (sizeof(leaving) / sizeof(ArrayArg)); i++)
+		array_init(&all[i], i % 2 == 0 ? INT4OID : TEXTOID, count);
+	for (int i = 0; i < n; i++)
+		if (is_finished(outcomes[i].kind))
+			collect_leaving(&leaving, &outcomes[i]);
+	if (leaving.replaced[0].n > 0)
+		run("DELETE FROM capi.delivery d USING unnest($1, $2) AS u (source_id, key)"
+			" WHERE d.source_id = u.source_id AND d.key = u.key AND d.outcome = 'ignored'",
+			leaving.replaced, 2, SPI_OK_DELETE);
+	capi_delivery_append(outcomes, n);
+	if (leaving.contexts[0].n > 0)
+		forget(leaving.contexts, capi_context_forget);
+	if (leaving.direct[0].n > 0)
+		forget(leaving.direct, capi_direct_forget);
+	if (leaving.backlog[0].n > 0)
+		run("DELETE FROM capi.backlog b USING unnest($1, $2) AS u (source_id, key)"
+			" WHERE b.source_id = u.source_id AND b.key = u.key",
+			leaving.backlog, 2, SPI_OK_DELETE);
+}
+
+static void
+record_waiting(CapiOutcome *outcomes, int n, int count)
+{
+	ArrayArg	a[A_COUNT];
+
+	init_arrays(a, count);
+	for (int i = 0; i < n; i++)
+		if (!is_finished(outcomes[i].kind) && outcomes[i].kind != CAPI_OUTCOME_NONE)
+			add_waiting(a, &outcomes[i]);
+	run("INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at,"
+		" next_attempt_at, attempts, event_id, event_name, event_time, value, currency, reason,"
+		" error_code, error_subcode, request_id)"
+		" SELECT u.source_id, u.key, u.dataset_id, u.kind, u.captured_at, u.next, u.attempts,"
+		" u.event_id, u.event_name, u.event_time, u.value::numeric, u.currency, u.reason,"
+		" u.error_code, u.error_subcode, u.request_id" UNNEST_COLUMNS
+		" ON CONFLICT (source_id, key) DO UPDATE SET dataset_id = excluded.dataset_id,"
+		" status = excluded.status, next_attempt_at = excluded.next_attempt_at,"
+		" attempts = excluded.attempts, event_id = excluded.event_id,"
+		" event_name = excluded.event_name, event_time = excluded.event_time,"
+		" value = excluded.value, currency = excluded.currency, reason = excluded.reason,"
+		" error_code = excluded.error_code, error_subcode = excluded.error_subcode,"
+		" request_id = excluded.request_id",
+		a, A_COUNT, SPI_OK_INSERT);
+}
+
+void
+capi_outcome_record(CapiOutcome *outcomes, int n)
+{
+	int			finished = 0;
+	int			waiting = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		finished += is_finished(outcomes[i].kind);
+		waiting += !is_finished(outcomes[i].kind) && outcomes[i].kind != CAPI_OUTCOME_NONE;
+	}
+	if (finished > 0)
+		record_finished(outcomes, n, finished);
+	if (waiting > 0)
+		record_waiting(outcomes, n, waiting);
+}
+
+int64
+capi_outcome_next_request(void)
+{
+	bool		isnull;
+
+	if (capi_txn_execute("SELECT nextval('capi.request_id_seq')", false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not number a request");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+void
+capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
+					 int64 duration_ms, int events, size_t bytes,
+					 const CapiResult *result)
+{
+	Oid			types[13] = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID,
+	INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID};
+	Datum		args[13];
+	char		nulls[14] = "             ";
+	bool		accepted = result->class == CAPI_CLASS_ACCEPTED;
+
+	args[0] = Int64GetDatum(request_id);
+	args[1] = Int32GetDatum(dataset_id);
+	args[2] = TimestampTzGetDatum(sent_at);
+	args[3] = Int32GetDatum((int32) Min(duration_ms, PG_INT32_MAX));
+	args[4] = Int32GetDatum(events);
+	args[5] = Int32GetDatum((int32) bytes);
+	args[6] = Int32GetDatum(result->http_status);
+	args[7] = Int32GetDatum(result->error_code);
+	args[8] = Int32GetDatum(result->error_subcode);
+	args[9] = CStringGetTextDatum(capi_response_class_name(result->class));
+	args[10] = CStringGetTextDatum(result->message);
+	args[11] = CStringGetTextDatum(result->fbtrace_id);
+	args[12] = Int32GetDatum(result->usage_percent);
+	if (result->http_status == 0)
+		nulls[6] = 'n';
+	if (result->error_code == 0)
+		nulls[7] = 'n';
+	if (result->error_subcode == 0)
+		nulls[8] = 'n';
+	if (accepted || result->message[0] == '\0')
+		nulls[10] = 'n';
+	if (result->fbtrace_id[0] == '\0')
+		nulls[11] = 'n';
+	if (result->usage_percent < 0)
+		nulls[12] = 'n';
+	if (capi_txn_execute_with_args("INSERT INTO capi.request (request_id, dataset_id, sent_at,"
+								   " duration_ms, events, bytes, http_status, error_code,"
+								   " error_subcode, class, message, fbtrace_id, usage_percent)"
+								   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+								   13, types, args, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not log a request");
+}
+
+void
+capi_outcome_missed(int source_id, int count)
+{
+	Oid			types[2] = {INT4OID, INT4OID};
+	Datum		args[2] = {Int32GetDatum(source_id), Int32GetDatum(count)};
+
+	if (capi_txn_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
+								   " WHERE id = $1", 2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not count missed captures");
+}
+
+static char *
+copy_column(HeapTuple row, int column, MemoryContext context)
+{
+	char	   *text = SPI_getvalue(row, SPI_tuptable->tupdesc, column);
+
+	return text != NULL ? MemoryContextStrdup(context, text) : NULL;
+}
+
+int
+capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
+				 TimestampTz *next)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[3] = {INT4OID, INT4OID, INT4OID};
+	Datum		args[3] = {Int32GetDatum(source_id), Int32GetDatum(dataset_id),
+	Int32GetDatum(max)};
+	TimestampTz now = GetCurrentTimestamp();
+	int			n = 0;
+
+	*next = DT_NOEND;
+	if (capi_txn_execute_with_args("SELECT b.key, b.captured_at, b.attempts, b.event_id, b.event_name,"
+								   " extract(epoch FROM b.event_time)::int8, b.next_attempt_at,"
+								   " b.dataset_id FROM capi.backlog b WHERE b.source_id = $1"
+								   " AND (b.dataset_id = $2 OR $2 = 0)"
+								   " ORDER BY b.next_attempt_at LIMIT $3",
+								   3, types, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the backlog");
+	for (uint64 r = 0; r < SPI_processed; r++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[r];
+		bool		isnull;
+		TimestampTz due = DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 7, &isnull));
+		Datum		time = SPI_getbinval(row, SPI_tuptable->tupdesc, 6, &isnull);
+		CapiItem   *item;
+
+		if (due > now)
+		{
+			*next = due;
+			break;
+		}
+		item = MemoryContextAllocZero(context, sizeof(CapiItem));
+		item->source_id = source_id;
+		item->segment = -1;
+		item->from_backlog = true;
+		item->has_time = !isnull;
+		item->event_time_s = isnull ? 0 : DatumGetInt64(time);
+		item->dataset_id = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 8, &isnull));
+		item->key = copy_column(row, 1, context);
+		item->captured_at = DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
+		item->attempts = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
+		item->event_id = copy_column(row, 4, context);
+		item->event_name = copy_column(row, 5, context);
+		items[n++] = item;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+static void
+update_state(const char *sql, int id, const char *first, const char *second)
+{
+	Oid			types[3] = {INT4OID, TEXTOID, TEXTOID};
+	Datum		args[3] = {Int32GetDatum(id), CStringGetTextDatum(first),
+	second != NULL ? CStringGetTextDatum(second) : (Datum) 0};
+	char		nulls[4] = {' ', ' ', second != NULL ? ' ' : 'n', '\0'};
+
+	if (capi_txn_execute_with_args(sql, second != NULL || strstr(sql, "$3") != NULL ? 3 : 2,
+								   types, args, nulls, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not note a state");
+}
+
+/*
+ * Never overrides a person's pause, and waits for nobody: a row that somebody
+ * has changed and not committed yet is looked at again when he has, because
+ * that loads the configuration anew.
+ */
+void
+capi_outcome_dataset_state(int dataset_id, const char *state, const char *reason)
+{
+	update_state("UPDATE capi.dataset SET state = $2, reason = $3, state_since = now()"
+				 " WHERE id = (SELECT id FROM capi.dataset WHERE id = $1 AND state <> 'paused'"
+				 " AND state <> $2 FOR UPDATE SKIP LOCKED)",
+				 dataset_id, state, reason);
+}
+
+void
+capi_outcome_source_broken(int source_id, const char *reason)
+{
+	if (reason != NULL)
+		update_state("UPDATE capi.source SET broken_since = coalesce(broken_since, now()),"
+					 " broken_reason = $2 WHERE id = (SELECT id FROM capi.source WHERE id = $1"
+					 " AND broken_reason IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
+					 source_id, reason, NULL);
+	else
+		update_state("UPDATE capi.source SET broken_since = NULL, broken_reason = NULL"
+					 " WHERE id = (SELECT id FROM capi.source WHERE id = $1 AND $2 = ''"
+					 " FOR UPDATE SKIP LOCKED)", source_id, "", NULL);
+}
+
+/* Partitions to come and partitions past retention. */
+void
+capi_outcome_maintain(void)
+{
+	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
+
+	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not maintain the logs");
+	capi_context_expire();
+}

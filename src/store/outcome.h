@@ -1,0 +1,33 @@
+/*
+ * outcome.h
+ *		What became of events, on its way into the tables.  See outcome.c.
+ */
+#ifndef CAPI_OUTCOME_H
+#define CAPI_OUTCOME_H
+
+#include "answer/response.h"
+#include "store/config.h"
+#include "store/item.h"
+
+/* All inside a transaction with SPI. */
+extern void capi_outcome_record(CapiOutcome *outcomes, int n);
+extern int64 capi_outcome_next_request(void);
+extern void capi_outcome_request(int64 request_id, int dataset_id,
+								 TimestampTz sent_at, int64 duration_ms,
+								 int events, size_t bytes,
+								 const CapiResult *result);
+extern void capi_outcome_missed(int source_id, int count);
+
+/*
+ * Due rows of the backlog of one source and dataset (0: any); items and texts are
+ * allocated in the current context.  *next: when the next one is due.
+ */
+extern int	capi_outcome_due(int source_id, int dataset_id, int max,
+							 CapiItem **items, TimestampTz *next);
+
+extern void capi_outcome_dataset_state(int dataset_id, const char *state,
+									   const char *reason);
+extern void capi_outcome_source_broken(int source_id, const char *reason);
+extern void capi_outcome_maintain(void);
+
+#endif							/* CAPI_OUTCOME_H */

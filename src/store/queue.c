@@ -1,0 +1,749 @@
+/*
+ * queue.c
+ *		Appending to, reading from and reclaiming the segments capi.queue_N.
+ *
+ * DESIGN
+ *
+ * Segments are logged, insert-only heaps without an index.  Each row carries
+ * the 64-bit id of its top-level transaction.  The reader works in passes: a
+ * pass emits the rows whose transaction is visible in the snapshot the pass
+ * began with and was not visible in the snapshot of the pass before.  Since
+ * the two snapshots say exactly which transactions ended in between, the order
+ * of ids, of commits and of places in the heap does not matter.
+ *
+ * Invariants:
+ *	 1. A row is emitted by exactly one pass of a reader: "visible in cur and not
+ *		in prev" is true once for every committed transaction.
+ *	 2. A snapshot is kept as plain numbers (XidSet), never as a registered
+ *		snapshot, so a pass may last over many transactions (P11).  Whether the
+ *		tuple itself lives (aborted subtransactions) is asked of the active
+ *		snapshot, which is never older than cur.
+ *	 3. A block is skipped only while its page LSN is the one noted when all its
+ *		rows were settled, in the sense that each was emitted by this or an
+ *		earlier pass, or was aborted.  Every insert changes the LSN.
+ *	 4. The saved cursor is the end of a pass before which every emitted row is
+ *		settled: its outcome is in capi.delivery or capi.backlog.  What is read
+ *		again after a crash is found there and skipped by the dispatcher.
+ *	 5. A segment is truncated only under an exclusive lock (so no transaction
+ *		that wrote to it is open or prepared), when invariant 3 lets the reader
+ *		skip every block and every row emitted from it is settled.
+ *	 6. Which segment new rows go to is a hint.  The reader looks at all of them.
+ *
+ * Caveat: TRUNCATE is not MVCC-safe; a snapshot older than it sees an empty
+ * segment.  The views then miss rows that are, by invariant 5, in the logs.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "base/compat.h"
+#include "base/txn.h"
+#include "store/config.h"
+#include "store/queue.h"
+
+/* Columns of a segment. */
+#define Q_XID			1
+#define Q_CAPTURED_AT	2
+#define Q_SOURCE_ID		3
+#define Q_MISSED		4
+#define Q_KEY			5
+#define Q_COLUMNS		5
+
+/* 2 MB, some 30,000 rows: where the present segment is left for another. */
+#define ROTATE_BLOCKS	256
+
+/* A past segment smaller than this (512 kB) is not worth a truncate. */
+#define RECLAIM_BLOCKS	64
+
+/* Passes kept apart until they are settled; when there are more, some merge. */
+#define MAX_OPEN_PASSES	64
+
+PG_FUNCTION_INFO_V1(capi_sql_rotate_hint);
+
+/* A snapshot as plain numbers: what pg_snapshot holds. */
+typedef struct XidSet
+{
+	uint64		xmin;
+	uint64		xmax;
+	int			nxip;
+	uint64	   *xip;			/* sorted */
+} XidSet;
+
+/* A pass whose rows are not all settled, or some that follow each other. */
+typedef struct OpenPass
+{
+	uint64		number;			/* of the last one */
+	int64		unsettled;
+	bool		finished;
+	XidSet		end;
+} OpenPass;
+
+typedef struct Segment
+{
+	Oid			relid;
+	BlockNumber nseen;			/* entries of seen */
+	XLogRecPtr *seen;			/* by block; Invalid: must be scanned */
+	int64		unsettled;
+} Segment;
+
+struct CapiQueueReader
+{
+	MemoryContext context;
+	Segment		segments[CAPI_QUEUE_SEGMENTS];
+	int			hint;			/* segment that new rows go to */
+	XidSet		prev;			/* end of the last finished pass */
+	bool		in_pass;
+	uint64		pass;			/* number of the present or last pass */
+	XidSet		cur;			/* end of the present pass */
+	int			segment;		/* where the present pass is */
+	BlockNumber block;
+	BlockNumber nblocks[CAPI_QUEUE_SEGMENTS];
+	int			nopen;
+	OpenPass	open[MAX_OPEN_PASSES];	/* oldest first */
+	XidSet		settled;		/* cursor that may be saved */
+	bool		moved;			/* settled differs from what is saved */
+	bool		dirty;			/* rows were settled since it was saved */
+};
+
+/* Per backend: where capture appends.  hint < 0: look it up. */
+static Oid	append_relid[CAPI_QUEUE_SEGMENTS];
+static int	append_hint = -1;
+
+static bool lookup_segments(int *hint);
+static bool append_to(Oid relid, int32 source_id, const char *key,
+					  int32 missed);
+static void xidset_copy(XidSet *to, const XidSet *from, MemoryContext context);
+static void xidset_free(XidSet *set);
+static bool xidset_sees(const XidSet *set, uint64 xid);
+static void merge_passes(CapiQueueReader *reader);
+static void begin_pass(CapiQueueReader *reader);
+static void end_pass(CapiQueueReader *reader);
+static int	scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
+					   CapiQueueRow *rows, int max);
+static void advance_settled(CapiQueueReader *reader);
+
+/* ---------- appending, in the shop's transaction ---------- */
+
+void
+capi_queue_forget(void)
+{
+	append_hint = -1;
+}
+
+bool
+capi_queue_append(int32 source_id, const char *key, int32 missed)
+{
+	int			hint = append_hint;
+
+	if (hint < 0 && !lookup_segments(&hint))
+		return false;
+	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
+	{
+		int			segment = (hint + i) % CAPI_QUEUE_SEGMENTS;
+
+		/*
+		 * No waiting (P1): the shop may have set a lock_timeout, and a lock
+		 * here is a truncate of ours or an administrator at work.
+		 */
+		if (ConditionalLockRelationOid(append_relid[segment], RowExclusiveLock) &&
+			append_to(append_relid[segment], source_id, key, missed))
+			return true;
+	}
+	return false;
+}
+
+/* Without the table of the hint any segment will do, for this time (I6). */
+static bool
+lookup_segments(int *hint)
+{
+	Oid			state = capi_config_table("state");
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	*hint = 0;
+
+	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
+	{
+		char		name[NAMEDATALEN];
+
+		snprintf(name, sizeof(name), "queue_%d", i);
+		append_relid[i] = capi_config_table(name);
+		if (!OidIsValid(append_relid[i]))
+			return false;
+	}
+	if (!OidIsValid(state))
+		return false;
+	if (!ConditionalLockRelationOid(state, AccessShareLock))
+		return true;
+	rel = table_open(state, NoLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, 6, RelationGetDescr(rel), &isnull);
+
+		if (!isnull && DatumGetInt32(value) > 0)
+			*hint = DatumGetInt32(value) % CAPI_QUEUE_SEGMENTS;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	append_hint = *hint;
+	return true;
+}
+
+static bool
+append_to(Oid relid, int32 source_id, const char *key, int32 missed)
+{
+	Relation	rel = try_relation_open(relid, NoLock);
+	Datum		values[Q_COLUMNS];
+	bool		nulls[Q_COLUMNS] = {false, false, false, true, false};
+	HeapTuple	tuple;
+
+	if (rel == NULL)
+		return false;
+	values[Q_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[Q_CAPTURED_AT - 1] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	values[Q_SOURCE_ID - 1] = Int32GetDatum(source_id);
+	values[Q_MISSED - 1] = Int32GetDatum(missed);
+	nulls[Q_MISSED - 1] = missed == 0;
+	nulls[Q_KEY - 1] = key == NULL;
+	values[Q_KEY - 1] = key != NULL ? CStringGetTextDatum(key) : (Datum) 0;
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	heap_insert(rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL);
+	heap_freetuple(tuple);
+
+	/* the lock stays to the end of the transaction: invariant 5 */
+	table_close(rel, NoLock);
+	return true;
+}
+
+/* capi._rotate_hint(segment): all backends look the hint up again at commit. */
+Datum
+capi_sql_rotate_hint(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	CacheInvalidateRelcacheByRelid(capi_config_table("state"));
+	PG_RETURN_VOID();
+}
+
+/* ---------- snapshots as numbers ---------- */
+
+static int
+compare_uint64(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A 32-bit id that is in use now, widened by the epoch of the next one. */
+static uint64
+widen_xid(TransactionId xid, FullTransactionId next)
+{
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return ((uint64) epoch << 32) | xid;
+}
+
+static void
+xidset_from_snapshot(XidSet *set, Snapshot snapshot, MemoryContext context)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	set->xmin = widen_xid(snapshot->xmin, next);
+	set->xmax = widen_xid(snapshot->xmax, next);
+	set->nxip = snapshot->xcnt;
+	set->xip = MemoryContextAlloc(context, sizeof(uint64) * (set->nxip + 1));
+	for (int i = 0; i < set->nxip; i++)
+		set->xip[i] = widen_xid(snapshot->xip[i], next);
+	qsort(set->xip, set->nxip, sizeof(uint64), compare_uint64);
+}
+
+/* "xmin:xmax:xip,xip", the text form of pg_snapshot. */
+static void
+xidset_parse(XidSet *set, const char *text, MemoryContext context)
+{
+	char	   *end;
+	int			count = 0;
+
+	set->xmin = strtou64(text, &end, 10);
+	set->xmax = strtou64(end + 1, &end, 10);
+	for (const char *p = end; *p != '\0'; p++)
+		count += *p == ',' || *p == ':';
+	set->xip = MemoryContextAlloc(context, sizeof(uint64) * (count + 1));
+	set->nxip = 0;
+	end++;
+	while (*end != '\0')
+	{
+		set->xip[set->nxip++] = strtou64(end, &end, 10);
+		if (*end == ',')
+			end++;
+	}
+}
+
+static char *
+xidset_text(const XidSet *set)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, UINT64_FORMAT ":" UINT64_FORMAT ":", set->xmin, set->xmax);
+	for (int i = 0; i < set->nxip; i++)
+		appendStringInfo(&buf, "%s" UINT64_FORMAT, i > 0 ? "," : "", set->xip[i]);
+	return buf.data;
+}
+
+static void
+xidset_copy(XidSet *to, const XidSet *from, MemoryContext context)
+{
+	xidset_free(to);
+	*to = *from;
+	to->xip = MemoryContextAlloc(context, sizeof(uint64) * (from->nxip + 1));
+	memcpy(to->xip, from->xip, sizeof(uint64) * from->nxip);
+}
+
+static void
+xidset_free(XidSet *set)
+{
+	if (set->xip != NULL)
+		pfree(set->xip);
+	set->xip = NULL;
+}
+
+static bool
+xidset_sees(const XidSet *set, uint64 xid)
+{
+	if (xid < set->xmin)
+		return true;
+	if (xid >= set->xmax)
+		return false;
+	return bsearch(&xid, set->xip, set->nxip, sizeof(uint64), compare_uint64) == NULL;
+}
+
+/* ---------- reading ---------- */
+
+CapiQueueReader *
+capi_queue_open(void)
+{
+	MemoryContext context;
+	CapiQueueReader *reader;
+
+	if (capi_txn_execute("SELECT snapshot::text, segment FROM capi.state", true, 1)
+		!= SPI_OK_SELECT)
+		elog(ERROR, "could not read capi.state");
+	if (SPI_processed == 0)
+		return NULL;
+	context = AllocSetContextCreate(TopMemoryContext, "capi queue reader",
+									ALLOCSET_DEFAULT_SIZES);
+	reader = MemoryContextAllocZero(context, sizeof(CapiQueueReader));
+	reader->context = context;
+	xidset_parse(&reader->prev,
+				 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+				 context);
+	xidset_copy(&reader->settled, &reader->prev, context);
+	reader->hint = atoi(SPI_getvalue(SPI_tuptable->vals[0],
+									 SPI_tuptable->tupdesc, 2));
+	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
+	{
+		char		name[NAMEDATALEN];
+
+		snprintf(name, sizeof(name), "queue_%d", i);
+		reader->segments[i].relid = capi_config_table(name);
+	}
+	return reader;
+}
+
+void
+capi_queue_close(CapiQueueReader *reader)
+{
+	if (reader != NULL)
+		MemoryContextDelete(reader->context);
+}
+
+int
+capi_queue_read(CapiQueueReader *reader, CapiQueueRow *rows, int max,
+				bool *more)
+{
+	int			n = 0;
+
+	*more = false;
+	if (!reader->in_pass)
+	{
+		if (reader->nopen == MAX_OPEN_PASSES)
+			merge_passes(reader);
+		begin_pass(reader);
+	}
+	while (reader->segment < CAPI_QUEUE_SEGMENTS && n < max)
+	{
+		Relation	rel;
+
+		if (reader->block >= reader->nblocks[reader->segment])
+		{
+			reader->segment++;
+			reader->block = 0;
+			continue;
+		}
+		rel = table_open(reader->segments[reader->segment].relid, AccessShareLock);
+		/* somebody else may have truncated it since the pass began */
+		reader->nblocks[reader->segment] = Min(reader->nblocks[reader->segment],
+											   RelationGetNumberOfBlocks(rel));
+		while (reader->block < reader->nblocks[reader->segment])
+		{
+			int			got = scan_block(reader, rel, reader->block, rows + n, max - n);
+
+			if (got < 0)
+				break;			/* no room for the whole block: next time */
+			n += got;
+			reader->block++;
+		}
+		table_close(rel, AccessShareLock);
+		if (reader->block < reader->nblocks[reader->segment])
+			break;
+	}
+	if (reader->segment >= CAPI_QUEUE_SEGMENTS)
+		end_pass(reader);
+	*more = reader->in_pass;
+	return n;
+}
+
+/*
+ * Makes room for another pass while an old one stays unsettled (a request that
+ * hangs, say): two and two become one, which is settled when both are.
+ */
+static void
+merge_passes(CapiQueueReader *reader)
+{
+	StaticAssertStmt(MAX_OPEN_PASSES % 2 == 0, "passes are merged in pairs");
+
+	for (int i = 0; i < MAX_OPEN_PASSES / 2; i++)
+	{
+		OpenPass   *first = &reader->open[2 * i];
+		OpenPass	merged = reader->open[2 * i + 1];
+
+		merged.unsettled += first->unsettled;
+		xidset_free(&first->end);
+		reader->open[i] = merged;
+	}
+	reader->nopen = MAX_OPEN_PASSES / 2;
+}
+
+static void
+begin_pass(CapiQueueReader *reader)
+{
+	OpenPass   *pass = &reader->open[reader->nopen++];
+
+	xidset_free(&reader->cur);
+	xidset_from_snapshot(&reader->cur, GetActiveSnapshot(), reader->context);
+	reader->pass++;
+	memset(pass, 0, sizeof(*pass));
+	pass->number = reader->pass;
+	xidset_copy(&pass->end, &reader->cur, reader->context);
+	reader->segment = 0;
+	reader->block = 0;
+
+	/* sizes after the snapshot: rows it sees are in blocks that exist by now */
+	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
+	{
+		Segment    *segment = &reader->segments[i];
+		Relation	rel = table_open(segment->relid, AccessShareLock);
+		BlockNumber n = RelationGetNumberOfBlocks(rel);
+
+		table_close(rel, AccessShareLock);
+		reader->nblocks[i] = n;
+		if (n > segment->nseen)
+		{
+			BlockNumber room = Max(n + n / 2, 64);
+
+			if (segment->seen == NULL)
+				segment->seen = MemoryContextAllocZero(reader->context,
+													   room * sizeof(XLogRecPtr));
+			else
+				segment->seen = repalloc(segment->seen, room * sizeof(XLogRecPtr));
+			memset(segment->seen + segment->nseen, 0,
+				   (room - segment->nseen) * sizeof(XLogRecPtr));
+			segment->nseen = room;
+		}
+	}
+	reader->in_pass = true;
+}
+
+/*
+ * LSN of a page, never Invalid.  With wal_level = minimal, pages that the
+ * transaction wrote that created or truncated the segment have none; whatever
+ * is written to them later gives them one.
+ */
+static XLogRecPtr
+page_lsn(Page page)
+{
+	XLogRecPtr	lsn = PageGetLSN(page);
+
+	return XLogRecPtrIsInvalid(lsn) ? (XLogRecPtr) 1 : lsn;
+}
+
+static void
+end_pass(CapiQueueReader *reader)
+{
+	xidset_copy(&reader->prev, &reader->cur, reader->context);
+	reader->in_pass = false;
+	reader->open[reader->nopen - 1].finished = true;
+	advance_settled(reader);
+}
+
+/*
+ * Emits what is new in one block, or returns -1 without emitting anything when
+ * it has more new rows than fit.  The page is locked only while it is looked
+ * at; keys are copied out under the lock.
+ */
+static int
+scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
+		   CapiQueueRow *rows, int max)
+{
+	Segment    *segment = &reader->segments[reader->segment];
+	TupleDesc	desc = RelationGetDescr(rel);
+	Snapshot	snapshot = GetActiveSnapshot();
+	Buffer		buffer = ReadBuffer(rel, block);
+	XLogRecPtr	lsn;
+	bool		unresolved = false;
+	Page		page;
+	int			n = 0;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	lsn = page_lsn(page);
+	if (PageIsNew(page) || lsn == segment->seen[block])
+	{
+		UnlockReleaseBuffer(buffer);
+		return 0;
+	}
+	for (OffsetNumber off = FirstOffsetNumber;
+		 off <= PageGetMaxOffsetNumber(page); off = OffsetNumberNext(off))
+	{
+		ItemId		item = PageGetItemId(page, off);
+		HeapTupleData tuple;
+		Datum		values[Q_COLUMNS];
+		bool		nulls[Q_COLUMNS];
+		uint64		xid;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(rel);
+		ItemPointerSet(&tuple.t_self, block, off);
+		/* the first column is fixed, aligned and never null */
+		xid = *(uint64 *) ((char *) tuple.t_data + tuple.t_data->t_hoff);
+		if (xidset_sees(&reader->prev, xid))
+			continue;
+		if (!xidset_sees(&reader->cur, xid))
+		{
+			unresolved = true;	/* a later pass decides */
+			continue;
+		}
+		if (!HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
+			continue;			/* rolled back, or deleted by hand */
+		if (n == max)
+		{
+			UnlockReleaseBuffer(buffer);
+			return -1;
+		}
+		heap_deform_tuple(&tuple, desc, values, nulls);
+		rows[n].source_id = DatumGetInt32(values[Q_SOURCE_ID - 1]);
+		rows[n].missed = nulls[Q_MISSED - 1] ? 0 : DatumGetInt32(values[Q_MISSED - 1]);
+		rows[n].key = nulls[Q_KEY - 1] ? NULL : TextDatumGetCString(values[Q_KEY - 1]);
+		rows[n].captured_at = DatumGetTimestampTz(values[Q_CAPTURED_AT - 1]);
+		rows[n].segment = reader->segment;
+		rows[n].pass = reader->pass;
+		n++;
+	}
+	segment->seen[block] = unresolved ? InvalidXLogRecPtr : lsn;
+	UnlockReleaseBuffer(buffer);
+	segment->unsettled += n;
+	reader->open[reader->nopen - 1].unsettled += n;
+	return n;
+}
+
+/* ---------- settling, saving, reclaiming ---------- */
+
+void
+capi_queue_settle(CapiQueueReader *reader, int segment, uint64 pass)
+{
+	reader->segments[segment].unsettled--;
+	reader->dirty = true;
+	for (int i = 0; i < reader->nopen; i++)
+		if (reader->open[i].number >= pass)
+		{
+			reader->open[i].unsettled--;
+			break;
+		}
+	advance_settled(reader);
+}
+
+/* Passes at the front that are finished and settled move the cursor. */
+static void
+advance_settled(CapiQueueReader *reader)
+{
+	int			done = 0;
+
+	while (done < reader->nopen && reader->open[done].finished &&
+		   reader->open[done].unsettled == 0)
+	{
+		xidset_copy(&reader->settled, &reader->open[done].end, reader->context);
+		xidset_free(&reader->open[done].end);
+		reader->moved = true;
+		done++;
+	}
+	if (done > 0)
+	{
+		reader->nopen -= done;
+		memmove(reader->open, reader->open + done,
+				reader->nopen * sizeof(OpenPass));
+	}
+}
+
+/*
+ * A cursor that moved past no row of ours is as good as the one before: an
+ * idle dispatcher writes nothing.
+ */
+bool
+capi_queue_unsaved(const CapiQueueReader *reader)
+{
+	return reader->dirty;
+}
+
+bool
+capi_queue_save(CapiQueueReader *reader)
+{
+	Oid			argtypes[1] = {TEXTOID};
+	Datum		args[1];
+
+	if (!reader->moved || !reader->dirty)
+		return false;
+	args[0] = CStringGetTextDatum(xidset_text(&reader->settled));
+	if (capi_txn_execute_with_args("UPDATE capi.state SET snapshot = $1::pg_snapshot,"
+								   " saved_at = now()", 1, argtypes, args, NULL,
+								   false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not save the cursor");
+	reader->moved = false;
+	reader->dirty = reader->nopen > 0;
+	return true;
+}
+
+/* Under an exclusive lock: may the reader skip every block of the segment? */
+static bool
+segment_is_past(Segment *segment, Relation rel)
+{
+	BlockNumber n = RelationGetNumberOfBlocks(rel);
+
+	if (n > segment->nseen)
+		return false;
+	for (BlockNumber block = 0; block < n; block++)
+	{
+		Buffer		buffer = ReadBuffer(rel, block);
+		XLogRecPtr	lsn;
+		bool		is_new;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		lsn = page_lsn(BufferGetPage(buffer));
+		is_new = PageIsNew(BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+		if (!is_new && lsn != segment->seen[block])
+			return false;
+	}
+	return true;
+}
+
+static bool
+rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
+{
+	for (int i = 1; i < CAPI_QUEUE_SEGMENTS; i++)
+	{
+		int			next = (reader->hint + i) % CAPI_QUEUE_SEGMENTS;
+
+		/* stragglers may have left some rows that are not worth a truncate */
+		if (nblocks[next] < RECLAIM_BLOCKS)
+		{
+			char	   *sql = psprintf("UPDATE capi.state SET segment = %d", next);
+
+			if (capi_txn_execute(sql, false, 0) != SPI_OK_UPDATE)
+				elog(ERROR, "could not turn to another segment");
+			CacheInvalidateRelcacheByRelid(capi_config_table("state"));
+			reader->hint = next;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+capi_queue_reclaim(CapiQueueReader *reader)
+{
+	BlockNumber nblocks[CAPI_QUEUE_SEGMENTS];
+	bool		again = false;
+
+	/*
+	 * Also in the middle of a pass, which under load is always: what the pass
+	 * has yet to find in a segment makes segment_is_past() say no, and what is
+	 * written after the truncate is for a later pass.
+	 */
+	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
+	{
+		Segment    *segment = &reader->segments[i];
+		Relation	rel = table_open(segment->relid, AccessShareLock);
+
+		nblocks[i] = RelationGetNumberOfBlocks(rel);
+		table_close(rel, AccessShareLock);
+		if (i == reader->hint || nblocks[i] < RECLAIM_BLOCKS)
+			continue;
+		if (segment->unsettled > 0 ||
+			!ConditionalLockRelationOid(segment->relid, AccessExclusiveLock))
+		{
+			again = true;
+			continue;
+		}
+		rel = table_open(segment->relid, NoLock);
+		if (segment_is_past(segment, rel))
+		{
+			char	   *sql = psprintf("TRUNCATE ONLY capi.queue_%d", i);
+
+			table_close(rel, NoLock);
+			if (capi_txn_execute(sql, false, 0) != SPI_OK_UTILITY)
+				elog(ERROR, "could not truncate a segment");
+			memset(segment->seen, 0, segment->nseen * sizeof(XLogRecPtr));
+			nblocks[i] = 0;
+		}
+		else
+		{
+			table_close(rel, NoLock);
+			again = true;
+		}
+	}
+	if (nblocks[reader->hint] >= ROTATE_BLOCKS && rotate(reader, nblocks))
+		again = true;
+	return again;
+}
