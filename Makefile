@@ -15,7 +15,7 @@ OBJS = $(patsubst %,src/%.o, \
 		decimal email event field hash member normalize payload person phone \
 		place text validate) \
 	$(addprefix process/,database_hook deliver init launcher worker) \
-	$(addprefix read/,query reader) \
+	$(addprefix read/,caller query) \
 	$(addprefix send/,answer batch dataset dispatch evaluate in_flight share \
 		transfer_curl transport_curl) \
 	$(addprefix store/,config context delivery direct item known outcome \

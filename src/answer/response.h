@@ -7,7 +7,7 @@
 #ifndef CAPI_RESPONSE_H
 #define CAPI_RESPONSE_H
 
-#include "send/transport.h"
+#include "answer/http_answer.h"
 
 typedef enum CapiClass
 {

@@ -4,7 +4,7 @@
  *		order, equal to what the server will send (SPEC 6).
  *
  * Holds custom_data only, nothing of the customer's.  Runs the source's query
- * as the caller (reader.c).
+ * as the caller (caller.c).
  */
 #include "postgres.h"
 
@@ -17,7 +17,7 @@
 
 #include "base/capi.h"
 #include "event/text.h"
-#include "read/reader.h"
+#include "read/caller.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_pixel_event);
 
@@ -33,8 +33,8 @@ Datum
 capi_sql_pixel_event(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	CapiReader	reader;
-	CapiQueryRow row = {0};
+	CapiCaller	reader;
+	CapiOrder row = {0};
 	StringInfoData json;
 	const char *reason;
 	char	   *key;
@@ -46,14 +46,14 @@ capi_sql_pixel_event(PG_FUNCTION_ARGS)
 	initStringInfo(&json);
 	SPI_connect();
 	MemoryContextSwitchTo(caller);
-	capi_reader_open(&reader, fcinfo, 0);
-	capi_reader_rows(&reader, &key, 1, &row);
-	if (strcmp(capi_reader_judge(&reader, key, &row, &json, &reason), "delivered") == 0)
+	capi_caller_open(&reader, fcinfo, 0);
+	capi_caller_rows(&reader, &key, 1, &row);
+	if (strcmp(capi_caller_judge(&reader, key, &row, &json, &reason), "delivered") == 0)
 	{
 		make_inert(&json);
 		result = pixel_call(pg_any_to_server(json.data, json.len, PG_UTF8));
 	}
-	capi_reader_close(&reader);
+	capi_caller_close(&reader);
 	SPI_finish();
 	if (result == NULL)
 		PG_RETURN_NULL();

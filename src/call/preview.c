@@ -2,7 +2,7 @@
  * preview.c
  *		capi.preview(): what would be sent for real orders, without sending.
  *
- * Runs the source's query as the caller (reader.c), so raw values show only to
+ * Runs the source's query as the caller (caller.c), so raw values show only to
  * who may read the shop's tables.
  */
 #include "postgres.h"
@@ -20,7 +20,7 @@
 
 #include "base/capi.h"
 #include "event/text.h"
-#include "read/reader.h"
+#include "read/caller.h"
 
 #define MAX_PREVIEW_ROWS	1000
 
@@ -32,8 +32,8 @@ enum
 
 PG_FUNCTION_INFO_V1(capi_sql_preview);
 
-static void put_row(CapiReader *reader, ReturnSetInfo *result, char *key,
-					CapiQueryRow *row);
+static void put_row(CapiCaller *reader, ReturnSetInfo *result, char *key,
+					CapiOrder *row);
 
 /*
  * capi.preview(source text, order_key text, max_rows int): one row per order;
@@ -44,8 +44,8 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	int			max_rows = PG_ARGISNULL(2) ? 10 : PG_GETARG_INT32(2);
-	CapiReader	reader;
-	CapiQueryRow *rows;
+	CapiCaller	reader;
+	CapiOrder *rows;
 	char	  **keys;
 	int			nkeys = 1;
 
@@ -57,20 +57,20 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	MemoryContextSwitchTo(caller);
-	capi_reader_open(&reader, fcinfo, 0);
+	capi_caller_open(&reader, fcinfo, 0);
 	if (PG_ARGISNULL(1))
-		keys = capi_reader_keys(&reader, DT_NOBEGIN, max_rows, &nkeys);
+		keys = capi_caller_keys(&reader, DT_NOBEGIN, max_rows, &nkeys);
 	else
 	{
 		keys = palloc(sizeof(char *));
 		keys[0] = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	}
-	rows = palloc0(sizeof(CapiQueryRow) * (nkeys + 1));
+	rows = palloc0(sizeof(CapiOrder) * (nkeys + 1));
 	if (nkeys > 0)
-		capi_reader_rows(&reader, keys, nkeys, rows);
+		capi_caller_rows(&reader, keys, nkeys, rows);
 	for (int i = 0; i < nkeys; i++)
 		put_row(&reader, (ReturnSetInfo *) fcinfo->resultinfo, keys[i], &rows[i]);
-	capi_reader_close(&reader);
+	capi_caller_close(&reader);
 	SPI_finish();
 	return (Datum) 0;
 }
@@ -141,7 +141,7 @@ json_datum(StringInfo json)
 }
 
 static void
-put_row(CapiReader *reader, ReturnSetInfo *result, char *key, CapiQueryRow *row)
+put_row(CapiCaller *reader, ReturnSetInfo *result, char *key, CapiOrder *row)
 {
 	const char *reason;
 	Datum		values[P_COLUMNS] = {0};
@@ -155,7 +155,7 @@ put_row(CapiReader *reader, ReturnSetInfo *result, char *key, CapiQueryRow *row)
 	row->event.observer = note_value;
 	row->event.observer_arg = &notes;
 	values[P_ORDER_KEY] = CStringGetTextDatum(key);
-	values[P_OUTCOME] = CStringGetTextDatum(capi_reader_judge(reader, key, row, &json, &reason));
+	values[P_OUTCOME] = CStringGetTextDatum(capi_caller_judge(reader, key, row, &json, &reason));
 	nulls[P_REASON] = reason == NULL;
 	if (reason != NULL)
 		values[P_REASON] = CStringGetTextDatum(reason);

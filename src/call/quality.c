@@ -3,7 +3,7 @@
  *		capi.match_quality(): how many orders have each match key in a usable
  *		form, so that its lack shows before the first event is sent.
  *
- * Runs the source's query as the caller (reader.c); reads only.
+ * Runs the source's query as the caller (caller.c); reads only.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
-#include "read/reader.h"
+#include "read/caller.h"
 
 /* A sample of the newest is as good as all of them. */
 #define MAX_ORDERS			100000
@@ -51,7 +51,7 @@ static const CapiField usual_keys[] = {
 
 PG_FUNCTION_INFO_V1(capi_sql_match_quality);
 
-static void count_orders(CapiReader *reader, char **keys, int n, Quality *quality);
+static void count_orders(CapiCaller *reader, char **keys, int n, Quality *quality);
 static void put_rows(ReturnSetInfo *result, Quality *quality);
 
 /*
@@ -65,15 +65,15 @@ capi_sql_match_quality(PG_FUNCTION_ARGS)
 	MemoryContext chunk;
 	Quality    *quality = palloc0(sizeof(Quality));
 	TimestampTz since = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
-	CapiReader	reader;
+	CapiCaller	reader;
 	char	  **keys;
 	int			nkeys;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	MemoryContextSwitchTo(caller);
-	capi_reader_open(&reader, fcinfo, 0);
-	keys = capi_reader_keys(&reader, since, MAX_ORDERS, &nkeys);
+	capi_caller_open(&reader, fcinfo, 0);
+	keys = capi_caller_keys(&reader, since, MAX_ORDERS, &nkeys);
 	chunk = AllocSetContextCreate(caller, "capi match quality", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(chunk);
 	for (int at = 0; at < nkeys; at += CAPI_MAX_BATCH_EVENTS)
@@ -85,7 +85,7 @@ capi_sql_match_quality(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(chunk);
 	put_rows((ReturnSetInfo *) fcinfo->resultinfo, quality);
-	capi_reader_close(&reader);
+	capi_caller_close(&reader);
 	SPI_finish();
 	return (Datum) 0;
 }
@@ -113,12 +113,12 @@ note_value(void *arg, int field, const char *raw, const char *normal,
 }
 
 static void
-count_orders(CapiReader *reader, char **keys, int n, Quality *quality)
+count_orders(CapiCaller *reader, char **keys, int n, Quality *quality)
 {
-	CapiQueryRow *rows = palloc0(sizeof(CapiQueryRow) * n);
+	CapiOrder *rows = palloc0(sizeof(CapiOrder) * n);
 	StringInfoData json;
 
-	capi_reader_rows(reader, keys, n, rows);
+	capi_caller_rows(reader, keys, n, rows);
 	initStringInfo(&json);
 	for (int i = 0; i < n; i++)
 	{
@@ -133,7 +133,7 @@ count_orders(CapiReader *reader, char **keys, int n, Quality *quality)
 		/* old orders say as much about the shop's data as new ones */
 		event->unchecked = true;
 		resetStringInfo(&json);
-		(void) capi_reader_judge(reader, keys[i], &rows[i], &json, &reason);
+		(void) capi_caller_judge(reader, keys[i], &rows[i], &json, &reason);
 		for (int f = 0; f < CAPI_FIELD_COUNT; f++)
 		{
 			quality->fields[f].given += event->values[f].n > 0;

@@ -109,10 +109,10 @@ static TimeoutId query_timeout;
 static bool timeout_registered = false;
 static volatile sig_atomic_t timed_out = false;
 
-static void read_rows(const CapiSource *source, Keys *keys, CapiQueryRow *rows,
+static void read_rows(const CapiSource *source, Keys *keys, CapiOrder *rows,
 					  MemoryContext context);
 static void read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
-					 ResultColumn *columns, CapiQueryRow *row);
+					 ResultColumn *columns, CapiOrder *row);
 static void describe_error(ErrorData *edata, CapiQueryError *error);
 
 /* ---------- rights ---------- */
@@ -244,7 +244,7 @@ on_timeout(void)
 
 bool
 capi_query_run(const CapiSource *source, char **keys, int nkeys,
-			   CapiQueryRow *rows, CapiQueryError *error)
+			   CapiOrder *rows, CapiQueryError *error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	TimestampTz started_at = GetCurrentTimestamp();
@@ -255,7 +255,7 @@ capi_query_run(const CapiSource *source, char **keys, int nkeys,
 		query_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
 		timeout_registered = true;
 	}
-	memset(rows, 0, sizeof(CapiQueryRow) * nkeys);
+	memset(rows, 0, sizeof(CapiOrder) * nkeys);
 	timed_out = false;
 	capi_txn_begin_query("capi: running the query of a source");
 	PG_TRY();
@@ -334,7 +334,7 @@ equality_operator(const Keys *keys)
 
 void
 capi_query_read(const CapiSource *source, char **texts, int nkeys,
-				CapiQueryRow *rows)
+				CapiOrder *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Keys		keys = {.texts = texts, .n = nkeys};
@@ -472,7 +472,7 @@ find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text)
 }
 
 static void
-read_rows(const CapiSource *source, Keys *keys, CapiQueryRow *rows,
+read_rows(const CapiSource *source, Keys *keys, CapiOrder *rows,
 		  MemoryContext context)
 {
 	TupleDesc	desc = SPI_tuptable->tupdesc;
@@ -638,7 +638,7 @@ read_time(const CapiSource *source, Oid type, Datum value, CapiEvent *event)
 
 static void
 read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
-		 ResultColumn *columns, CapiQueryRow *row)
+		 ResultColumn *columns, CapiOrder *row)
 {
 	Datum	   *cells = palloc(sizeof(Datum) * desc->natts);
 	bool	   *nulls = palloc(sizeof(bool) * desc->natts);

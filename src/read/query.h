@@ -5,18 +5,8 @@
 #ifndef CAPI_QUERY_H
 #define CAPI_QUERY_H
 
-#include "event/event.h"
+#include "event/order.h"
 #include "store/config.h"
-
-/* What the query said about one key. */
-typedef struct CapiQueryRow
-{
-	int			found;			/* rows with this key: 0, 1, or more */
-	CapiEvent	event;			/* of the first */
-	char	   *dataset;		/* name, or NULL: the source's */
-	char	   *ignore_reason;	/* or NULL */
-	bool		has_context;	/* set by context.c */
-} CapiQueryRow;
 
 typedef struct CapiQueryError
 {
@@ -56,14 +46,14 @@ extern char *capi_query_single_select(const char *query);
  * failed; nothing is logged then.
  */
 extern bool capi_query_run(const CapiSource *source, char **keys, int nkeys,
-						   CapiQueryRow *rows, CapiQueryError *error);
+						   CapiOrder *rows, CapiQueryError *error);
 
 /*
  * The same inside a transaction with SPI that is already open; errors of the
  * query are raised.
  */
 extern void capi_query_read(const CapiSource *source, char **keys, int nkeys,
-							CapiQueryRow *rows);
+							CapiOrder *rows);
 
 /*
  * Text of an expression over a row q of the query that is its event_time as

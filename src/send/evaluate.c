@@ -38,7 +38,7 @@ static void run_query(Chunk *chunk, CapiSource *source, CapiItem **items,
 					  int n);
 static void take_direct(Chunk *chunk, CapiItem **items, int n);
 static void take_row(Chunk *chunk, CapiSource *source, CapiItem *item,
-					 CapiQueryRow *row);
+					 CapiOrder *row);
 static void add_to_batch(CapiDispatcher *d, CapiItem *item,
 						 const char *json, size_t len);
 
@@ -170,7 +170,7 @@ static void
 run_query(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 {
 	char	  **keys = palloc(sizeof(char *) * n);
-	CapiQueryRow *rows = palloc(sizeof(CapiQueryRow) * n);
+	CapiOrder *rows = palloc(sizeof(CapiOrder) * n);
 	CapiQueryError error;
 
 	for (int i = 0; i < n; i++)
@@ -194,7 +194,7 @@ run_query(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
 
 /* Picks the dataset; false when the event cannot go anywhere now. */
 static bool
-route(Chunk *chunk, CapiItem *item, CapiQueryRow *row)
+route(Chunk *chunk, CapiItem *item, CapiOrder *row)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	CapiConfig *config = chunk->d->config;
@@ -231,7 +231,7 @@ route(Chunk *chunk, CapiItem *item, CapiQueryRow *row)
 }
 
 static void
-take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiQueryRow *row)
+take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiOrder *row)
 {
 	CapiEvent  *event = &row->event;
 	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
@@ -304,7 +304,7 @@ static void
 take_direct(Chunk *chunk, CapiItem **items, int n)
 {
 	CapiDirectEvent *events = palloc(sizeof(CapiDirectEvent) * n);
-	CapiQueryRow row = {0};
+	CapiOrder row = {0};
 
 	capi_txn_begin("capi: reading events of capi.send()");
 	capi_direct_read(items, n, events);

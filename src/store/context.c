@@ -6,7 +6,7 @@
  * are until the order has its outcome; nobody has rights on it, and no dump
  * holds it (P7).
  *
- * Called by evaluate.c, outcome.c and reader.c.
+ * Called by evaluate.c, outcome.c and caller.c.
  */
 #include "postgres.h"
 
@@ -41,7 +41,7 @@ table_is_empty(void)
 
 /* Puts one row of the table into the event; row: see the SELECT below. */
 static void
-fill_event(HeapTuple tuple, TupleDesc desc, CapiQueryRow *row,
+fill_event(HeapTuple tuple, TupleDesc desc, CapiOrder *row,
 		   MemoryContext context)
 {
 	char	   *consent = SPI_getvalue(tuple, desc, 2);
@@ -64,7 +64,7 @@ fill_event(HeapTuple tuple, TupleDesc desc, CapiQueryRow *row,
 
 void
 capi_context_fill(const CapiSource *source, char **keys, int nkeys,
-				  CapiQueryRow *rows)
+				  CapiOrder *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum	   *texts;

@@ -6,7 +6,7 @@
 #ifndef CAPI_CONTEXT_H
 #define CAPI_CONTEXT_H
 
-#include "read/query.h"
+#include "event/order.h"
 #include "store/config.h"
 
 /*
@@ -15,7 +15,7 @@
  * some.  Inside a transaction with SPI, as the owner of the extension.
  */
 extern void capi_context_fill(const CapiSource *source, char **keys, int nkeys,
-							  CapiQueryRow *rows);
+							  CapiOrder *rows);
 
 /*
  * Deletes the contexts of orders that have their outcome: arrays int4[] and

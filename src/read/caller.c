@@ -1,5 +1,5 @@
 /*
- * reader.c
+ * caller.c
  *		Reads orders through a source's query as the caller, not as the
  *		source's role: who may not read the shop's tables sees nothing of them.
  *
@@ -21,7 +21,7 @@
 #include "base/nearest.h"
 #include "base/txn.h"
 #include "event/payload.h"
-#include "read/reader.h"
+#include "read/caller.h"
 #include "store/context.h"
 
 static void
@@ -44,7 +44,7 @@ unknown_source(CapiConfig *config, const char *name)
 }
 
 void
-capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
+capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo, int argno)
 {
 	char	   *name;
 	CapiOwnerScope scope;
@@ -70,13 +70,13 @@ capi_reader_open(CapiReader *reader, FunctionCallInfo fcinfo, int argno)
 }
 
 void
-capi_reader_close(CapiReader *reader)
+capi_caller_close(CapiCaller *reader)
 {
 	capi_config_free(reader->config);
 }
 
 char **
-capi_reader_keys(CapiReader *reader, TimestampTz since, int max, int *nkeys)
+capi_caller_keys(CapiCaller *reader, TimestampTz since, int max, int *nkeys)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	CapiSource *source = reader->source;
@@ -109,7 +109,7 @@ capi_reader_keys(CapiReader *reader, TimestampTz since, int max, int *nkeys)
 }
 
 void
-capi_reader_rows(CapiReader *reader, char **keys, int nkeys, CapiQueryRow *rows)
+capi_caller_rows(CapiCaller *reader, char **keys, int nkeys, CapiOrder *rows)
 {
 	CapiOwnerScope scope;
 
@@ -120,7 +120,7 @@ capi_reader_rows(CapiReader *reader, char **keys, int nkeys, CapiQueryRow *rows)
 }
 
 const char *
-capi_reader_judge(CapiReader *reader, const char *key, CapiQueryRow *row,
+capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 				  StringInfo out, const char **reason)
 {
 	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());

@@ -1,0 +1,21 @@
+/*
+ * order.h
+ *		What is known of one order when its event is to be written: what the
+ *		source's query said, completed by its browser context.
+ */
+#ifndef CAPI_ORDER_H
+#define CAPI_ORDER_H
+
+#include "event/event.h"
+
+/* What the query said about one key. */
+typedef struct CapiOrder
+{
+	int			found;			/* rows with this key: 0, 1, or more */
+	CapiEvent	event;			/* of the first */
+	char	   *dataset;		/* name, or NULL: the source's */
+	char	   *ignore_reason;	/* or NULL */
+	bool		has_context;	/* set by context.c */
+} CapiOrder;
+
+#endif							/* CAPI_ORDER_H */
