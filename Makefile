@@ -14,10 +14,10 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix event/,browser complete contents country currency date \
 		decimal email event field hash member normalize payload person phone \
 		place text validate) \
-	$(addprefix process/,database_hook deliver init launcher worker) \
-	$(addprefix read/,caller query) \
-	$(addprefix send/,answer batch dataset dispatch evaluate in_flight share \
-		transfer_curl transport_curl) \
+	$(addprefix process/,database_hook deliver init launcher reader worker) \
+	$(addprefix read/,caller pool portion query row run) \
+	$(addprefix send/,answer batch dataset dispatch evaluate in_flight \
+		portions share transfer_curl transport_curl) \
 	$(addprefix store/,config context delivery direct item known outcome \
 		queue secret))
 
@@ -32,7 +32,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
 	privileges publication query_settings views
-ISOLATION = late_commit rotation dump two_deliverers attach change_source \
+ISOLATION = late_commit rotation dump attach change_source \
 	locked_segment open_admin
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test

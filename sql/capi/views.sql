@@ -116,11 +116,13 @@ CREATE VIEW capi.health AS
                 WHEN d.state <> 'active' THEN d.state
                 WHEN t.problem IS NOT NULL THEN 'no token'
                 WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'disabled'
+                WHEN w.unreadable > 0 THEN 'no reader'
                 ELSE 'active' END AS state,
            CASE WHEN capi._is_copy() THEN 'this database is a restored or cloned copy; capi.confirm_identity() lets it send'
                 WHEN d.state <> 'active' THEN d.reason
                 WHEN t.problem IS NOT NULL THEN t.problem
-                WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'capi.enabled is off' END AS reason,
+                WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'capi.enabled is off'
+                WHEN w.unreadable > 0 THEN 'no reader can be started: max_worker_processes are used up' END AS reason,
            coalesce(w.queued, 0) AS queued,
            coalesce(w.retrying, 0) AS retrying,
            w.oldest AS oldest_waiting,
@@ -140,10 +142,11 @@ CREATE VIEW capi.health AS
       LEFT JOIN (SELECT u.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE u.status <> 'retrying') AS queued,
                         pg_catalog.count(*) FILTER (WHERE u.status = 'retrying') AS retrying,
+                        pg_catalog.count(*) FILTER (WHERE u.reason LIKE 'no reader can be started%') AS unreadable,
                         pg_catalog.min(u.captured_at) AS oldest
-                   FROM (SELECT b.dataset_id, b.status, b.captured_at FROM capi.backlog b
+                   FROM (SELECT b.dataset_id, b.status, b.captured_at, b.reason FROM capi.backlog b
                          UNION ALL
-                         SELECT s.dataset_id, 'queued', q.captured_at
+                         SELECT s.dataset_id, 'queued', q.captured_at, NULL
                            FROM capi._queued q JOIN capi.source s ON s.id = q.source_id) u
                   GROUP BY u.dataset_id) w ON w.dataset_id = d.id
       LEFT JOIN (SELECT v.dataset_id,
@@ -192,6 +195,13 @@ BEGIN
     RETURN QUERY SELECT 'captures', coalesce(slot.missed, 0) = 0,
         format('%s rows could not be noted in the queue since the server started.', coalesce(slot.missed, 0)),
         CASE WHEN slot.missed > 0 THEN 'Somebody held exclusive locks on capi''s queue tables; look for the missing orders.' END;
+    RETURN QUERY SELECT 'readers', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'Readers can be started.'
+             ELSE format('%s orders wait because no reader could be started.', count(*)) END,
+        CASE WHEN count(*) > 0
+             THEN format('Raise max_worker_processes (now %s) and restart; capi needs one for its launcher, and for each listed database one and as many as capi.readers says.',
+                         current_setting('max_worker_processes')) END
+      FROM capi.backlog b WHERE b.reason LIKE 'no reader can be started%';
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
@@ -211,7 +221,8 @@ BEGIN
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
                      WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
-                     WHEN 'version' THEN 'Set a current capi.api_version.' END
+                     WHEN 'version' THEN 'Set a current capi.api_version.'
+                     WHEN 'no reader' THEN 'Raise max_worker_processes and restart.' END
       FROM capi.health h ORDER BY h.dataset;
 END $$;
 

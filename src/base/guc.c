@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "postmaster/interrupt.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
@@ -21,6 +23,7 @@
 #define MS_PER_MIN			(60 * MS_PER_S)
 #define MS_PER_HOUR			(60 * MS_PER_MIN)
 #define MIN_PER_DAY			(24 * 60)
+#define KB_PER_MB			1024
 
 /* Settings, in the order of guc.h. */
 char	   *capi_api_version = NULL;
@@ -36,6 +39,8 @@ int			capi_linger = 200;
 int			capi_max_in_flight = 4;
 int			capi_poll_interval = 10 * MS_PER_S;
 int			capi_query_timeout = 30 * MS_PER_S;
+int			capi_reader_memory = 256 * KB_PER_MB;
+int			capi_readers = 2;
 int			capi_request_timeout = 60 * MS_PER_S;
 int			capi_retention = 90 * MIN_PER_DAY;
 
@@ -183,6 +188,24 @@ define_sizes_and_times(void)
 							30 * MS_PER_S, 100, MS_PER_HOUR,
 							PGC_SUSET,
 							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("capi.reader_memory",
+							"Sets the memory that a reader may use.",
+							"A query that wants more fails with an ordinary error.  A reader that runs keeps what it had at its start.",
+							&capi_reader_memory,
+							256 * KB_PER_MB, 64 * KB_PER_MB, MAX_KILOBYTES,
+							PGC_SUSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("capi.readers",
+							"Sets how many processes may run the queries of a database's sources at once.",
+							"They start when there is work and end after a minute without; each takes one of max_worker_processes.",
+							&capi_readers,
+							2, 1, 32,
+							PGC_SUSET,
+							0,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("capi.request_timeout",

@@ -19,6 +19,8 @@ extern int	capi_linger;			/* ms */
 extern int	capi_max_in_flight;
 extern int	capi_poll_interval;		/* ms */
 extern int	capi_query_timeout;		/* ms */
+extern int	capi_reader_memory;		/* kB */
+extern int	capi_readers;
 extern int	capi_request_timeout;	/* ms */
 extern int	capi_retention;			/* minutes */
 

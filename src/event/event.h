@@ -19,6 +19,7 @@ typedef struct CapiValues
 	int			n;
 	char	  **v;				/* UTF-8 text, never NULL inside */
 	bool		is_empty_list;	/* an array without members, not null */
+	bool		is_too_long;	/* there was more than is ever sent, none is here */
 	Oid			type;			/* of the column, InvalidOid: not from one */
 } CapiValues;
 

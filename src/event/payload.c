@@ -329,6 +329,8 @@ append_fields(Writer *w, int first, int end, bool *separate)
 	{
 		int			start = w->out->len;
 
+		if (w->ev->values[field].is_too_long)
+			capi_event_problem(w->ev, capi_field_info(field)->name, "too long");
 		if (w->ev->values[field].n == 0 && !is_telling_list(w->ev, field))
 			continue;
 		append_field(w, field, separate);

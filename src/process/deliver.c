@@ -74,6 +74,7 @@ static void
 deliver(TimestampTz until)
 {
 	CapiDispatcher *d;
+	bool		no_worker;
 
 	if (!capi_dispatch_lock())
 		ereport(ERROR,
@@ -95,8 +96,15 @@ deliver(TimestampTz until)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	no_worker = d->no_worker_since != 0;
 	capi_dispatch_destroy(d);
 	capi_dispatch_unlock();
+	if (no_worker)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no reader could be started: orders that were to be read wait"),
+				 errdetail("The server has no free background worker."),
+				 errhint("Raise max_worker_processes.")));
 }
 
 static void

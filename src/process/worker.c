@@ -50,7 +50,6 @@ typedef struct WorkerSetting
  * set them, because its queries were written with them.
  */
 static const WorkerSetting worker_settings[] = {
-	{"application_name", "capi dispatcher"},
 	{"bytea_output", "hex"},
 	{"datestyle", "ISO"},
 	{"default_transaction_deferrable", "off"},
@@ -74,7 +73,6 @@ static emit_log_hook_type prev_emit_log_hook = NULL;
 
 static void connect_database(const char *dbname);
 static void note_missing_database(ErrorData *edata);
-static void override_settings(void);
 static bool extension_exists(void);
 static void extension_gone(void);
 
@@ -93,7 +91,7 @@ capi_dispatcher_main(Datum main_arg)
 		proc_exit(0);
 
 	connect_database(dbname);
-	override_settings();
+	capi_worker_settings("capi dispatcher");
 
 	(void) capi_shmem_clear_recheck();
 	if (!extension_exists())
@@ -141,9 +139,10 @@ note_missing_database(ErrorData *edata)
 		prev_emit_log_hook(edata);
 }
 
-static void
-override_settings(void)
+void
+capi_worker_settings(const char *name)
 {
+	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
 	for (size_t i = 0; i < lengthof(worker_settings); i++)
 		SetConfigOption(worker_settings[i].name, worker_settings[i].value,
 						PGC_SUSET, PGC_S_OVERRIDE);

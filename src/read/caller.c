@@ -108,15 +108,31 @@ capi_caller_keys(CapiCaller *reader, TimestampTz since, int max, int *nkeys)
 	return keys;
 }
 
+/* CapiOrderTaker; arg: the orders of all keys. */
+static void
+collect(void *arg, int at, CapiOrder *order)
+{
+	CapiOrder  *rows = arg;
+
+	if (order->found == 1)
+		rows[at] = *order;
+	rows[at].found = order->found;
+}
+
 void
 capi_caller_rows(CapiCaller *reader, char **keys, int nkeys, CapiOrder *rows)
 {
 	CapiOwnerScope scope;
+	CapiContext *contexts;
 
-	capi_query_read(reader->source, keys, nkeys, rows);
+	memset(rows, 0, sizeof(CapiOrder) * nkeys);
+	capi_query_each(reader->source, keys, nkeys, false, CurrentMemoryContext,
+					collect, rows);
 	capi_enter_owner(reader->owner, &scope);
-	capi_context_fill(reader->source, keys, nkeys, rows);
+	contexts = capi_context_read(reader->source, keys, nkeys);
 	capi_leave_owner(&scope);
+	for (int i = 0; contexts != NULL && i < nkeys; i++)
+		capi_context_complete(&contexts[i], &rows[i]);
 }
 
 const char *

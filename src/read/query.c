@@ -1,17 +1,15 @@
 /*
  * query.c
- *		From keys to raw events: runs a source's query as the role it belongs
- *		to, read-only, with a time limit, in a transaction of its own.
+ *		From keys to raw orders: runs a source's query as the role it belongs
+ *		to, read-only, inside a transaction of the caller's.
  *
- * Called by dispatch.c, and by check.c for the check at attach.  Does not judge
- * or change values: payload.c does.  What the query returned lives in the
- * memory of the caller until the events are written; it is never logged (P7).
+ * Called by run.c in a reader, by caller.c for functions that look at orders as
+ * their caller, and by check.c for the check at attach.  Limits rows, not time:
+ * the reader does.  What the query returned is row.c's to read, goes to the
+ * caller row by row, and is never logged (P7).
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_operator.h"
@@ -23,19 +21,16 @@
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
 #include "parser/parse_type.h"
+#include "mb/pg_wchar.h"
 #include "parser/parser.h"
-#include "storage/latch.h"
-#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
-#include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
-#include "utils/timeout.h"
-#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "base/capi.h"
@@ -43,49 +38,23 @@
 #include "base/key.h"
 #include "base/txn.h"
 #include "read/query.h"
+#include "read/row.h"
 
 /* The statement around a source's query begins like this. */
 #define STATEMENT_BEGIN		"SELECT q.* FROM ("
 
-/* Columns that are not fields of Meta's; kept in step with check.c. */
-typedef enum OwnColumn
-{
-	OWN_KEY = -1,
-	OWN_EVENT_TIME = -2,
-	OWN_EVENT_ID = -3,
-	OWN_EVENT_NAME = -4,
-	OWN_ACTION_SOURCE = -5,
-	OWN_DATASET = -6,
-	OWN_IGNORE_REASON = -7,
-	OWN_UNKNOWN = -100
-} OwnColumn;
+/* Rows taken from the query at a time. */
+#define FETCH_ROWS			100
 
-static const struct
-{
-	const char *name;
-	OwnColumn	column;
-}			own_columns[] = {
-	{"key", OWN_KEY},
-	{"event_time", OWN_EVENT_TIME},
-	{"event_id", OWN_EVENT_ID},
-	{"event_name", OWN_EVENT_NAME},
-	{"action_source", OWN_ACTION_SOURCE},
-	{"dataset", OWN_DATASET},
-	{"ignore_reason", OWN_IGNORE_REASON},
-};
+/*
+ * Rows for each order, and some for all, beyond which a query is given up: two
+ * would be too many already, and a join without its condition returns millions.
+ */
+#define MAX_ROWS_PER_KEY	10
+#define SPARE_ROWS			100
 
-/* One column of the result. */
-typedef struct ResultColumn
-{
-	int			target;			/* CapiField, or OwnColumn */
-	Oid			type;
-	FmgrInfo	out;			/* of the type, or of the array's element */
-	bool		is_array;
-	Oid			element;
-	int16		len;
-	bool		byval;
-	char		align;
-} ResultColumn;
+/* Longest text of an error that is kept. */
+#define MAX_ERROR_BYTES		400
 
 /* Position of a key among the keys asked for. */
 typedef struct KeyEntry
@@ -105,15 +74,23 @@ typedef struct Keys
 	Datum	   *values;			/* the keys in that type */
 } Keys;
 
-static TimeoutId query_timeout;
-static bool timeout_registered = false;
-static volatile sig_atomic_t timed_out = false;
+/* A statement that is kept for the next portion of the same source. */
+typedef struct SavedPlan
+{
+	int			source_id;
+	Oid			run_as;
+	char	   *sql;
+	char	   *search_path;
+	SPIPlanPtr	plan;
+} SavedPlan;
 
-static void read_rows(const CapiSource *source, Keys *keys, CapiOrder *rows,
-					  MemoryContext context);
-static void read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
-					 ResultColumn *columns, CapiOrder *row);
-static void describe_error(ErrorData *edata, CapiQueryError *error);
+/* Of the sources whose orders this process reads; the oldest makes room. */
+#define MAX_SAVED_PLANS		16
+static SavedPlan saved_plans[MAX_SAVED_PLANS];
+static int	next_saved_plan = 0;
+
+static int	find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text);
+static void index_keys(Keys *keys);
 
 /* ---------- rights ---------- */
 
@@ -233,63 +210,6 @@ capi_query_single_select(const char *query)
 
 /* ---------- running ---------- */
 
-static void
-on_timeout(void)
-{
-	timed_out = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
-}
-
-bool
-capi_query_run(const CapiSource *source, char **keys, int nkeys,
-			   CapiOrder *rows, CapiQueryError *error)
-{
-	MemoryContext context = CurrentMemoryContext;
-	TimestampTz started_at = GetCurrentTimestamp();
-	volatile bool ok = true;
-
-	if (!timeout_registered)
-	{
-		query_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
-		timeout_registered = true;
-	}
-	memset(rows, 0, sizeof(CapiOrder) * nkeys);
-	timed_out = false;
-	capi_txn_begin_query("capi: running the query of a source");
-	PG_TRY();
-	{
-		enable_timeout_after(query_timeout, capi_query_timeout);
-		capi_query_read(source, keys, nkeys, rows);
-		disable_timeout(query_timeout, false);
-		capi_txn_commit();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		disable_timeout(query_timeout, false);
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		/* asked to stop: that is not an error of the query */
-		if (ProcDiePending || (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && !timed_out))
-			PG_RE_THROW();
-		FlushErrorState();
-		capi_txn_abort();
-		describe_error(edata, error);
-		error->took_ms = TimestampDifferenceMilliseconds(started_at,
-														 GetCurrentTimestamp());
-		FreeErrorData(edata);
-		ok = false;
-	}
-	PG_END_TRY();
-	if (timed_out)
-		QueryCancelPending = false;
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
 /* The keys in the type of the query's key column; their array. */
 static Datum
 read_keys(const CapiSource *source, Keys *keys, Oid *array_type)
@@ -332,30 +252,195 @@ equality_operator(const Keys *keys)
 	return name;
 }
 
+static bool
+is_saved(const SavedPlan *saved, const CapiSource *source, const char *sql)
+{
+	return saved->plan != NULL && saved->source_id == source->id &&
+		saved->run_as == source->run_as && strcmp(saved->sql, sql) == 0 &&
+		strcmp(saved->search_path, source->search_path) == 0;
+}
+
 void
-capi_query_read(const CapiSource *source, char **texts, int nkeys,
-				CapiOrder *rows)
+capi_query_forget_plans(void)
+{
+	for (int i = 0; i < MAX_SAVED_PLANS; i++)
+	{
+		SavedPlan  *saved = &saved_plans[i];
+
+		if (saved->plan == NULL)
+			continue;
+		SPI_freeplan(saved->plan);
+		pfree(saved->sql);
+		pfree(saved->search_path);
+		memset(saved, 0, sizeof(*saved));
+	}
+}
+
+/* Between enter and leave, and inside SPI. */
+static SPIPlanPtr
+prepare(const CapiSource *source, const char *sql, Oid argtype, bool keep)
+{
+	SavedPlan  *saved;
+	SPIPlanPtr	plan;
+
+	for (int i = 0; keep && i < MAX_SAVED_PLANS; i++)
+		if (is_saved(&saved_plans[i], source, sql))
+			return saved_plans[i].plan;
+	plan = SPI_prepare(sql, 1, &argtype);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the query of a source");
+	if (!keep)
+		return plan;
+	saved = &saved_plans[next_saved_plan];
+	next_saved_plan = (next_saved_plan + 1) % MAX_SAVED_PLANS;
+	if (saved->plan != NULL)
+	{
+		SPI_freeplan(saved->plan);
+		pfree(saved->sql);
+		pfree(saved->search_path);
+	}
+	memset(saved, 0, sizeof(*saved));
+	saved->sql = MemoryContextStrdup(TopMemoryContext, sql);
+	saved->search_path = MemoryContextStrdup(TopMemoryContext, source->search_path);
+	saved->source_id = source->id;
+	saved->run_as = source->run_as;
+	SPI_keepplan(plan);
+	saved->plan = plan;
+	return plan;
+}
+
+static void
+too_many_rows(uint64 rows, int nkeys)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CARDINALITY_VIOLATION),
+			 errmsg("the query returned more than %d rows for %d orders",
+					(int) rows, nkeys),
+			 errdetail("It is to return one row per order."),
+			 errhint("Is the condition of a join missing?")));
+}
+
+/* Hands on the rows of one fetch. */
+static void
+take_rows(CapiRowReader *reader, Keys *keys, int *found, MemoryContext orders,
+		  bool reset, CapiOrderTaker take, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Keys		keys = {.texts = texts, .n = nkeys};
-	CapiQueryScope scope;
-	Oid			argtypes[1];
-	Datum		args[1];
+
+	for (uint64 r = 0; r < SPI_processed; r++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[r];
+		CapiOrder	order;
+		Datum		value;
+		Oid			type;
+		Oid			collation;
+		char	   *text;
+		int			at;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(orders);
+		text = capi_row_key(reader, tuple, &value, &type, &collation);
+		at = text != NULL ? find_key(keys, value, type, collation, text) : -1;
+		if (at >= 0)
+		{
+			memset(&order, 0, sizeof(order));
+			order.found = ++found[at];
+			if (order.found == 1)
+				capi_row_read(reader, tuple, &order);
+			take(arg, at, &order);
+		}
+		MemoryContextSwitchTo(context);
+		if (reset)
+			MemoryContextReset(orders);
+	}
+}
+
+/* Through a cursor: a query that returns a billion rows is left early. */
+static void
+fetch_rows(const CapiSource *source, Keys *keys, SPIPlanPtr plan, Datum array,
+		   MemoryContext orders, bool reset, CapiOrderTaker take, void *arg)
+{
+	uint64		limit = (uint64) keys->n * MAX_ROWS_PER_KEY + SPARE_ROWS;
+	int		   *found = palloc0(sizeof(int) * (keys->n + 1));
+	uint64		rows = 0;
+	Portal		portal = SPI_cursor_open(NULL, plan, &array, NULL, true);
+	CapiRowReader *reader = NULL;
+
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		if (reader == NULL)
+			reader = capi_row_open(source, SPI_tuptable->tupdesc);
+		rows += SPI_processed;
+		take_rows(reader, keys, found, orders, reset, take, arg);
+		SPI_freetuptable(SPI_tuptable);
+		/* with one key it is known by now that there are several */
+		if (rows > limit && keys->n == 1)
+			break;
+		if (rows > limit)
+			too_many_rows(limit, keys->n);
+	}
+	SPI_cursor_close(portal);
+}
+
+/* The statement around the query, and the keys as its argument. */
+static char *
+build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
+{
 	char	   *select = capi_query_single_select(source->query);
+
+	/* values become text, and text values, with the source's rights, too */
+	*array = read_keys(source, keys, argtype);
+	index_keys(keys);
+	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
+					select, keys->as_text ? "::text" : "", equality_operator(keys));
+}
+
+void
+capi_query_check(const CapiSource *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Keys		keys = {0};
+	CapiQueryScope scope;
+	Oid			argtype;
+	Datum		array;
 	char	   *sql;
 
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
-	/* values become text, and text values, with the same rights, too */
-	args[0] = read_keys(source, &keys, &argtypes[0]);
-	sql = psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
-				   select, keys.as_text ? "::text" : "", equality_operator(&keys));
-	if (capi_txn_execute_with_args(sql, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run the query of a source");
-	read_rows(source, &keys, rows, context);
-	SPI_freetuptable(SPI_tuptable);
+	sql = build_statement(source, &keys, &array, &argtype);
+	SPI_cursor_close(SPI_cursor_open(NULL, prepare(source, sql, argtype, false),
+									 &array, NULL, true));
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
+}
+
+void
+capi_query_each(const CapiSource *source, char **texts, int nkeys, bool keep_plan,
+				MemoryContext orders, CapiOrderTaker take, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		reset = orders == NULL;
+	Keys		keys = {.texts = texts, .n = nkeys};
+	CapiQueryScope scope;
+	Oid			argtype;
+	Datum		array;
+	char	   *sql;
+
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	capi_query_use_key_settings(source);
+	sql = build_statement(source, &keys, &array, &argtype);
+	if (reset)
+		orders = AllocSetContextCreate(context, "capi rows of a query",
+									   ALLOCSET_DEFAULT_SIZES);
+	fetch_rows(source, &keys, prepare(source, sql, argtype, keep_plan), array, orders,
+			   reset, take, arg);
+	capi_query_leave(&scope);
+	MemoryContextSwitchTo(context);
+	if (reset)
+		MemoryContextDelete(orders);
 }
 
 char *
@@ -391,43 +476,7 @@ capi_query_defaults(CapiEvent *event, const CapiSource *source, const char *key)
 		event->action_source = source->action_source;
 }
 
-/* ---------- reading the result ---------- */
-
-static int
-column_target(const char *name)
-{
-	int			field = capi_field_lookup(name);
-
-	if (field >= 0)
-		return field;
-	for (size_t i = 0; i < lengthof(own_columns); i++)
-		if (strcmp(own_columns[i].name, name) == 0)
-			return own_columns[i].column;
-	return OWN_UNKNOWN;
-}
-
-static ResultColumn *
-describe_columns(TupleDesc desc)
-{
-	ResultColumn *columns = palloc0(sizeof(ResultColumn) * desc->natts);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		ResultColumn *column = &columns[i];
-		Oid			out;
-		bool		varlena;
-
-		column->target = column_target(NameStr(TupleDescAttr(desc, i)->attname));
-		column->type = getBaseType(TupleDescAttr(desc, i)->atttypid);
-		column->element = column->target < 0 ? InvalidOid : get_element_type(column->type);
-		column->is_array = OidIsValid(column->element);
-		if (column->is_array)
-			get_typlenbyvalalign(column->element, &column->len, &column->byval, &column->align);
-		getTypeOutputInfo(column->is_array ? column->element : column->type, &out, &varlena);
-		fmgr_info(out, &column->out);
-	}
-	return columns;
-}
+/* ---------- keys ---------- */
 
 static void
 index_keys(Keys *keys)
@@ -435,7 +484,7 @@ index_keys(Keys *keys)
 	HASHCTL		ctl = {.keysize = sizeof(uint32), .entrysize = sizeof(KeyEntry),
 	.hcxt = CurrentMemoryContext};
 
-	keys->index = hash_create("capi keys of a query", keys->n, &ctl,
+	keys->index = hash_create("capi keys of a query", keys->n + 1, &ctl,
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	for (int i = keys->n - 1; i >= 0; i--)
 	{
@@ -471,214 +520,7 @@ find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text)
 	return -1;
 }
 
-static void
-read_rows(const CapiSource *source, Keys *keys, CapiOrder *rows,
-		  MemoryContext context)
-{
-	TupleDesc	desc = SPI_tuptable->tupdesc;
-	uint64		n = SPI_processed;
-	ResultColumn *columns;
-	int			k = 0;
-
-	MemoryContextSwitchTo(context);
-	columns = describe_columns(desc);
-	index_keys(keys);
-	for (int i = 0; i < desc->natts; i++)
-		if (columns[i].target == OWN_KEY)
-			k = i;
-	for (uint64 r = 0; r < n; r++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[r];
-		bool		isnull;
-		Datum		value = SPI_getbinval(tuple, desc, k + 1, &isnull);
-		int			at;
-
-		if (isnull)
-			continue;
-		at = find_key(keys, value, columns[k].type, TupleDescAttr(desc, k)->attcollation,
-					  OutputFunctionCall(&columns[k].out, value));
-		if (at < 0)
-			continue;
-		if (rows[at].found++ == 0)
-			read_row(source, tuple, desc, columns, &rows[at]);
-	}
-}
-
-/* Members of a JSON array of scalars, as texts. */
-static void
-json_list(Jsonb *json, bool places, CapiValues *values)
-{
-	JsonbIterator *it = JsonbIteratorInit(&json->root);
-	JsonbValue	v;
-	JsonbIteratorToken token;
-
-	values->v = palloc(sizeof(char *) * (JB_ROOT_COUNT(json) + 1));
-	values->is_empty_list = JB_ROOT_COUNT(json) == 0;
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token != WJB_ELEM || (v.type == jbvNull && !places))
-			continue;
-		if (v.type == jbvNull)
-			values->v[values->n++] = pstrdup("");
-		else if (v.type == jbvString)
-			values->v[values->n++] = capi_event_utf8(pnstrdup(v.val.string.val, v.val.string.len));
-		else if (v.type == jbvNumeric)
-			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
-																		 NumericGetDatum(v.val.numeric)));
-	}
-}
-
-static void
-read_values(ResultColumn *column, Datum value, CapiValues *values)
-{
-	values->type = column->type;
-	if (column->is_array)
-	{
-		Datum	   *elements;
-		bool	   *nulls;
-		int			n;
-
-		deconstruct_array(DatumGetArrayTypeP(value), column->element, column->len,
-						  column->byval, column->align, &elements, &nulls, &n);
-		values->v = palloc(sizeof(char *) * (n + 1));
-		values->is_empty_list = n == 0;
-		for (int i = 0; i < n; i++)
-			if (!nulls[i])
-				values->v[values->n++] = capi_event_utf8(OutputFunctionCall(&column->out, elements[i]));
-			else if (capi_field_info(column->target)->flags & CAPI_FIELD_PLACES)
-				values->v[values->n++] = pstrdup("");
-		return;
-	}
-	if (column->type == JSONBOID && capi_field_is_list(column->target) &&
-		!JB_ROOT_IS_SCALAR(DatumGetJsonbP(value)))
-	{
-		Jsonb	   *json = DatumGetJsonbP(value);
-
-		if (JB_ROOT_IS_ARRAY(json))
-		{
-			json_list(json, (capi_field_info(column->target)->flags & CAPI_FIELD_PLACES) != 0,
-					  values);
-			return;
-		}
-	}
-	else if (column->type == JSONBOID)
-	{
-		JsonbValue	scalar;
-
-		/* a JSON string is meant as its text, without the quotes */
-		if (JsonbExtractScalar(&DatumGetJsonbP(value)->root, &scalar) &&
-			scalar.type == jbvString)
-		{
-			values->v = palloc(sizeof(char *));
-			values->v[0] = capi_event_utf8(pnstrdup(scalar.val.string.val, scalar.val.string.len));
-			values->n = 1;
-			return;
-		}
-	}
-	values->v = palloc(sizeof(char *));
-	values->v[0] = capi_event_utf8(OutputFunctionCall(&column->out, value));
-	values->n = 1;
-}
-
-/* Whole seconds since 1970, rounded down, also before it. */
-static void
-set_time(CapiEvent *event, TimestampTz t)
-{
-	event->has_event_time = !TIMESTAMP_NOT_FINITE(t);
-	event->event_time_s = (t >= 0 ? t / USECS_PER_SEC : -((-t + USECS_PER_SEC - 1) / USECS_PER_SEC))
-		+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
-}
-
-/* A timestamp without time zone is in the zone the source was given. */
-static void
-set_naive_time(CapiEvent *event, Timestamp t, const char *zone)
-{
-	Datum		with_zone;
-
-	if (TIMESTAMP_NOT_FINITE(t))
-	{
-		event->has_event_time = false;
-		return;
-	}
-	with_zone = DirectFunctionCall2(timestamp_zone,
-									CStringGetTextDatum(zone), TimestampGetDatum(t));
-	set_time(event, DatumGetTimestampTz(with_zone));
-}
-
-/* Unix seconds as extract(epoch FROM ...) gives them. */
-static void
-set_epoch(CapiEvent *event, Oid type, Datum value)
-{
-	double		seconds = type == FLOAT8OID ? DatumGetFloat8(value) :
-		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
-
-	/* within what the checks of its age can judge */
-	event->has_event_time = seconds > -1e15 && seconds < 1e15;
-	if (event->has_event_time)
-		event->event_time_s = (int64) floor(seconds);
-}
-
-static void
-read_time(const CapiSource *source, Oid type, Datum value, CapiEvent *event)
-{
-	event->has_event_time = true;
-	if (type == TIMESTAMPTZOID)
-		set_time(event, DatumGetTimestampTz(value));
-	else if (type == TIMESTAMPOID && source->time_zone != NULL)
-		set_naive_time(event, DatumGetTimestamp(value), source->time_zone);
-	else if (type == INT8OID)
-		event->event_time_s = DatumGetInt64(value);
-	else if (type == INT4OID)
-		event->event_time_s = DatumGetInt32(value);
-	else if (type == NUMERICOID || type == FLOAT8OID)
-		set_epoch(event, type, value);
-	else
-		event->has_event_time = false;
-}
-
-static void
-read_row(const CapiSource *source, HeapTuple tuple, TupleDesc desc,
-		 ResultColumn *columns, CapiOrder *row)
-{
-	Datum	   *cells = palloc(sizeof(Datum) * desc->natts);
-	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
-
-	heap_deform_tuple(tuple, desc, cells, nulls);
-	row->event.minor_units = source->minor_units;
-	for (int i = 0; i < desc->natts; i++)
-	{
-		ResultColumn *column = &columns[i];
-		Datum		value = cells[i];
-
-		if (nulls[i] || column->target == OWN_UNKNOWN || column->target == OWN_KEY)
-			continue;
-		if (column->target >= 0)
-		{
-			read_values(column, value, &row->event.values[column->target]);
-			continue;
-		}
-		if (column->target == OWN_EVENT_TIME)
-		{
-			read_time(source, column->type, value, &row->event);
-			continue;
-		}
-		else
-		{
-			char	   *text = capi_event_utf8(OutputFunctionCall(&column->out, value));
-
-			if (column->target == OWN_EVENT_ID)
-				row->event.event_id = text;
-			else if (column->target == OWN_EVENT_NAME)
-				row->event.event_name = text;
-			else if (column->target == OWN_ACTION_SOURCE)
-				row->event.action_source = text;
-			else if (column->target == OWN_DATASET)
-				row->dataset = text;
-			else if (column->target == OWN_IGNORE_REASON)
-				row->ignore_reason = text;
-		}
-	}
-}
+/* ---------- errors ---------- */
 
 /* Does the error come from the statement itself, not from a function in it? */
 static bool
@@ -692,27 +534,12 @@ is_of_statement(const ErrorData *edata)
 	return at != NULL && memchr(edata->context, '\n', at - edata->context) == NULL;
 }
 
-/*
- * Messages about names and rights hold no row's values and are kept; the text
- * of a data error, or of any error in a function, may quote a customer, so only
- * its SQLSTATE is (P7).
- */
-static void
-describe_error(ErrorData *edata, CapiQueryError *error)
+char *
+capi_query_error_text(const ErrorData *edata, bool with_no_order)
 {
-	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
-
-	error->sqlstate = edata->sqlerrcode;
-	error->of_query = category != ERRCODE_DATA_EXCEPTION &&
-		category != ERRCODE_CARDINALITY_VIOLATION &&
-		category != ERRCODE_TO_CATEGORY(ERRCODE_RAISE_EXCEPTION);
-	if (timed_out)
-		strlcpy(error->text, "the query took longer than capi.query_timeout",
-				sizeof(error->text));
-	else if (category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
-			 is_of_statement(edata))
-		strlcpy(error->text, edata->message, sizeof(error->text));
-	else
-		snprintf(error->text, sizeof(error->text), "the query failed with SQLSTATE %s",
-				 unpack_sql_state(edata->sqlerrcode));
+	if (with_no_order && is_of_statement(edata) &&
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+		return pnstrdup(edata->message, pg_mbcliplen(edata->message, strlen(edata->message),
+													 MAX_ERROR_BYTES));
+	return psprintf("the query failed with SQLSTATE %s", unpack_sql_state(edata->sqlerrcode));
 }

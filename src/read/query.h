@@ -8,13 +8,11 @@
 #include "event/order.h"
 #include "store/config.h"
 
-typedef struct CapiQueryError
-{
-	int			sqlstate;
-	bool		of_query;		/* the query as such, not one order's data */
-	int64		took_ms;		/* until it failed */
-	char		text[400];		/* no value of a row in it (P7) */
-} CapiQueryError;
+/*
+ * Is given each row: at is the index of its key, order->found how many rows the
+ * key has by now; of a second row and more nothing else is filled in.
+ */
+typedef void (*CapiOrderTaker) (void *arg, int at, CapiOrder *order);
 
 /* Rights, path and read-only mode around a query; see capi_query_enter(). */
 typedef struct CapiQueryScope
@@ -41,19 +39,31 @@ extern void capi_query_leave(const CapiQueryScope *scope);
 extern char *capi_query_single_select(const char *query);
 
 /*
- * Runs the query for the keys in a transaction of its own and fills rows[i]
- * for keys[i], in the current memory context.  False, with *error, when it
- * failed; nothing is logged then.
+ * Runs the query for the keys and hands on its rows.  Inside a transaction with
+ * SPI and an active snapshot; errors of the query are raised, and 21000 when it
+ * returns many more rows than there are keys.  keep_plan: the statement is kept
+ * for the next call of this process.  orders: where the orders are allocated,
+ * NULL: each goes when its taker returns.
  */
-extern bool capi_query_run(const CapiSource *source, char **keys, int nkeys,
-						   CapiOrder *rows, CapiQueryError *error);
+extern void capi_query_each(const CapiSource *source, char **keys, int nkeys,
+							bool keep_plan, MemoryContext orders,
+							CapiOrderTaker take, void *arg);
 
 /*
- * The same inside a transaction with SPI that is already open; errors of the
- * query are raised.
+ * Parses and plans the query and looks at its rights, and reads no order; what
+ * is wrong is raised.  Likewise.
  */
-extern void capi_query_read(const CapiSource *source, char **keys, int nkeys,
-							CapiOrder *rows);
+extern void capi_query_check(const CapiSource *source);
+
+/* After an error: a plan may hold what made it. */
+extern void capi_query_forget_plans(void);
+
+/*
+ * What may be kept of an error's text (P7): messages about names and rights
+ * that come from the statement itself when no order was read; of any other the
+ * SQLSTATE, since the text may quote a customer.
+ */
+extern char *capi_query_error_text(const ErrorData *edata, bool with_no_order);
 
 /*
  * Text of an expression over a row q of the query that is its event_time as

@@ -42,12 +42,6 @@ capi_batch_free(CapiBatch *batch)
 	MemoryContextDelete(batch->context);
 }
 
-static char *
-copy_text(const char *text)
-{
-	return text != NULL ? pstrdup(text) : NULL;
-}
-
 bool
 capi_batch_add(CapiBatch *batch, const CapiItem *item, const char *json,
 			   size_t json_len)
@@ -60,14 +54,7 @@ capi_batch_add(CapiBatch *batch, const CapiItem *item, const char *json,
 		 batch->body.len + json_len + TAIL_BYTES > CAPI_MAX_BODY_BYTES))
 		return false;
 	old = MemoryContextSwitchTo(batch->context);
-	copy = palloc(sizeof(CapiItem));
-	*copy = *item;
-	copy->key = pstrdup(item->key);
-	copy->event_id = copy_text(item->event_id);
-	copy->event_name = copy_text(item->event_name);
-	copy->value = copy_text(item->value);
-	copy->currency = copy_text(item->currency);
-	copy->problems = copy_text(item->problems);
+	copy = capi_item_copy(item);
 	if (batch->n > 0)
 		appendStringInfoChar(&batch->body, ',');
 	copy->json_offset = batch->body.len;

@@ -89,6 +89,7 @@ capi_dispatch_create(void)
 	d->in_flight = hash_create("capi keys in flight", 4096, &ctl,
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	d->transport = capi_transport_create();
+	d->pool = capi_pool_create(context);
 	d->backlog_due_at = DT_NOBEGIN;
 	d->look_at_queue = true;
 	d->reclaim_again = true;
@@ -99,6 +100,7 @@ capi_dispatch_create(void)
 void
 capi_dispatch_destroy(CapiDispatcher *d)
 {
+	capi_pool_destroy(d->pool);
 	capi_transport_destroy(d->transport);
 	capi_queue_close(d->reader);
 	MemoryContextDelete(d->context);
@@ -238,6 +240,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
+	worked |= capi_portions_work(d);
 	d->armed = may_begin(d) && !is_lingering(d);
 	if (d->armed)
 		capi_shmem_arm_wake();
@@ -253,9 +256,10 @@ capi_dispatch_turn(CapiDispatcher *d)
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(d->turn_context);
 			more = fetch(d);
+			more |= capi_portions_work(d);
 			worked |= more;
 			/* what is about to be read fills a batch better than waiting does */
-			submit_ready(d, more && d->more_in_queue);
+			submit_ready(d, (more && d->more_in_queue) || capi_portions_are_arriving(d));
 		}
 	}
 	housekeep(d);
@@ -281,6 +285,7 @@ bool
 capi_dispatch_idle(CapiDispatcher *d)
 {
 	return capi_transport_in_flight(d->transport) == 0 && d->nwaiting == 0 &&
+		d->portions == NIL &&
 		!d->more_in_queue && d->backlog_due_at > GetCurrentTimestamp();
 }
 
@@ -331,6 +336,8 @@ fetch(CapiDispatcher *d)
 	CapiItem  **items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
 	int			n = 0;
 
+	if (!capi_portions_have_room(d))
+		return false;
 	if (d->backlog_due_at <= GetCurrentTimestamp())
 		n = fetch_backlog(d, items, CAPI_MAX_BATCH_EVENTS);
 	if (n == 0 && (d->look_at_queue || d->more_in_queue) &&
@@ -376,6 +383,7 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = DT_NOEND;
+	TimestampTz obstacle_until;
 	int			n = 0;
 
 	d->backlog_crowded = false;
@@ -392,9 +400,11 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 		}
 		if (source->paused)
 			continue;
-		if (source->broken && source->retry_at > now)
+		if (!source->is_direct && capi_portions_obstacle(d, source, now, &obstacle_until) != NULL)
 		{
-			next = Min(next, source->retry_at);
+			/* one without a time is over when a portion ends */
+			if (obstacle_until > now)
+				next = Min(next, obstacle_until);
 			continue;
 		}
 		for (int t = 0; t < d->config->ndatasets && n < room; t++)
@@ -662,6 +672,10 @@ time_to_wait(CapiDispatcher *d)
 		if (dataset == NULL || capi_share_may_start(d, dataset))
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
 	}
+	until = Min(until, capi_portions_deadline(d));
+	/* with too many orders given to readers, their results wake us */
+	if (!capi_portions_have_room(d))
+		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 	until = Min(until, d->backlog_due_at);
 	/* still set: there was no room to read the queue */
 	if (d->more_in_queue || d->look_at_queue)

@@ -9,6 +9,7 @@
 #include "nodes/pg_list.h"
 #include "utils/hsearch.h"
 
+#include "read/pool.h"
 #include "send/batch.h"
 #include "send/transport.h"
 #include "store/config.h"
@@ -30,6 +31,11 @@ typedef struct CapiDispatcher
 	CapiConfig *config;
 	CapiQueueReader *reader;	/* NULL: nothing may be read (copy) */
 	CapiTransport *transport;
+	CapiPool   *pool;			/* readers */
+	List	   *portions;		/* of CapiPortion, oldest first */
+	int			nasked;			/* orders in them that have no result yet */
+	List	   *resting_roles;	/* see portions.c */
+	TimestampTz no_worker_since;	/* a reader could not be started; 0: could */
 	HTAB	   *in_flight;		/* of CapiInFlight */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
@@ -45,6 +51,15 @@ typedef struct CapiDispatcher
 	bool		reclaim_again;	/* a past segment is still there */
 	TimestampTz maintain_at;	/* partitions are looked at then */
 } CapiDispatcher;
+
+/* Outcomes that are decided together and recorded in one transaction. */
+typedef struct CapiChunk
+{
+	CapiDispatcher *d;
+	CapiOutcome *outcomes;
+	int			n;
+	int			room;
+} CapiChunk;
 
 /* in dispatch.c */
 extern CapiDispatcher *capi_dispatch_create(void);
@@ -79,7 +94,22 @@ extern bool capi_share_is_slow(const CapiDispatcher *d,
 							   const CapiDataset *dataset, TimestampTz now);
 extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
 
+/* in portions.c */
+extern void capi_portions_add(CapiDispatcher *d, CapiSource *source,
+							  CapiItem **items, int n);
+extern bool capi_portions_work(CapiDispatcher *d);
+extern bool capi_portions_have_room(const CapiDispatcher *d);
+extern const char *capi_portions_obstacle(const CapiDispatcher *d,
+										  const CapiSource *source,
+										  TimestampTz now, TimestampTz *next);
+extern bool capi_portions_are_arriving(const CapiDispatcher *d);
+extern TimestampTz capi_portions_deadline(const CapiDispatcher *d);
+
 /* in evaluate.c */
+extern void capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
+								 CapiOrderResult *result);
+extern CapiOutcome *capi_evaluate_decide(CapiChunk *chunk, CapiItem *item,
+										 CapiOutcomeKind kind, const char *reason);
 extern void capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n);
 extern bool capi_batch_is_open(const CapiBatch *batch);
 

@@ -1,52 +1,42 @@
 /*
  * evaluate.c
- *		From captured keys to events in batches: what may be read now, what the
- *		source's query says, what Meta would take.
+ *		From captured keys to portions for readers, and from their results to
+ *		events in batches.
  *
  * Everything that is not put into a batch gets its outcome here: held,
- * waiting for a paused or broken thing, ignored, rejected or expired.
+ * waiting for a paused or broken thing, ignored, rejected or expired.  Whether
+ * an event is fit to be sent the reader has judged.
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/backoff.h"
 #include "base/capi.h"
-#include "base/guc.h"
 #include "base/txn.h"
-#include "event/payload.h"
-#include "read/query.h"
 #include "send/dispatch_state.h"
-#include "store/context.h"
 #include "store/direct.h"
 
-/* Work on one chunk of items. */
-typedef struct Chunk
-{
-	CapiDispatcher *d;
-	CapiOutcome *outcomes;
-	int			n;
-	const char *broken_reason;	/* of the source at hand, or NULL */
-} Chunk;
-
-static void evaluate_source(Chunk *chunk, CapiSource *source,
-							CapiItem **items, int n);
-static void run_query(Chunk *chunk, CapiSource *source, CapiItem **items,
-					  int n);
-static void take_direct(Chunk *chunk, CapiItem **items, int n);
-static void take_row(Chunk *chunk, CapiSource *source, CapiItem *item,
-					 CapiOrder *row);
+static void take_direct(CapiChunk *chunk, CapiItem **items, int n);
 static void add_to_batch(CapiDispatcher *d, CapiItem *item,
 						 const char *json, size_t len);
 
-static CapiOutcome *
-decide(Chunk *chunk, CapiItem *item, CapiOutcomeKind kind, const char *reason)
+CapiOutcome *
+capi_evaluate_decide(CapiChunk *chunk, CapiItem *item, CapiOutcomeKind kind,
+					 const char *reason)
 {
-	CapiOutcome *outcome = &chunk->outcomes[chunk->n++];
+	CapiOutcome *outcome;
 
+	if (chunk->n == chunk->room)
+	{
+		chunk->room = Max(64, chunk->room * 2);
+		chunk->outcomes = chunk->outcomes == NULL ?
+			palloc(sizeof(CapiOutcome) * chunk->room) :
+			repalloc(chunk->outcomes, sizeof(CapiOutcome) * chunk->room);
+	}
+	outcome = &chunk->outcomes[chunk->n++];
 	memset(outcome, 0, sizeof(*outcome));
 	outcome->item = item;
 	outcome->kind = kind;
@@ -55,13 +45,55 @@ decide(Chunk *chunk, CapiItem *item, CapiOutcomeKind kind, const char *reason)
 	return outcome;
 }
 
+/* Decides what needs no query; gives the rest to readers. */
+static void
+evaluate_source(CapiChunk *chunk, CapiSource *source, CapiItem **items, int n)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	CapiDataset *dataset = source != NULL ?
+		capi_config_dataset(chunk->d->config, source->dataset_id) : NULL;
+	bool		slow = dataset != NULL &&
+		capi_share_is_slow(chunk->d, dataset, now);
+	TimestampTz next = now;
+	const char *obstacle = source != NULL && !source->is_direct ?
+		capi_portions_obstacle(chunk->d, source, now, &next) : NULL;
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		CapiItem   *item = items[i];
+
+		if (source == NULL || source->detached)
+			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_IGNORED, "source detached");
+		else if (source->hold_us > 0 && item->captured_at + source->hold_us > now)
+			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_HELD, NULL)->next_attempt_at =
+				item->captured_at + source->hold_us;
+		else if (source->paused)
+			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_QUEUED, "source paused");
+		else if (obstacle != NULL)
+			capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+								 CAPI_OUTCOME_QUEUED, obstacle);
+		else if (slow && item->segment >= 0)
+			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_QUEUED, "dataset is slow");
+		/* a broken query is tried for one order */
+		else if (source->broken && left > 0)
+			capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+								 CAPI_OUTCOME_QUEUED, "source broken");
+		else
+			items[left++] = item;
+	}
+	if (left > 0 && source->is_direct)
+		take_direct(chunk, items, left);
+	else if (left > 0)
+		capi_portions_add(chunk->d, source, items, left);
+}
+
 void
 capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n)
 {
-	Chunk		chunk = {.d = d};
+	CapiChunk	chunk = {.d = d};
 	CapiItem  **group = palloc(sizeof(CapiItem *) * n);
 
-	chunk.outcomes = palloc(sizeof(CapiOutcome) * n);
 	for (int i = 0; i < n; i++)
 	{
 		int			source_id;
@@ -81,125 +113,37 @@ capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n)
 	capi_answer_commit(d, chunk.outcomes, chunk.n);
 }
 
-/* Decides what needs no query; runs it for the rest. */
+/* One order's data made the query fail: it alone waits and is tried again. */
 static void
-evaluate_source(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
+order_failed(CapiChunk *chunk, CapiItem *item, const char *reason)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	CapiDataset *dataset = source != NULL ?
-		capi_config_dataset(chunk->d->config, source->dataset_id) : NULL;
-	bool		slow = dataset != NULL &&
-		capi_share_is_slow(chunk->d, dataset, now);
-	int			left = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		CapiItem   *item = items[i];
-
-		if (source == NULL || source->detached)
-			decide(chunk, item, CAPI_OUTCOME_IGNORED, "source detached");
-		else if (source->hold_us > 0 && item->captured_at + source->hold_us > now)
-			decide(chunk, item, CAPI_OUTCOME_HELD, NULL)->next_attempt_at =
-				item->captured_at + source->hold_us;
-		else if (source->paused)
-			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source paused");
-		else if (source->broken && source->retry_at > now)
-			decide(chunk, item, CAPI_OUTCOME_QUEUED, "source broken");
-		else if (slow && item->segment >= 0)
-			decide(chunk, item, CAPI_OUTCOME_QUEUED, "dataset is slow");
-		else
-			items[left++] = item;
-	}
-	if (left == 0)
-		return;
-	chunk->broken_reason = NULL;
-	if (source->is_direct)
-		take_direct(chunk, items, left);
-	else
-		run_query(chunk, source, items, left);
-	if (chunk->broken_reason == NULL && !source->broken)
-		return;
-	capi_txn_begin("capi: noting the state of a source");
-	capi_outcome_source_broken(source->id, chunk->broken_reason);
-	capi_txn_commit();
-	source->broken = chunk->broken_reason != NULL;
-	if (!source->broken)
-		source->failures = 0;
-}
-
-static void
-query_failed(Chunk *chunk, CapiSource *source, CapiItem **items, int n,
-			 const CapiQueryError *error)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int64		delay_ms;
+	CapiOutcome *outcome;
+	int			attempt;
 
 	/* its time is not known, but no order was captured before it happened */
-	if (!error->of_query && n == 1 &&
-		now - items[0]->captured_at > CAPI_MAX_AGE_STORE_S * USECS_PER_SEC)
+	if (now - item->captured_at > CAPI_MAX_AGE_STORE_S * USECS_PER_SEC)
 	{
-		CapiOutcome *outcome = decide(chunk, items[0], CAPI_OUTCOME_EXPIRED, "too_old");
-
+		outcome = capi_evaluate_decide(chunk, item, CAPI_OUTCOME_EXPIRED, "too_old");
 		outcome->error_code = 100;
 		outcome->error_subcode = 2804003;
 		return;
 	}
-	if (!error->of_query && n == 1)
-	{
-		/* one order's data: it alone waits and is tried again */
-		int			attempt = ++items[0]->attempts;
-
-		decide(chunk, items[0], CAPI_OUTCOME_RETRYING,
-			   pstrdup(error->text))->next_attempt_at =
-			TimestampTzPlusMilliseconds(now, capi_backoff_ceiling_ms(attempt, 10000,
-																	 CAPI_BACKOFF_CEILING_MS));
-		return;
-	}
-	source->failures++;
-	delay_ms = capi_backoff_ceiling_ms(source->failures, 1000, 60000);
-	/* others wait while it runs: a tenth of the time at most (P6) */
-	delay_ms = Max(delay_ms, 9 * error->took_ms);
-	source->retry_at = TimestampTzPlusMilliseconds(now, delay_ms);
-	chunk->broken_reason = pstrdup(error->text);
-	for (int i = 0; i < n; i++)
-		decide(chunk, items[i], CAPI_OUTCOME_QUEUED, "source broken");
-}
-
-/* One bad order must not hold up the others: on an error of data, bisect (P6). */
-static void
-run_query(Chunk *chunk, CapiSource *source, CapiItem **items, int n)
-{
-	char	  **keys = palloc(sizeof(char *) * n);
-	CapiOrder *rows = palloc(sizeof(CapiOrder) * n);
-	CapiQueryError error;
-
-	for (int i = 0; i < n; i++)
-		keys[i] = items[i]->key;
-	if (capi_query_run(source, keys, n, rows, &error))
-	{
-		capi_txn_begin("capi: reading browser contexts");
-		capi_context_fill(source, keys, n, rows);
-		capi_txn_commit();
-		for (int i = 0; i < n; i++)
-			take_row(chunk, source, items[i], &rows[i]);
-	}
-	else if (!error.of_query && n > 1)
-	{
-		run_query(chunk, source, items, n / 2);
-		run_query(chunk, source, items + n / 2, n - n / 2);
-	}
-	else
-		query_failed(chunk, source, items, n, &error);
+	attempt = ++item->attempts;
+	outcome = capi_evaluate_decide(chunk, item, CAPI_OUTCOME_RETRYING, reason);
+	outcome->next_attempt_at =
+		TimestampTzPlusMilliseconds(now, capi_backoff_ceiling_ms(attempt, 10000,
+																 CAPI_BACKOFF_CEILING_MS));
 }
 
 /* Picks the dataset; false when the event cannot go anywhere now. */
 static bool
-route(Chunk *chunk, CapiItem *item, CapiOrder *row)
+route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	CapiConfig *config = chunk->d->config;
-	CapiDataset *dataset = row->dataset != NULL ?
-		capi_config_dataset_by_name(config, row->dataset) :
+	CapiDataset *dataset = dataset_name != NULL ?
+		capi_config_dataset_by_name(config, dataset_name) :
 		capi_config_dataset(config, item->dataset_id);
 	bool		diverted;
 	const char *reason;
@@ -207,7 +151,7 @@ route(Chunk *chunk, CapiItem *item, CapiOrder *row)
 
 	if (dataset == NULL)
 	{
-		decide(chunk, item, CAPI_OUTCOME_REJECTED, "unknown_dataset");
+		capi_evaluate_decide(chunk, item, CAPI_OUTCOME_REJECTED, "unknown_dataset");
 		return false;
 	}
 	diverted = item->dataset_id != dataset->id;
@@ -216,7 +160,7 @@ route(Chunk *chunk, CapiItem *item, CapiOrder *row)
 	/* whether its own dataset has room was known before the query ran */
 	if (diverted && !capi_share_has_room(chunk->d, dataset))
 	{
-		decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+		capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
 			   CAPI_OUTCOME_QUEUED, "dataset is slow");
 		return false;
 	}
@@ -225,86 +169,71 @@ route(Chunk *chunk, CapiItem *item, CapiOrder *row)
 		 dataset->rest_until <= now && dataset->in_flight == 0))
 		return true;
 	reason = capi_dataset_obstacle(dataset, now, &next);
-	decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
+	capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
 		   reason)->next_attempt_at = next;
 	return false;
 }
 
+/* Notes what the reader found out; what was sent once keeps its time (P5). */
 static void
-take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiOrder *row)
+note_facts(CapiItem *item, const CapiOrderResult *result)
 {
-	CapiEvent  *event = &row->event;
-	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
-	StringInfoData json;
+	if (item->attempts == 0 || !item->has_time)
+	{
+		item->has_time = result->has_time;
+		item->event_time_s = result->event_time_s;
+	}
+	item->has_context = result->has_context;
+	if (result->event_id != NULL)
+		item->event_id = result->event_id;
+	if (result->event_name != NULL)
+		item->event_name = result->event_name;
+	item->value = result->value;
+	item->currency = result->currency;
+	item->problems = result->problems;
+}
+
+void
+capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
+					 CapiOrderResult *result)
+{
 	CapiOutcome *outcome;
-	bool		was_sent;
 
-	if (row->found == 0)
+	if (result->kind == CAPI_RESULT_FAILED)
 	{
-		decide(chunk, item, CAPI_OUTCOME_IGNORED, "not returned by the query");
+		order_failed(chunk, item, result->reason);
 		return;
 	}
-	if (row->found > 1)
+	note_facts(item, result);
+	if (source == NULL || source->detached)
 	{
-		decide(chunk, item, CAPI_OUTCOME_REJECTED, "several_rows");
+		capi_evaluate_decide(chunk, item, CAPI_OUTCOME_IGNORED, "source detached");
 		return;
 	}
-	item->has_context = row->has_context;
-	/* an attempt that ended in the query told nobody of a time */
-	was_sent = item->attempts > 0 && item->has_time;
-	if (!was_sent)
+	if (result->kind == CAPI_RESULT_IGNORED)
 	{
-		item->has_time = event->has_event_time;
-		item->event_time_s = event->event_time_s;
-	}
-	if (row->ignore_reason != NULL)
-	{
-		decide(chunk, item, CAPI_OUTCOME_IGNORED, row->ignore_reason);
+		capi_evaluate_decide(chunk, item, CAPI_OUTCOME_IGNORED, result->reason);
 		return;
 	}
-	if (!route(chunk, item, row))
+	if (!route(chunk, item, result->dataset))
 		return;
-
-	/* what was sent once is sent the same again (P5) */
-	if (item->event_id != NULL)
-		event->event_id = item->event_id;
-	if (item->event_name != NULL)
-		event->event_name = item->event_name;
-	if (was_sent)
+	if (result->kind == CAPI_RESULT_EVENT)
 	{
-		event->has_event_time = true;
-		event->event_time_s = item->event_time_s;
-	}
-	capi_query_defaults(event, source, item->key);
-
-	event->unchecked = !capi_local_checks;
-	initStringInfo(&json);
-	capi_payload_event(event, now_s, &json);
-	item->event_id = unconstify(char *, event->event_id);
-	item->event_name = unconstify(char *, event->event_name);
-	item->has_time = event->has_event_time;
-	item->event_time_s = event->event_time_s;
-	item->value = unconstify(char *, event->value_text);
-	item->currency = unconstify(char *, event->currency);
-	if (event->problems.data != NULL && event->problems.len > 0)
-		item->problems = psprintf("[%s]", event->problems.data);
-	if (event->verdict == CAPI_VERDICT_SEND)
-	{
-		add_to_batch(chunk->d, item, json.data, json.len);
+		add_to_batch(chunk->d, item, result->json, result->json_len);
 		return;
 	}
-	outcome = decide(chunk, item, event->verdict == CAPI_VERDICT_EXPIRED ?
-					 CAPI_OUTCOME_EXPIRED : CAPI_OUTCOME_REJECTED, event->reason);
-	outcome->error_code = event->error_code;
-	outcome->error_subcode = event->error_subcode;
+	outcome = capi_evaluate_decide(chunk, item, result->kind == CAPI_RESULT_EXPIRED ?
+								   CAPI_OUTCOME_EXPIRED : CAPI_OUTCOME_REJECTED,
+								   result->reason);
+	outcome->error_code = result->error_code;
+	outcome->error_subcode = result->error_subcode;
 }
 
 /* Events that capi.send() stored in their final form. */
 static void
-take_direct(Chunk *chunk, CapiItem **items, int n)
+take_direct(CapiChunk *chunk, CapiItem **items, int n)
 {
 	CapiDirectEvent *events = palloc(sizeof(CapiDirectEvent) * n);
-	CapiOrder row = {0};
 
 	capi_txn_begin("capi: reading events of capi.send()");
 	capi_direct_read(items, n, events);
@@ -314,17 +243,17 @@ take_direct(Chunk *chunk, CapiItem **items, int n)
 		CapiDirectEvent *event = &events[i];
 
 		if (!event->found)
-			decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
+			capi_evaluate_decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
 		else if (event->reason != NULL)
 		{
-			CapiOutcome *outcome = decide(chunk, items[i], event->expired ?
+			CapiOutcome *outcome = capi_evaluate_decide(chunk, items[i], event->expired ?
 										  CAPI_OUTCOME_EXPIRED : CAPI_OUTCOME_REJECTED,
 										  event->reason);
 
 			outcome->error_code = event->error_code;
 			outcome->error_subcode = event->error_subcode;
 		}
-		else if (route(chunk, items[i], &row))
+		else if (route(chunk, items[i], NULL))
 			add_to_batch(chunk->d, items[i], event->json, event->json_len);
 	}
 }

@@ -313,7 +313,14 @@ load_sources(CapiConfig *config, CapiConfig *old)
 		source->is_direct = SPI_getvalue(row, desc, 16)[0] == 't';
 		source->minor_units = read_minor_units(SPI_getvalue(row, desc, 15));
 		before = old != NULL ? capi_config_source(old, source->id) : NULL;
-		if (before != NULL && source->broken)
+		if (before == NULL)
+			continue;
+		/* whoever changed the query wants it tried now */
+		if (strcmp(source->query, before->query) != 0)
+			continue;
+		source->is_slow = before->is_slow;
+		source->hangs = before->hangs;
+		if (source->broken)
 		{
 			source->failures = before->failures;
 			source->retry_at = before->retry_at;

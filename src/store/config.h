@@ -62,6 +62,8 @@ typedef struct CapiSource
 	/* Not from the catalog; kept over a reload. */
 	int			failures;		/* failed runs of the query in a row */
 	TimestampTz retry_at;		/* a broken query is not run before */
+	bool		is_slow;		/* its last portion took others' time */
+	int			hangs;			/* readers in a row that ended or hung at it */
 } CapiSource;
 
 typedef struct CapiConfig

@@ -6,7 +6,7 @@
  * are until the order has its outcome; nobody has rights on it, and no dump
  * holds it (P7).
  *
- * Called by evaluate.c, outcome.c and caller.c.
+ * Called by run.c in a reader, by outcome.c and caller.c.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "base/txn.h"
 #include "store/context.h"
 
-static const CapiField context_fields[] = {
+static const CapiField context_fields[CAPI_CONTEXT_FIELDS] = {
 	CAPI_FIELD_FBP, CAPI_FIELD_FBC, CAPI_FIELD_CLIENT_IP_ADDRESS,
 	CAPI_FIELD_CLIENT_USER_AGENT, CAPI_FIELD_EVENT_SOURCE_URL,
 	CAPI_FIELD_REFERRER_URL
@@ -39,41 +39,37 @@ table_is_empty(void)
 	return empty;
 }
 
-/* Puts one row of the table into the event; row: see the SELECT below. */
+/* What one row of the table says; row: see the SELECT below. */
 static void
-fill_event(HeapTuple tuple, TupleDesc desc, CapiOrder *row,
-		   MemoryContext context)
+add_row(HeapTuple tuple, TupleDesc desc, CapiContext *found, MemoryContext context)
 {
 	char	   *consent = SPI_getvalue(tuple, desc, 2);
 
-	row->has_context = true;
-	if (consent != NULL && consent[0] == 'f' && row->ignore_reason == NULL)
-		row->ignore_reason = MemoryContextStrdup(context, "no consent");
-	for (int i = 0; i < (int) lengthof(context_fields); i++)
+	found->is_known = true;
+	if (consent != NULL && consent[0] == 'f')
+		found->is_refused = true;
+	for (int i = 0; i < CAPI_CONTEXT_FIELDS; i++)
 	{
-		CapiValues *values = &row->event.values[context_fields[i]];
 		char	   *text = SPI_getvalue(tuple, desc, 3 + i);
 
-		if (text == NULL || values->n > 0)
-			continue;
-		values->v = MemoryContextAlloc(context, sizeof(char *));
-		values->v[0] = MemoryContextStrdup(context, capi_event_utf8(text));
-		values->n = 1;
+		if (text != NULL && found->values[i] == NULL)
+			found->values[i] = MemoryContextStrdup(context, capi_event_utf8(text));
 	}
 }
 
-void
-capi_context_fill(const CapiSource *source, char **keys, int nkeys,
-				  CapiOrder *rows)
+CapiContext *
+capi_context_read(const CapiSource *source, char **keys, int nkeys)
 {
 	MemoryContext context = CurrentMemoryContext;
+	CapiContext *found;
 	Datum	   *texts;
 	Oid			types[2] = {TEXTARRAYOID, INT4OID};
 	Datum		args[2];
 
 	if (table_is_empty())
-		return;
-	texts = palloc(sizeof(Datum) * nkeys);
+		return NULL;
+	found = palloc0(sizeof(CapiContext) * (nkeys + 1));
+	texts = palloc(sizeof(Datum) * (nkeys + 1));
 	for (int i = 0; i < nkeys; i++)
 		texts[i] = CStringGetTextDatum(keys[i]);
 	args[0] = PointerGetDatum(construct_array(texts, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
@@ -93,9 +89,30 @@ capi_context_fill(const CapiSource *source, char **keys, int nkeys,
 		int			at = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[r],
 													 SPI_tuptable->tupdesc, 1, &isnull)) - 1;
 
-		fill_event(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, &rows[at], context);
+		add_row(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, &found[at], context);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
+void
+capi_context_complete(const CapiContext *context, CapiOrder *order)
+{
+	if (context == NULL || !context->is_known)
+		return;
+	order->has_context = true;
+	if (context->is_refused && order->ignore_reason == NULL)
+		order->ignore_reason = pstrdup("no consent");
+	for (int i = 0; i < CAPI_CONTEXT_FIELDS; i++)
+	{
+		CapiValues *values = &order->event.values[context_fields[i]];
+
+		if (context->values[i] == NULL || values->n > 0)
+			continue;
+		values->v = palloc(sizeof(char *));
+		values->v[0] = context->values[i];
+		values->n = 1;
+	}
 }
 
 /*

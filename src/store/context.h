@@ -9,13 +9,28 @@
 #include "event/order.h"
 #include "store/config.h"
 
+/* Fields that a context may hold; context.c has the list. */
+#define CAPI_CONTEXT_FIELDS	6
+
+/* What is known of one order. */
+typedef struct CapiContext
+{
+	bool		is_known;		/* there is a row */
+	bool		is_refused;		/* the customer did not consent */
+	char	   *values[CAPI_CONTEXT_FIELDS];	/* UTF-8, or NULL */
+} CapiContext;
+
+/*
+ * Contexts of the keys, or NULL when there is none at all.  Inside a
+ * transaction with SPI, as the owner of the extension.
+ */
+extern CapiContext *capi_context_read(const CapiSource *source, char **keys, int nkeys);
+
 /*
  * Fills fields that the query left null, and the reason to ignore an order
- * whose customer did not consent; notes in rows[i].has_context that there was
- * some.  Inside a transaction with SPI, as the owner of the extension.
+ * whose customer did not consent.  Pure; the order then points into context.
  */
-extern void capi_context_fill(const CapiSource *source, char **keys, int nkeys,
-							  CapiOrder *rows);
+extern void capi_context_complete(const CapiContext *context, CapiOrder *order);
 
 /*
  * Deletes the contexts of orders that have their outcome: arrays int4[] and

@@ -19,6 +19,27 @@ capi_outcome_word(CapiOutcomeKind kind)
 	return kind_words[kind];
 }
 
+static char *
+copy_text(const char *text)
+{
+	return text != NULL ? pstrdup(text) : NULL;
+}
+
+CapiItem *
+capi_item_copy(const CapiItem *item)
+{
+	CapiItem   *copy = palloc(sizeof(CapiItem));
+
+	*copy = *item;
+	copy->key = pstrdup(item->key);
+	copy->event_id = copy_text(item->event_id);
+	copy->event_name = copy_text(item->event_name);
+	copy->value = copy_text(item->value);
+	copy->currency = copy_text(item->currency);
+	copy->problems = copy_text(item->problems);
+	return copy;
+}
+
 /* A time PostgreSQL can store; an absurd one is left out of the tables. */
 bool
 capi_item_event_time(const CapiItem *item, TimestampTz *time)

@@ -342,7 +342,7 @@ capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
 	*next = DT_NOEND;
 	if (capi_txn_execute_with_args("SELECT b.key, b.captured_at, b.attempts, b.event_id, b.event_name,"
 								   " extract(epoch FROM b.event_time)::int8, b.next_attempt_at,"
-								   " b.dataset_id FROM capi.backlog b WHERE b.source_id = $1"
+								   " b.dataset_id, b.attempts > 0 AND b.request_id IS NULL FROM capi.backlog b WHERE b.source_id = $1"
 								   " AND (b.dataset_id = $2 OR $2 = 0)"
 								   " ORDER BY b.next_attempt_at LIMIT $3",
 								   3, types, args, NULL, true, 0) != SPI_OK_SELECT)
@@ -372,6 +372,7 @@ capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
 		item->attempts = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
 		item->event_id = copy_column(row, 4, context);
 		item->event_name = copy_column(row, 5, context);
+		item->failed_before = DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 9, &isnull));
 		items[n++] = item;
 	}
 	SPI_freetuptable(SPI_tuptable);

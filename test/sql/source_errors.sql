@@ -209,6 +209,12 @@ BEGIN;
 CALL capi.deliver();
 ROLLBACK;
 
+-- a join without its condition
+SELECT capi.attach('crossed', 'orders', 'main', query => 'SELECT o.id AS key, now() AS event_time FROM orders o, generate_series(1, 1000)');
+INSERT INTO orders (id) VALUES (1), (2);
+SELECT capi.preview('crossed');
+SELECT capi.detach('crossed');
+
 SELECT capi.detach('paid');
 SELECT capi.detach('tracked');
 SELECT capi.drop_dataset('main');

@@ -120,7 +120,7 @@ $node->sql("CREATE FUNCTION shop.doze() RETURNS text LANGUAGE sql AS"
 $node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$"
 	  . $query =~ s/SELECT o.id AS key/SELECT o.id AS key, shop.doze() AS client_ip_address/r . "\$q\$)", 'shop_owner');
 $node->pay($node->place_orders(1));
-$node->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = " . $node->dispatcher_pid) or die;
+$node->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE backend_type = 'capi reader'") or die;
 quick_ok('ALTER DATABASE shop RENAME TO renamed', 'ALTER DATABASE ... RENAME during a query');
 is($renamed->sql('SELECT state FROM capi.source_status'), 'active', 'P6: the source is not called broken for it');
 $renamed->sql("SELECT capi.alter_source('paid_orders', query => \$q\$$query\$q\$)", 'shop_owner');

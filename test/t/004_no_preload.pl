@@ -128,7 +128,7 @@ $node->sql("SELECT capi.alter_source('paid_orders', query => \$q\$" . $usual =~ 
 	  . "\$q\$)", 'shop_owner');
 $node->pay($node->place_orders(2));
 $cron->send('CALL capi.deliver()');
-$node->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'") or die;
+$node->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE backend_type = 'capi reader'") or die;
 $node->sql("SELECT pg_cancel_backend($pid)");
 like($cron->answer, qr/canceling statement due to user request/, 'P12: a cancel is served during a query');
 is($node->sql("SELECT state FROM capi.source_status"), 'active', 'P6: the source is not called broken for it');

@@ -1,0 +1,450 @@
+/*
+ * pool.c
+ *		The readers of one sending process (pool.h).
+ *
+ * DESIGN
+ *
+ * A reader is a dynamic background worker, so that nothing need be preloaded,
+ * bound for its life to one role: what a session can keep of one tenant (a
+ * named connection of dblink, variables of an interpreter) another never sees.
+ * It shares a segment with this process: link.h.  At most capi.readers work or
+ * wait at a time.
+ *
+ * A portion that is under way has a deadline, moved by each run that the reader
+ * says it begins:
+ *
+ *		limit of the run	the reader cancels the run itself
+ *		+ GRACE_MS			SIGTERM, which no exception handler can trap
+ *		+ GRACE_MS			given up: it serves no interrupt
+ *
+ * A reader that was given up keeps its entry until it has ended, does not count
+ * among those that work, and keeps its role from getting another: so there are
+ * never more of them than roles, nor than MAX_ENTRIES.  It is never killed
+ * harder: the server would restart for that.
+ *
+ * Waits for nothing and raises only for want of memory.  Decides nothing about
+ * orders: send/evaluate.c does.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "read/link.h"
+#include "read/pool.h"
+
+/* Readers, those given up included. */
+#define MAX_ENTRIES			64
+
+/* What a reader gets beyond its limit, and then beyond SIGTERM. */
+#define GRACE_MS			2000
+
+/* A reader has to begin within this time; the postmaster may be busy. */
+#define START_LIMIT_MS		15000
+
+/* One without work is ended after that. */
+#define IDLE_LIMIT_MS		60000
+
+typedef enum EntryState
+{
+	ENTRY_FREE,
+	ENTRY_IDLE,
+	ENTRY_WORKING,
+	ENTRY_TERMINATED,			/* SIGTERM was sent, it has not ended */
+	ENTRY_GIVEN_UP
+} EntryState;
+
+typedef struct Entry
+{
+	EntryState	state;
+	Oid			role;
+	dsm_segment *segment;
+	CapiLinkShared *shared;
+	shm_mq_handle *requests;
+	shm_mq_handle *answers;
+	BackgroundWorkerHandle *worker;
+	void	   *tag;			/* of the portion under way */
+	bool		began;			/* it has said so of this portion */
+	StringInfoData unsent;		/* request that is not all in the queue yet */
+	TimestampTz deadline;
+} Entry;
+
+struct CapiPool
+{
+	MemoryContext context;
+	Entry		entries[MAX_ENTRIES];
+};
+
+/* Of this process, for its end. */
+static CapiPool *live_pool = NULL;
+
+/* Readers at work do not look whether anybody listens still. */
+static void
+terminate_at_exit(int code, Datum arg)
+{
+	for (int i = 0; live_pool != NULL && i < MAX_ENTRIES; i++)
+		if (live_pool->entries[i].state != ENTRY_FREE &&
+			live_pool->entries[i].state != ENTRY_IDLE)
+			TerminateBackgroundWorker(live_pool->entries[i].worker);
+	live_pool = NULL;
+}
+
+CapiPool *
+capi_pool_create(MemoryContext parent)
+{
+	static bool registered = false;
+	MemoryContext context = AllocSetContextCreate(parent, "capi readers",
+												  ALLOCSET_DEFAULT_SIZES);
+	CapiPool   *pool = MemoryContextAllocZero(context, sizeof(CapiPool));
+
+	pool->context = context;
+	if (!registered)
+		before_shmem_exit(terminate_at_exit, (Datum) 0);
+	registered = true;
+	live_pool = pool;
+	return pool;
+}
+
+/* Lets go of a reader that has ended, or whose queues end it. */
+static void
+release(Entry *entry)
+{
+	if (entry->segment != NULL)
+		dsm_detach(entry->segment);
+	if (entry->worker != NULL)
+		pfree(entry->worker);
+	if (entry->unsent.data != NULL)
+		pfree(entry->unsent.data);
+	memset(entry, 0, sizeof(*entry));
+}
+
+void
+capi_pool_destroy(CapiPool *pool)
+{
+	for (int i = 0; i < MAX_ENTRIES; i++)
+	{
+		Entry	   *entry = &pool->entries[i];
+
+		if (entry->state == ENTRY_FREE)
+			continue;
+		/* one without work sees that the queues are gone, and ends in silence */
+		if (entry->state != ENTRY_IDLE)
+			TerminateBackgroundWorker(entry->worker);
+		release(entry);
+	}
+	live_pool = NULL;
+	MemoryContextDelete(pool->context);
+}
+
+/* ---------- starting ---------- */
+
+/* The segment, with this side of its queues attached; false: no memory. */
+static bool
+make_link(Entry *entry, Oid role)
+{
+	shm_toc_estimator estimator;
+	shm_toc    *toc;
+	shm_mq	   *requests;
+	shm_mq	   *answers;
+	Size		size;
+
+	shm_toc_initialize_estimator(&estimator);
+	shm_toc_estimate_chunk(&estimator, sizeof(CapiLinkShared));
+	shm_toc_estimate_chunk(&estimator, CAPI_LINK_REQUEST_BYTES);
+	shm_toc_estimate_chunk(&estimator, CAPI_LINK_ANSWER_BYTES);
+	shm_toc_estimate_keys(&estimator, 3);
+	size = shm_toc_estimate(&estimator);
+	entry->segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+	if (entry->segment == NULL)
+		return false;
+	/* it lives as long as this process wants it, whatever transaction is open */
+	dsm_pin_mapping(entry->segment);
+	toc = shm_toc_create(CAPI_LINK_MAGIC, dsm_segment_address(entry->segment), size);
+	entry->shared = shm_toc_allocate(toc, sizeof(CapiLinkShared));
+	entry->shared->dboid = MyDatabaseId;
+	entry->shared->role = role;
+	pg_atomic_init_u32(&entry->shared->stop, 0);
+	shm_toc_insert(toc, CAPI_LINK_SHARED, entry->shared);
+	requests = shm_mq_create(shm_toc_allocate(toc, CAPI_LINK_REQUEST_BYTES),
+							 CAPI_LINK_REQUEST_BYTES);
+	shm_toc_insert(toc, CAPI_LINK_REQUESTS, requests);
+	shm_mq_set_sender(requests, MyProc);
+	answers = shm_mq_create(shm_toc_allocate(toc, CAPI_LINK_ANSWER_BYTES),
+							CAPI_LINK_ANSWER_BYTES);
+	shm_toc_insert(toc, CAPI_LINK_ANSWERS, answers);
+	shm_mq_set_receiver(answers, MyProc);
+	entry->requests = shm_mq_attach(requests, entry->segment, NULL);
+	entry->answers = shm_mq_attach(answers, entry->segment, NULL);
+	return true;
+}
+
+static bool
+start_worker(Entry *entry)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "capi", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "capi_reader_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "capi reader");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "capi reader");
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(entry->segment));
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &entry->worker))
+		return false;
+	/* from here on the queues know when it ends without having attached */
+	shm_mq_set_handle(entry->requests, entry->worker);
+	shm_mq_set_handle(entry->answers, entry->worker);
+	return true;
+}
+
+static bool
+start_reader(CapiPool *pool, Entry *entry, Oid role)
+{
+	MemoryContext old = MemoryContextSwitchTo(pool->context);
+	bool		started;
+
+	entry->role = role;
+	initStringInfo(&entry->unsent);
+	started = make_link(entry, role) && start_worker(entry);
+	if (started)
+		entry->state = ENTRY_IDLE;
+	else
+		release(entry);
+	MemoryContextSwitchTo(old);
+	return started;
+}
+
+/* ---------- giving ---------- */
+
+/* Counts those that work or wait, and finds what a portion might be given to. */
+static int
+survey(CapiPool *pool, Oid role, Entry **own, Entry **other, Entry **unused)
+{
+	int			live = 0;
+
+	*own = *other = *unused = NULL;
+	for (int i = 0; i < MAX_ENTRIES; i++)
+	{
+		Entry	   *entry = &pool->entries[i];
+
+		if (entry->state == ENTRY_FREE && *unused == NULL)
+			*unused = entry;
+		if (entry->state == ENTRY_IDLE)
+		{
+			if (entry->role == role)
+				*own = entry;
+			else if (*other == NULL || entry->deadline < (*other)->deadline)
+				*other = entry;
+		}
+		live += entry->state != ENTRY_FREE && entry->state != ENTRY_GIVEN_UP;
+	}
+	return live;
+}
+
+static void
+push_request(Entry *entry)
+{
+	if (entry->unsent.len > 0 &&
+		shm_mq_send(entry->requests, entry->unsent.len, entry->unsent.data,
+					true, true) == SHM_MQ_SUCCESS)
+		resetStringInfo(&entry->unsent);
+}
+
+CapiGiven
+capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
+{
+	Oid			role = request->source.run_as;
+	TimestampTz now = GetCurrentTimestamp();
+	Entry	   *entry;
+	Entry	   *other;
+	Entry	   *unused;
+	int			live;
+
+	if (capi_pool_is_stuck(pool, role))
+		return CAPI_GIVEN_BUSY;
+	live = survey(pool, role, &entry, &other, &unused);
+	if (entry == NULL)
+	{
+		if (live >= capi_readers && other != NULL)
+		{
+			release(other);		/* another role's, without work */
+			unused = other;
+			live--;
+		}
+		if (live >= capi_readers || unused == NULL)
+			return CAPI_GIVEN_BUSY;
+		entry = unused;
+		if (!start_reader(pool, entry, role))
+			return CAPI_GIVEN_NO_WORKER;
+	}
+	pg_atomic_write_u32(&entry->shared->stop, 0);
+	capi_portion_write_request(&entry->unsent, request);
+	entry->state = ENTRY_WORKING;
+	entry->tag = tag;
+	entry->began = false;
+	entry->deadline = TimestampTzPlusMilliseconds(now, START_LIMIT_MS);
+	push_request(entry);
+	return CAPI_GIVEN;
+}
+
+bool
+capi_pool_is_stuck(const CapiPool *pool, Oid role)
+{
+	for (int i = 0; i < MAX_ENTRIES; i++)
+		if (pool->entries[i].role == role &&
+			(pool->entries[i].state == ENTRY_GIVEN_UP ||
+			 pool->entries[i].state == ENTRY_TERMINATED))
+			return true;
+	return false;
+}
+
+void
+capi_pool_stop(CapiPool *pool, const void *tag)
+{
+	for (int i = 0; i < MAX_ENTRIES; i++)
+	{
+		Entry	   *entry = &pool->entries[i];
+		pid_t		pid;
+
+		if (entry->state != ENTRY_WORKING || entry->tag != tag || !entry->began ||
+			pg_atomic_exchange_u32(&entry->shared->stop, 1) != 0)
+			continue;
+		if (GetBackgroundWorkerPid(entry->worker, &pid) == BGWH_STARTED)
+			kill(pid, SIGINT);
+		entry->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GRACE_MS);
+	}
+}
+
+/* ---------- watching ---------- */
+
+static void
+tell_end(Entry *entry, const CapiPoolEvents *events, CapiPortionEnd how, const char *text)
+{
+	void	   *tag = entry->tag;
+
+	entry->tag = NULL;
+	if (tag != NULL)
+		events->ended(events->arg, tag, how, text);
+}
+
+static void
+take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (entry->tag == NULL)
+		return;
+	switch (message->kind)
+	{
+		case CAPI_MESSAGE_BEGIN:
+			entry->began = true;
+			if (entry->state == ENTRY_WORKING &&
+				pg_atomic_read_u32(&entry->shared->stop) == 0)
+				entry->deadline = TimestampTzPlusMilliseconds(now, message->limit_ms + GRACE_MS);
+			break;
+		case CAPI_MESSAGE_RESULT:
+			events->result(events->arg, entry->tag, &message->result);
+			break;
+		case CAPI_MESSAGE_BROKEN:
+		case CAPI_MESSAGE_DONE:
+			/* one that was terminated may have been done at that moment: it ends */
+			if (entry->state == ENTRY_WORKING)
+			{
+				entry->state = ENTRY_IDLE;
+				entry->deadline = TimestampTzPlusMilliseconds(now, IDLE_LIMIT_MS);
+			}
+			tell_end(entry, events, message->kind == CAPI_MESSAGE_DONE ?
+					 CAPI_END_DONE : CAPI_END_BROKEN, message->text);
+			break;
+	}
+}
+
+/* Takes all that is there; false when the reader has ended. */
+static bool
+receive(Entry *entry, const CapiPoolEvents *events)
+{
+	for (;;)
+	{
+		CapiMessage message;
+		Size		len;
+		void	   *data;
+		shm_mq_result got = shm_mq_receive(entry->answers, &len, &data, true);
+
+		if (got == SHM_MQ_WOULD_BLOCK)
+			return true;
+		if (got == SHM_MQ_DETACHED)
+			return false;
+		capi_portion_read(data, (int) len, &message);
+		take_message(entry, events, &message);
+	}
+}
+
+static void
+deadline_passed(Entry *entry, const CapiPoolEvents *events, TimestampTz now)
+{
+	switch (entry->state)
+	{
+		case ENTRY_IDLE:
+			release(entry);
+			break;
+		case ENTRY_WORKING:
+			entry->state = ENTRY_TERMINATED;
+			entry->deadline = TimestampTzPlusMilliseconds(now, GRACE_MS);
+			TerminateBackgroundWorker(entry->worker);
+			break;
+		case ENTRY_TERMINATED:
+			entry->state = ENTRY_GIVEN_UP;
+			entry->deadline = DT_NOEND;
+			tell_end(entry, events, entry->began ? CAPI_END_HUNG : CAPI_END_LOST, NULL);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+poll_entry(Entry *entry, const CapiPoolEvents *events, TimestampTz now)
+{
+	push_request(entry);
+	if (receive(entry, events))
+	{
+		if (now >= entry->deadline)
+			deadline_passed(entry, events, now);
+		return;
+	}
+	tell_end(entry, events, !entry->began ? CAPI_END_LOST :
+			 entry->state == ENTRY_WORKING ? CAPI_END_DIED : CAPI_END_HUNG, NULL);
+	release(entry);
+}
+
+void
+capi_pool_poll(CapiPool *pool, const CapiPoolEvents *events)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < MAX_ENTRIES; i++)
+		if (pool->entries[i].state != ENTRY_FREE)
+			poll_entry(&pool->entries[i], events, now);
+}
+
+TimestampTz
+capi_pool_deadline(const CapiPool *pool)
+{
+	TimestampTz deadline = DT_NOEND;
+
+	for (int i = 0; i < MAX_ENTRIES; i++)
+		if (pool->entries[i].state != ENTRY_FREE)
+			deadline = Min(deadline, pool->entries[i].deadline);
+	return deadline;
+}

@@ -1,0 +1,506 @@
+/*
+ * run.c
+ *		A reader's work on one portion: run the source's query, write the events
+ *		of the orders it returns, find those whose data makes it fail.
+ *
+ * Everything the shop's code can do happens in try_part(), one transaction with
+ * a time limit of its own: reading rows, but also normalising what they hold.
+ * Any error of it, at the commit too, is caught, and the part is cut in halves
+ * until the orders are found whose data it is (P6); the others are answered at
+ * once.  First it is asked whether the query would run for no order at all: if
+ * not, nobody's data is at fault, and the source is broken.
+ *
+ * Nothing of the shop's code is logged (P7), nothing that a session could keep
+ * outlives a part.  Knows no token, no connection and no table but the browser
+ * contexts.  Called by process/reader.c.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/backend_status.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "base/entry.h"
+#include "event/payload.h"
+#include "read/query.h"
+#include "read/run.h"
+#include "store/context.h"
+
+/* JSON kept at a time; a portion with more is read in parts. */
+#define MAX_PART_BYTES	(4 * 1024 * 1024)
+
+/* How a part ended. */
+typedef enum PartEnd
+{
+	PART_READ,
+	PART_FAILED,
+	PART_TIMED_OUT,
+	PART_TOO_LARGE,				/* more JSON than is kept at a time */
+	PART_STOPPED				/* the other side wants the rest left */
+} PartEnd;
+
+/* The part at hand, and what was found of its orders. */
+typedef struct Part
+{
+	const CapiRequest *request;
+	int			from;
+	int			n;
+	char	  **keys;
+	CapiContext *contexts;		/* or NULL */
+	CapiOrderResult *results;
+	int		   *found;			/* rows by key */
+	size_t		bytes;
+	bool		is_too_large;
+} Part;
+
+/* Of the process: where answers go, and who may ask for an early end. */
+static CapiLinkShared *link_shared;
+static shm_mq_handle *link_answers;
+
+/* Everything of one part; reset before the next. */
+static MemoryContext part_context;
+static StringInfoData message;
+
+/* SQLSTATE or message of the last failed part, allocated in part_context. */
+static char *failure;
+
+static TimeoutId run_timeout;
+static volatile sig_atomic_t timed_out = false;
+
+/* The shop's code is running: what it says is nobody's. */
+static volatile sig_atomic_t is_silent = false;
+static emit_log_hook_type prev_emit_log_hook = NULL;
+
+static PartEnd try_part(const CapiRequest *request, int from, int n, int limit_ms);
+
+/* ---------- set-up ---------- */
+
+static void
+on_timeout(void)
+{
+	timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/*
+ * RAISE LOG, whatever the level of the log, and the log of statements may quote
+ * a customer.  That the process is ended by somebody's word may be said.
+ */
+static void
+drop_message(ErrorData *edata)
+{
+	if (is_silent)
+	{
+		if (edata->elevel < FATAL)
+			edata->output_to_server = false;
+		edata->context = NULL;
+		edata->detail = NULL;
+		edata->detail_log = NULL;
+		edata->hide_stmt = true;
+	}
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(edata);
+}
+
+void
+capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
+{
+	link_shared = shared;
+	link_answers = answers;
+	part_context = AllocSetContextCreate(TopMemoryContext, "capi part of a portion",
+										 ALLOCSET_DEFAULT_SIZES);
+	initStringInfo(&message);
+	run_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = drop_message;
+}
+
+/* ---------- answering ---------- */
+
+static void
+answer(bool flush)
+{
+	if (shm_mq_send(link_answers, message.len, message.data, false, flush) != SHM_MQ_SUCCESS)
+		proc_exit(0);
+	/* one long event must not stay for the life of the process */
+	if (message.maxlen > MAX_PART_BYTES)
+	{
+		pfree(message.data);
+		initStringInfo(&message);
+	}
+}
+
+static void
+answer_results(const Part *part)
+{
+	for (int i = 0; i < part->n; i++)
+	{
+		capi_portion_write_result(&message, &part->results[i]);
+		answer(false);
+	}
+}
+
+static void
+answer_failed(const CapiRequest *request, int at)
+{
+	CapiOrderResult result = {.at = request->asked[at].at, .kind = CAPI_RESULT_FAILED, .reason = failure};
+
+	capi_portion_write_result(&message, &result);
+	answer(false);
+}
+
+/* ---------- from an order to its result ---------- */
+
+static char *
+keep(const char *text)
+{
+	return text != NULL ? MemoryContextStrdup(part_context, text) : NULL;
+}
+
+/* What was sent once is sent the same again (P5). */
+static void
+pin(CapiEvent *event, const CapiAsked *asked)
+{
+	if (asked->event_id != NULL)
+		event->event_id = asked->event_id;
+	if (asked->event_name != NULL)
+		event->event_name = asked->event_name;
+	if (asked->has_time)
+	{
+		event->has_event_time = true;
+		event->event_time_s = asked->event_time_s;
+	}
+}
+
+static void
+write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
+			CapiOrderResult *result)
+{
+	CapiEvent  *event = &order->event;
+	StringInfoData json;
+
+	pin(event, asked);
+	capi_query_defaults(event, &part->request->source, asked->key);
+	event->unchecked = !part->request->local_checks;
+	initStringInfo(&json);
+	capi_payload_event(event, timestamptz_to_time_t(GetCurrentTimestamp()), &json);
+	result->event_id = event->event_id == asked->key ? NULL : keep(event->event_id);
+	result->event_name = keep(event->event_name);
+	result->has_time = event->has_event_time;
+	result->event_time_s = event->event_time_s;
+	result->value = keep(event->value_text);
+	result->currency = keep(event->currency);
+	if (event->problems.data != NULL && event->problems.len > 0)
+		result->problems = keep(psprintf("[%s]", event->problems.data));
+	if (event->verdict == CAPI_VERDICT_SEND)
+	{
+		char	   *copy = MemoryContextAlloc(part_context, json.len + 1);
+
+		memcpy(copy, json.data, json.len);
+		result->json = copy;
+		result->json_len = json.len;
+		part->bytes += json.len;
+		return;
+	}
+	result->kind = event->verdict == CAPI_VERDICT_EXPIRED ?
+		CAPI_RESULT_EXPIRED : CAPI_RESULT_REJECTED;
+	result->reason = keep(event->reason);
+	result->error_code = event->error_code;
+	result->error_subcode = event->error_subcode;
+}
+
+/* CapiOrderTaker; arg: the part. */
+static void
+take_order(void *arg, int at, CapiOrder *order)
+{
+	Part	   *part = arg;
+	CapiOrderResult *result = &part->results[at];
+	const CapiAsked *asked = &part->request->asked[part->from + at];
+
+	if ((part->found[at] = order->found) > 1)
+	{
+		CapiOrderResult several = {.at = asked->at, .kind = CAPI_RESULT_REJECTED,
+		.reason = "several_rows"};
+
+		*result = several;
+		return;
+	}
+	if (part->contexts != NULL)
+		capi_context_complete(&part->contexts[at], order);
+	result->at = asked->at;
+	result->kind = CAPI_RESULT_EVENT;
+	result->has_context = order->has_context;
+	result->dataset = keep(order->dataset);
+	result->has_time = order->event.has_event_time;
+	result->event_time_s = order->event.event_time_s;
+	if (order->ignore_reason != NULL)
+	{
+		result->kind = CAPI_RESULT_IGNORED;
+		result->reason = keep(order->ignore_reason);
+		return;
+	}
+	write_event(part, asked, order, result);
+	if (part->bytes > MAX_PART_BYTES && part->n > 1)
+	{
+		part->is_too_large = true;
+		elog(ERROR, "a portion is read in parts");
+	}
+}
+
+/* ---------- one part ---------- */
+
+static void
+begin(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, activity);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	MemoryContextSwitchTo(part_context);
+}
+
+static void
+commit(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(part_context);
+}
+
+/* Contexts are the extension's, and read as its owner. */
+static void
+read_contexts(Part *part)
+{
+	CapiOwnerScope scope;
+
+	begin("capi: reading browser contexts");
+	capi_enter_owner(capi_extension_owner(), &scope);
+	part->contexts = capi_context_read(&part->request->source, part->keys, part->n);
+	capi_leave_owner(&scope);
+	commit();
+}
+
+static void
+run_query(Part *part)
+{
+	begin("capi: running the query of a source");
+	XactReadOnly = true;
+	if (part->n == 0)
+		capi_query_check(&part->request->source);
+	else
+		capi_query_each(&part->request->source, part->keys, part->n, true, NULL,
+						take_order, part);
+	commit();
+}
+
+static void
+set_up_part(Part *part, const CapiRequest *request, int from, int n)
+{
+	MemoryContextReset(part_context);
+	MemoryContextSwitchTo(part_context);
+	memset(part, 0, sizeof(*part));
+	part->request = request;
+	part->from = from;
+	part->n = n;
+	part->keys = palloc(sizeof(char *) * (n + 1));
+	part->results = palloc0(sizeof(CapiOrderResult) * (n + 1));
+	part->found = palloc0(sizeof(int) * (n + 1));
+	for (int i = 0; i < n; i++)
+	{
+		part->keys[i] = request->asked[from + i].key;
+		part->results[i].at = request->asked[from + i].at;
+		part->results[i].kind = CAPI_RESULT_IGNORED;
+		part->results[i].reason = "not returned by the query";
+	}
+}
+
+/* What a session can keep beyond a transaction: the list of DISCARD ALL. */
+static void
+discard_session(void)
+{
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	DropAllPreparedStatements();
+	ResetSequenceCaches();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* After an error in a part: out of the transaction, and what it was. */
+static void
+clean_up_failure(const Part *part)
+{
+	ErrorData  *edata;
+
+	HOLD_INTERRUPTS();
+	disable_timeout(run_timeout, false);
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(part_context);
+	edata = CopyErrorData();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	MemoryContextSwitchTo(part_context);
+	failure = timed_out ? pstrdup("the query took longer than capi.query_timeout") :
+		capi_query_error_text(edata, part->n == 0);
+	FreeErrorData(edata);
+	capi_query_forget_plans();
+	RESUME_INTERRUPTS();
+}
+
+/*
+ * Runs the query for n orders (0: looks whether it would run) and keeps what it
+ * found; answers it when all went well.
+ */
+static PartEnd
+try_part(const CapiRequest *request, int from, int n, int limit_ms)
+{
+	Part	   *part = MemoryContextAlloc(TopMemoryContext, sizeof(Part));
+	volatile PartEnd end = PART_READ;
+
+	capi_portion_write_begin(&message, limit_ms);
+	answer(true);
+	set_up_part(part, request, from, n);
+	timed_out = false;
+	QueryCancelPending = false;
+	is_silent = true;
+	PG_TRY();
+	{
+		if (pg_atomic_read_u32(&link_shared->stop) != 0)
+			elog(ERROR, "a portion is left");
+		enable_timeout_after(run_timeout, limit_ms);
+		if (n > 0)
+			read_contexts(part);
+		run_query(part);
+		disable_timeout(run_timeout, false);
+	}
+	PG_CATCH();
+	{
+		clean_up_failure(part);
+		end = pg_atomic_read_u32(&link_shared->stop) != 0 ? PART_STOPPED :
+			part->is_too_large ? PART_TOO_LARGE :
+			timed_out ? PART_TIMED_OUT : PART_FAILED;
+	}
+	PG_END_TRY();
+	QueryCancelPending = false;
+	discard_session();
+	is_silent = false;
+	if (end == PART_READ)
+		answer_results(part);
+	pfree(part);
+	return end;
+}
+
+/* ---------- one portion ---------- */
+
+/*
+ * Looks for the orders that make a part fail, half by half.  Returns whether
+ * everything was answered that is going to be; not if the query is too slow for
+ * either half of the portion, whosever data it reads.
+ */
+static bool
+search(const CapiRequest *request, int from, int n, bool is_whole)
+{
+	int			middle = n / 2;
+	int			begins[2] = {from, from + middle};
+	int			sizes[2] = {middle, n - middle};
+	PartEnd		ends[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		ends[i] = try_part(request, begins[i], sizes[i], request->part_limit_ms);
+		if (ends[i] == PART_STOPPED)
+			return true;
+		if (sizes[i] == 1 && ends[i] != PART_READ)
+			answer_failed(request, begins[i]);
+	}
+	if (is_whole && n > 2 && ends[0] == PART_TIMED_OUT && ends[1] == PART_TIMED_OUT)
+		return false;
+	for (int i = 0; i < 2; i++)
+		if (ends[i] != PART_READ && sizes[i] > 1 &&
+			pg_atomic_read_u32(&link_shared->stop) == 0)
+			(void) search(request, begins[i], sizes[i], false);
+	return true;
+}
+
+/* After a failed part: does the query fail with not one order to read? */
+static bool
+fails_without_orders(const CapiRequest *request)
+{
+	char	   *what = MemoryContextStrdup(TopMemoryContext, failure);
+	PartEnd		end = try_part(request, 0, 0, request->part_limit_ms);
+
+	if (end == PART_READ)
+	{
+		MemoryContextReset(part_context);
+		failure = keep(what);
+	}
+	pfree(what);
+	return end == PART_FAILED || end == PART_TIMED_OUT;
+}
+
+/* Orders that failed before get the whole time each; false: it is the query. */
+static bool
+read_each(const CapiRequest *request)
+{
+	bool		checked = false;
+
+	for (int i = 0; i < request->n; i++)
+	{
+		PartEnd		end = try_part(request, i, 1, request->limit_ms);
+
+		if (end == PART_STOPPED)
+			break;
+		if (end == PART_READ)
+			continue;
+		if (!checked && fails_without_orders(request))
+			return false;
+		checked = true;
+		answer_failed(request, i);
+	}
+	return true;
+}
+
+/* All at once, and in parts when that fails; false: it is the query. */
+static bool
+read_all(const CapiRequest *request)
+{
+	PartEnd		end = try_part(request, 0, request->n, request->limit_ms);
+
+	if (end == PART_READ || end == PART_STOPPED)
+		return true;
+	if (end != PART_TOO_LARGE && fails_without_orders(request))
+		return false;
+	if (request->n > 1)
+		return search(request, 0, request->n, true);
+	answer_failed(request, 0);
+	return true;
+}
+
+void
+capi_run_portion(const CapiRequest *request)
+{
+	if (request->one_by_one ? read_each(request) : read_all(request))
+		capi_portion_write_done(&message);
+	else
+		capi_portion_write_broken(&message, failure);
+	answer(true);
+}

@@ -1,0 +1,732 @@
+/*
+ * portions.c
+ *		Which reader reads what, and when: orders are cut into portions of one
+ *		source each, given to readers as these become free, and what comes back
+ *		goes to evaluate.c.
+ *
+ * DESIGN
+ *
+ * A portion waits in d->portions until a reader takes it, and leaves when each
+ * of its orders has a result or went back to the backlog.  Among those that wait
+ * the role with the fewest portions under way goes first, then the source.
+ *
+ * One source's query may take all the time there is, so time is what is shared
+ * (P6).  A portion that reads for longer than SLOW_MS while orders of other
+ * sources wait is stopped, and its source is slow from then on: its portions use
+ * all readers but one, one of a role at a time, and what else is captured for it
+ * waits in the backlog.  A slow source whose portion is read quickly is not slow
+ * any more.  Time that was spent for nothing (the limit was reached, a reader was
+ * given up) the role pays for with nine times as much without slow work.
+ *
+ * A reader that ended at a portion twice, or hung, is taken for the fault of one
+ * of its orders: they are read one by one from then on, so that it is known at
+ * which one it was.  A source at which readers only end and hang is broken.
+ *
+ * Called by dispatch.c.  Runs no SQL of the shop and waits for nothing.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/backoff.h"
+#include "base/capi.h"
+#include "base/guc.h"
+#include "base/txn.h"
+#include "send/dispatch_state.h"
+
+/* Others do not wait longer for a portion of a source not known to be slow. */
+#define SLOW_MS				1000
+
+/* A portion read in less makes its source a quick one again. */
+#define QUICK_MS			500
+
+/* Readers in a row that end or hang, after which the source is broken. */
+#define MAX_HANGS			5
+
+/* How long to do without a worker slot before events go to the backlog. */
+#define NO_WORKER_MS		1000
+#define NO_WORKER_RETRY_MS	5000
+
+/* Time paid for each that was spent for nothing. */
+#define REST_FACTOR			9
+
+#define NO_WORKER_REASON	"no reader can be started: max_worker_processes are used up"
+
+typedef struct CapiPortion
+{
+	MemoryContext context;		/* everything of the portion, itself included */
+	int			source_id;
+	Oid			role;
+	int			n;
+	CapiItem  **items;
+	bool	   *done;			/* has its result */
+	int			ndone;
+	bool		one_by_one;		/* orders that made the query fail before */
+	bool		is_given;
+	bool		is_stopped;
+	bool		has_ended;
+	int			deaths;			/* of readers at it, or at its first order */
+	int			losses;			/* of readers before they began */
+	TimestampTz given_at;
+} CapiPortion;
+
+/* A role that has spent time for nothing. */
+typedef struct RoleRest
+{
+	Oid			role;
+	TimestampTz until;
+} RoleRest;
+
+/* What the pool's events work on. */
+typedef struct Poll
+{
+	CapiDispatcher *d;
+	CapiChunk	chunk;
+	bool		any;
+} Poll;
+
+/* ---------- making and unmaking ---------- */
+
+static CapiPortion *
+make_portion(CapiDispatcher *d, int source_id, Oid role, CapiItem **items, int n,
+			 bool one_by_one)
+{
+	MemoryContext context = AllocSetContextCreate(d->context, "capi portion",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	CapiPortion *portion = palloc0(sizeof(CapiPortion));
+
+	portion->context = context;
+	portion->source_id = source_id;
+	portion->role = role;
+	portion->one_by_one = one_by_one;
+	portion->n = n;
+	portion->items = palloc(sizeof(CapiItem *) * n);
+	portion->done = palloc0(sizeof(bool) * n);
+	for (int i = 0; i < n; i++)
+		portion->items[i] = capi_item_copy(items[i]);
+	MemoryContextSwitchTo(d->context);
+	d->portions = lappend(d->portions, portion);
+	MemoryContextSwitchTo(old);
+	d->nasked += n;
+	return portion;
+}
+
+/* Orders that failed before are read one by one, so that they stop no other. */
+void
+capi_portions_add(CapiDispatcher *d, CapiSource *source, CapiItem **items, int n)
+{
+	CapiItem  **part = palloc(sizeof(CapiItem *) * n);
+
+	for (int failed = 0; failed < 2; failed++)
+	{
+		int			k = 0;
+
+		for (int i = 0; i < n; i++)
+			if (items[i]->failed_before == (failed == 1))
+				part[k++] = items[i];
+		if (k > 0)
+			make_portion(d, source->id, source->run_as, part, k, failed == 1);
+	}
+}
+
+static void
+settle(CapiDispatcher *d, CapiPortion *portion, int at)
+{
+	if (portion->done[at])
+		return;
+	portion->done[at] = true;
+	portion->ndone++;
+	d->nasked--;
+}
+
+static void
+remove_portion(CapiDispatcher *d, CapiPortion *portion)
+{
+	d->nasked -= portion->n - portion->ndone;
+	d->portions = list_delete_ptr(d->portions, portion);
+	MemoryContextDelete(portion->context);
+	/* what was passed over meanwhile may find room now */
+	d->backlog_due_at = DT_NOBEGIN;
+}
+
+/* Orders without a result go back to where they can wait. */
+static void
+put_back(Poll *poll, CapiPortion *portion, const char *reason, TimestampTz next)
+{
+	for (int i = 0; i < portion->n; i++)
+	{
+		CapiItem   *item = portion->items[i];
+
+		if (portion->done[i])
+			continue;
+		capi_evaluate_decide(&poll->chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+							 CAPI_OUTCOME_QUEUED, reason)->next_attempt_at = next;
+		settle(poll->d, portion, i);
+	}
+	portion->has_ended = true;
+}
+
+static void
+put_back_waiting(Poll *poll, int source_id, const char *reason, TimestampTz next)
+{
+	ListCell   *lc;
+
+	foreach(lc, poll->d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		if (!portion->is_given && !portion->has_ended &&
+			(source_id == 0 || portion->source_id == source_id))
+			put_back(poll, portion, reason, next);
+	}
+}
+
+/* ---------- time ---------- */
+
+static RoleRest *
+find_rest(const CapiDispatcher *d, Oid role)
+{
+	ListCell   *lc;
+
+	foreach(lc, d->resting_roles)
+	{
+		RoleRest   *rest = lfirst(lc);
+
+		if (rest->role == role)
+			return rest;
+	}
+	return NULL;
+}
+
+/* When slow work of the role may be done again; in the past: now. */
+static TimestampTz
+rest_until(const CapiDispatcher *d, Oid role)
+{
+	RoleRest   *rest = find_rest(d, role);
+
+	return rest != NULL ? rest->until : DT_NOBEGIN;
+}
+
+static void
+let_rest(CapiDispatcher *d, Oid role, int64 spent_ms)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													REST_FACTOR * spent_ms);
+	RoleRest   *rest = find_rest(d, role);
+	MemoryContext old;
+
+	if (spent_ms < SLOW_MS)
+		return;
+	if (rest == NULL)
+	{
+		old = MemoryContextSwitchTo(d->context);
+		rest = palloc0(sizeof(RoleRest));
+		rest->role = role;
+		d->resting_roles = lappend(d->resting_roles, rest);
+		MemoryContextSwitchTo(old);
+	}
+	rest->until = Max(rest->until, until);
+}
+
+static int64
+spent_ms(const CapiPortion *portion)
+{
+	return TimestampDifferenceMilliseconds(portion->given_at, GetCurrentTimestamp());
+}
+
+/* ---------- how portions end ---------- */
+
+static void
+break_source(Poll *poll, CapiPortion *portion, const char *text)
+{
+	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
+	TimestampTz now = GetCurrentTimestamp();
+	int64		spent = spent_ms(portion);
+
+	if (source != NULL)
+	{
+		int64		delay_ms;
+
+		source->failures++;
+		delay_ms = capi_backoff_ceiling_ms(source->failures, 1000, 60000);
+		if (spent >= SLOW_MS)
+			delay_ms = Max(delay_ms, REST_FACTOR * spent);
+		source->retry_at = TimestampTzPlusMilliseconds(now, delay_ms);
+		source->broken = true;
+		source->hangs = 0;
+		capi_txn_begin("capi: noting the state of a source");
+		capi_outcome_source_broken(source->id, text);
+		capi_txn_commit();
+	}
+	let_rest(poll->d, portion->role, spent);
+	put_back(poll, portion, "source broken", now);
+	put_back_waiting(poll, portion->source_id, "source broken", now);
+}
+
+/* The query ran: whatever was said of the source is over. */
+static void
+note_success(CapiDispatcher *d, CapiSource *source)
+{
+	source->hangs = 0;
+	source->failures = 0;
+	if (!source->broken)
+		return;
+	source->broken = false;
+	capi_txn_begin("capi: noting the state of a source");
+	capi_outcome_source_broken(source->id, NULL);
+	capi_txn_commit();
+	d->backlog_due_at = DT_NOBEGIN;
+}
+
+/* Orders read one by one: the first without a result is where the reader was. */
+static void
+fail_first(Poll *poll, CapiPortion *portion, const char *text)
+{
+	CapiOrderResult result = {.kind = CAPI_RESULT_FAILED, .reason = pstrdup(text)};
+
+	for (int i = 0; i < portion->n; i++)
+	{
+		if (portion->done[i])
+			continue;
+		capi_evaluate_result(&poll->chunk,
+							 capi_config_source(poll->d->config, portion->source_id),
+							 portion->items[i], &result);
+		settle(poll->d, portion, i);
+		break;
+	}
+	portion->deaths = 0;
+	portion->has_ended = portion->ndone == portion->n;
+}
+
+/* So that they are read one by one, also after a time in the backlog. */
+static void
+read_alone(CapiPortion *portion)
+{
+	portion->one_by_one = true;
+	for (int i = 0; i < portion->n; i++)
+		portion->items[i]->attempts = Max(portion->items[i]->attempts, 1);
+}
+
+static void
+reader_gone(Poll *poll, CapiPortion *portion, bool hung)
+{
+	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
+	const char *text = hung ? "the query took longer than capi.query_timeout and could not be stopped" :
+		"the reader ended while it ran the query";
+
+	portion->deaths++;
+	if (source != NULL && ++source->hangs >= MAX_HANGS)
+	{
+		break_source(poll, portion, text);
+		return;
+	}
+	if (!hung && portion->deaths < 2)
+		return;
+	if (portion->one_by_one)
+		fail_first(poll, portion, text);
+	read_alone(portion);
+	if (!hung)
+		return;
+	let_rest(poll->d, portion->role, spent_ms(portion));
+	if (source != NULL)
+		source->is_slow = true;
+	put_back(poll, portion, text, rest_until(poll->d, portion->role));
+	put_back_waiting(poll, portion->source_id, "source is slow", GetCurrentTimestamp());
+}
+
+/* CapiPoolEvents.result */
+static void
+take_result(void *arg, void *tag, CapiOrderResult *result)
+{
+	Poll	   *poll = arg;
+	CapiPortion *portion = tag;
+	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
+
+	poll->any = true;
+	if (result->at < 0 || result->at >= portion->n || portion->done[result->at])
+		return;
+	if (source != NULL && result->kind != CAPI_RESULT_FAILED)
+		note_success(poll->d, source);
+	capi_evaluate_result(&poll->chunk, source, portion->items[result->at], result);
+	settle(poll->d, portion, result->at);
+}
+
+/* All that the reader was to do is done, or it was stopped before. */
+static void
+portion_done(Poll *poll, CapiPortion *portion)
+{
+	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
+
+	if (portion->ndone == portion->n)
+		portion->has_ended = true;
+	if (source == NULL)
+		put_back(poll, portion, "source detached", GetCurrentTimestamp());
+	else if (portion->has_ended && spent_ms(portion) < QUICK_MS)
+		source->is_slow = false;
+	else if (!portion->has_ended && !portion->is_stopped)
+		/* a reader does not leave orders out, but for a word of ours */
+		put_back(poll, portion, "not read", TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+																		 NO_WORKER_RETRY_MS));
+	portion->is_stopped = false;
+}
+
+/* CapiPoolEvents.ended */
+static void
+take_end(void *arg, void *tag, CapiPortionEnd how, const char *text)
+{
+	Poll	   *poll = arg;
+	CapiPortion *portion = tag;
+
+	poll->any = true;
+	portion->is_given = false;
+	switch (how)
+	{
+		case CAPI_END_DONE:
+			portion_done(poll, portion);
+			break;
+		case CAPI_END_BROKEN:
+			break_source(poll, portion, text);
+			break;
+		case CAPI_END_DIED:
+		case CAPI_END_HUNG:
+			reader_gone(poll, portion, how == CAPI_END_HUNG);
+			break;
+		case CAPI_END_LOST:
+			if (++portion->losses >= 3)
+				put_back(poll, portion, NO_WORKER_REASON,
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_RETRY_MS));
+			break;
+	}
+}
+
+/* ---------- giving ---------- */
+
+static bool
+is_slow(const CapiDispatcher *d, const CapiPortion *portion)
+{
+	CapiSource *source = capi_config_source(d->config, portion->source_id);
+
+	return source != NULL && source->is_slow;
+}
+
+/* Portions under way: of all slow sources, of the role's slow ones, of role and source. */
+typedef struct Load
+{
+	int			slow;
+	int			slow_of_role;
+	int			of_role;
+	int			of_source;
+} Load;
+
+static Load
+measure_load(const CapiDispatcher *d, const CapiPortion *portion)
+{
+	Load		load = {0};
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *other = lfirst(lc);
+		bool		slow;
+
+		if (!other->is_given)
+			continue;
+		slow = is_slow(d, other);
+		load.slow += slow;
+		load.slow_of_role += slow && other->role == portion->role;
+		load.of_role += other->role == portion->role;
+		load.of_source += other->source_id == portion->source_id;
+	}
+	return load;
+}
+
+/* The portion to be given next, or NULL. */
+static CapiPortion *
+choose(const CapiDispatcher *d, TimestampTz now)
+{
+	CapiPortion *best = NULL;
+	Load		best_load = {0};
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+		Load		load;
+
+		if (portion->is_given || portion->has_ended ||
+			capi_pool_is_stuck(d->pool, portion->role))
+			continue;
+		load = measure_load(d, portion);
+		if (is_slow(d, portion) &&
+			(load.slow_of_role > 0 || load.slow >= Max(capi_readers - 1, 1) ||
+			 rest_until(d, portion->role) > now))
+			continue;
+		if (best == NULL || load.of_role < best_load.of_role ||
+			(load.of_role == best_load.of_role && load.of_source < best_load.of_source))
+		{
+			best = portion;
+			best_load = load;
+		}
+	}
+	return best;
+}
+
+static void
+fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *request)
+{
+	memset(request, 0, sizeof(*request));
+	request->source = *source;
+	request->limit_ms = capi_query_timeout;
+	request->part_limit_ms = Min(capi_query_timeout, Max(capi_query_timeout / 10, SLOW_MS));
+	request->local_checks = capi_local_checks;
+	request->one_by_one = portion->one_by_one;
+	request->asked = palloc0(sizeof(CapiAsked) * portion->n);
+	for (int i = 0; i < portion->n; i++)
+	{
+		const CapiItem *item = portion->items[i];
+		CapiAsked  *asked = &request->asked[request->n];
+
+		if (portion->done[i])
+			continue;
+		request->n++;
+		asked->key = item->key;
+		asked->at = i;
+		/* an attempt that ended in the query told nobody of an id or a time */
+		asked->has_time = item->attempts > 0 && item->has_time;
+		asked->event_time_s = item->event_time_s;
+		asked->event_name = item->event_name;
+		asked->event_id = item->event_id != NULL || !asked->has_time ? item->event_id : item->key;
+	}
+}
+
+static bool
+give(Poll *poll)
+{
+	CapiDispatcher *d = poll->d;
+	TimestampTz now = GetCurrentTimestamp();
+	CapiPortion *portion = choose(d, now);
+	CapiSource *source;
+	CapiRequest request;
+
+	if (portion == NULL)
+		return false;
+	source = capi_config_source(d->config, portion->source_id);
+	if (source == NULL)
+	{
+		put_back(poll, portion, "source detached", now);
+		return true;
+	}
+	fill_request(portion, source, &request);
+	switch (capi_pool_give(d->pool, &request, portion))
+	{
+		case CAPI_GIVEN:
+			portion->is_given = true;
+			portion->given_at = now;
+			d->no_worker_since = 0;
+			return true;
+		case CAPI_GIVEN_BUSY:
+			return false;
+		case CAPI_GIVEN_NO_WORKER:
+			if (d->no_worker_since == 0)
+				d->no_worker_since = now;
+			else if (TimestampDifferenceExceeds(d->no_worker_since, now, NO_WORKER_MS))
+				put_back_waiting(poll, 0, NO_WORKER_REASON,
+								 TimestampTzPlusMilliseconds(now, NO_WORKER_RETRY_MS));
+			return false;
+	}
+	return false;
+}
+
+/* Does anything wait that is not slow itself, besides what source has? */
+static bool
+others_wait(const CapiDispatcher *d, int source_id)
+{
+	ListCell   *lc;
+
+	if (!capi_portions_have_room(d) && d->config->nsources > 1)
+		return true;
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		if (!portion->is_given && !portion->has_ended &&
+			portion->source_id != source_id && !is_slow(d, portion))
+			return true;
+	}
+	return false;
+}
+
+/* Stops what takes the time of others. */
+static void
+make_way(Poll *poll)
+{
+	CapiDispatcher *d = poll->d;
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+		CapiSource *source = capi_config_source(d->config, portion->source_id);
+
+		if (!portion->is_given || portion->is_stopped || source == NULL ||
+			source->is_slow || spent_ms(portion) < SLOW_MS ||
+			!others_wait(d, portion->source_id))
+			continue;
+		portion->is_stopped = true;
+		source->is_slow = true;
+		capi_pool_stop(d->pool, portion);
+		put_back_waiting(poll, source->id, "source is slow", GetCurrentTimestamp());
+	}
+}
+
+/*
+ * What is not to be read any more, by a word that came meanwhile.  What a reader
+ * has in hand ends as it began, unless that takes long.
+ */
+static void
+let_go(Poll *poll)
+{
+	CapiDispatcher *d = poll->d;
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+		CapiSource *source = capi_config_source(d->config, portion->source_id);
+		const char *reason = source == NULL || source->detached ? "source detached" :
+			source->paused ? "source paused" : NULL;
+
+		if (reason == NULL || portion->has_ended)
+			continue;
+		if (!portion->is_given)
+			put_back(poll, portion, reason, GetCurrentTimestamp());
+		else if (!portion->is_stopped && spent_ms(portion) >= SLOW_MS)
+		{
+			portion->is_stopped = true;
+			capi_pool_stop(d->pool, portion);
+		}
+	}
+}
+
+static void
+remove_ended(CapiDispatcher *d)
+{
+	ListCell   *lc;
+	List	   *ended = NIL;
+
+	foreach(lc, d->portions)
+		if (((CapiPortion *) lfirst(lc))->has_ended)
+			ended = lappend(ended, lfirst(lc));
+	foreach(lc, ended)
+		remove_portion(d, lfirst(lc));
+}
+
+bool
+capi_portions_work(CapiDispatcher *d)
+{
+	Poll		poll = {.d = d, .chunk = {.d = d}};
+	CapiPoolEvents events = {&poll, take_result, take_end};
+
+	capi_pool_poll(d->pool, &events);
+	if (!d->draining)
+	{
+		let_go(&poll);
+		make_way(&poll);
+		while (give(&poll))
+			poll.any = true;
+	}
+	capi_answer_commit(d, poll.chunk.outcomes, poll.chunk.n);
+	remove_ended(d);
+	return poll.any;
+}
+
+/* ---------- what others ask ---------- */
+
+/* May more orders be read from queue and backlog? */
+bool
+capi_portions_have_room(const CapiDispatcher *d)
+{
+	return d->nasked < (capi_readers + 1) * CAPI_MAX_BATCH_EVENTS;
+}
+
+static int
+count_asked(const CapiDispatcher *d, int source_id)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		if (portion->source_id == source_id)
+			n += portion->n - portion->ndone;
+	}
+	return n;
+}
+
+/* Why orders of the source are not to be taken now, or NULL. */
+const char *
+capi_portions_obstacle(const CapiDispatcher *d, const CapiSource *source,
+					   TimestampTz now, TimestampTz *next)
+{
+	*next = now;
+	if (source->broken && source->retry_at > now)
+	{
+		*next = source->retry_at;
+		return "source broken";
+	}
+	if (source->broken && count_asked(d, source->id) > 0)
+		return "source broken";
+	if (capi_pool_is_stuck(d->pool, source->run_as))
+		return "source is slow";
+	if (!source->is_slow)
+		return NULL;
+	*next = Max(now, rest_until(d, source->run_as));
+	return *next > now || count_asked(d, source->id) > 0 ? "source is slow" : NULL;
+}
+
+/* Has some of a portion come, and will the rest in a moment? */
+bool
+capi_portions_are_arriving(const CapiDispatcher *d)
+{
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		if (portion->is_given && portion->ndone > 0 && !is_slow(d, portion) &&
+			!portion->one_by_one)
+			return true;
+	}
+	return false;
+}
+
+/* When capi_portions_work() is wanted, though nothing should have come. */
+TimestampTz
+capi_portions_deadline(const CapiDispatcher *d)
+{
+	TimestampTz until = capi_pool_deadline(d->pool);
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+		TimestampTz rest;
+
+		if (portion->is_given && !portion->is_stopped && !is_slow(d, portion) &&
+			others_wait(d, portion->source_id))
+			until = Min(until, TimestampTzPlusMilliseconds(portion->given_at, SLOW_MS));
+		if (portion->is_given)
+			continue;
+		rest = rest_until(d, portion->role);
+		if (rest > GetCurrentTimestamp())
+			until = Min(until, rest);
+	}
+	if (d->no_worker_since != 0 && d->portions != NIL)
+		until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_MS / 2));
+	return until;
+}
