@@ -78,10 +78,9 @@ try_lock(Oid classid, Oid objid)
 }
 
 CapiExtensionLock
-capi_extension_lock(void)
+capi_extension_lock(Oid *owner)
 {
-	Oid			owner;
-	Oid			extension = find_extension(&owner);
+	Oid			extension = find_extension(owner);
 	Oid			anchor = find_anchor();
 
 	if (!OidIsValid(extension) || !OidIsValid(anchor))
@@ -92,7 +91,7 @@ capi_extension_lock(void)
 	if (!try_lock(ProcedureRelationId, anchor))
 		return CAPI_EXTENSION_BUSY;
 	AcceptInvalidationMessages();
-	if (find_extension(&owner) != extension || find_anchor() != anchor)
+	if (find_extension(owner) != extension || find_anchor() != anchor)
 		return CAPI_EXTENSION_GONE;
 	return CAPI_EXTENSION_LOCKED;
 }

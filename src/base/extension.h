@@ -14,11 +14,11 @@ typedef enum CapiExtensionLock
 
 /*
  * Keeps DROP EXTENSION out until the end of the transaction, without ever
- * waiting.  No snapshot may have been taken yet.
+ * waiting.  No snapshot may have been taken yet.  owner: of the extension.
  */
-extern CapiExtensionLock capi_extension_lock(void);
+extern CapiExtensionLock capi_extension_lock(Oid *owner);
 
-/* The role it belongs to; InvalidOid when there is none. */
+/* The role it belongs to; InvalidOid when it is not there. */
 extern Oid	capi_extension_owner(void);
 
 #endif							/* CAPI_EXTENSION_H */

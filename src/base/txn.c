@@ -8,6 +8,10 @@
  * is done in a subtransaction there: after an error nothing else would bring
  * back the state that SPI, the user and the snapshots had before.
  *
+ * Either way it runs as the owner of the extension, who need not be a superuser
+ * any more, up to and including the commit: a trigger that somebody put on a
+ * table of capi's must not run as the superuser that a worker is (P9).
+ *
  * No transaction here waits long for anything: not for a lock of a table, which
  * who may look at one can keep busy, and not for one of the extension.
  */
@@ -44,6 +48,8 @@ static void (*extension_gone) (void) = NULL;
 
 /* Of the present transaction. */
 static CapiOwnerScope owner_scope;
+static Oid	worker_user = InvalidOid;
+static int	worker_sec_context = 0;
 static MemoryContext outer_context = NULL;
 static ResourceOwner outer_resources = NULL;
 static bool in_subtransaction = false;
@@ -96,7 +102,7 @@ begin_subtransaction(void)
  * pg_stat_activity.
  */
 static void
-start_with_extension(const char *activity)
+start_with_extension(const char *activity, Oid *owner)
 {
 	static uint32 wait_event = 0;
 	CapiExtensionLock lock;
@@ -107,7 +113,7 @@ start_with_extension(const char *activity)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		lock = capi_extension_lock();
+		lock = capi_extension_lock(owner);
 		if (lock == CAPI_EXTENSION_LOCKED)
 			break;
 		CommitTransactionCommand();
@@ -138,14 +144,21 @@ begin_in_session(void)
 static void
 begin_in_worker(const char *activity, bool is_query)
 {
+	Oid			owner;
+
 	if (is_query)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		pgstat_report_activity(STATE_RUNNING, activity);
+		owner = capi_extension_owner();
+		if (!OidIsValid(owner))
+			extension_gone();
 	}
 	else
-		start_with_extension(activity);
+		start_with_extension(activity, &owner);
+	GetUserIdAndSecContext(&worker_user, &worker_sec_context);
+	SetUserIdAndSecContext(owner, worker_sec_context | CAPI_OWNER_SEC_CONTEXT);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	/* what another machine must confirm is not ours to wait for */
@@ -186,7 +199,10 @@ end(void)
 	if (session)
 		SPI_commit();
 	else
+	{
 		CommitTransactionCommand();
+		SetUserIdAndSecContext(worker_user, worker_sec_context);
+	}
 }
 
 static void
