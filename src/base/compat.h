@@ -11,6 +11,7 @@
 #include "access/genam.h"
 #include "catalog/pg_database.h"
 #include "executor/executor.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -77,6 +78,17 @@ capi_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot,
 	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
 #else
 	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* sender_lock.c */
+static inline bool
+capi_lock_held(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(tag, mode, false);
+#else
+	return LockHeldByMe(tag, mode);
 #endif
 }
 

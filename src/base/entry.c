@@ -76,8 +76,7 @@ capi_enter_owner(Oid owner, CapiOwnerScope *scope)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
-	SetUserIdAndSecContext(owner,
-						   scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(owner, scope->sec_context | CAPI_OWNER_SEC_CONTEXT);
 }
 
 void

@@ -12,6 +12,14 @@ typedef struct CapiOwnerScope
 	int			nest_level;		/* of settings */
 } CapiOwnerScope;
 
+/*
+ * As a maintenance command of the server's does it: no other role can be taken
+ * on, and nothing is left behind, least of all a deferred trigger, which would
+ * run as whoever commits.
+ */
+#define CAPI_OWNER_SEC_CONTEXT \
+	(SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION)
+
 extern Oid	capi_function_owner(Oid funcid);
 
 /* Owner of the extension, InvalidOid when it is not there. */

@@ -6,40 +6,50 @@
  * it uses SPI_commit(), which leaves a new transaction behind; it has neither
  * a snapshot nor an id, so it holds nothing back.  What belongs to the bracket
  * is done in a subtransaction there: after an error nothing else would bring
- * back the state that SPI, the user and the snapshots had before.  The same in
- * a worker where an error is caught: the abort of a whole transaction gives
- * back the session's locks, and with them the sender's.
+ * back the state that SPI, the user and the snapshots had before.
+ *
+ * Either way it runs as the owner of the extension, who need not be a superuser
+ * any more, up to and including the commit: a trigger that somebody put on a
+ * table of capi's must not run as the superuser that a worker is (P9).
+ *
+ * No transaction here waits long for anything: not for a lock of a table, which
+ * who may look at one can keep busy, and not for one of the extension.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_extension.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/lmgr.h"
+#include "storage/latch.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-#include "base/capi.h"
+#include "base/compat.h"
 #include "base/entry.h"
+#include "base/extension.h"
+#include "base/sender_lock.h"
 #include "base/txn.h"
+
+/* Longest time to wait for one lock of a table, a row or the like. */
+#define LOCK_TIMEOUT		"200ms"
+
+/* How often to look whether who is about to drop the extension has done it. */
+#define BUSY_WAIT_MS		50
 
 static bool session = false;
 static Oid	session_owner = InvalidOid;
-
-/* The extension this worker works for; looked up in its first transaction. */
-static Oid	extension = InvalidOid;
 
 /* What a worker does when it is not there any more; does not return. */
 static void (*extension_gone) (void) = NULL;
 
 /* Of the present transaction. */
 static CapiOwnerScope owner_scope;
+static Oid	worker_user = InvalidOid;
+static int	worker_sec_context = 0;
 static MemoryContext outer_context = NULL;
 static ResourceOwner outer_resources = NULL;
 static bool in_subtransaction = false;
@@ -69,25 +79,6 @@ capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 	extension_gone = gone;
 	session_owner = owner;
 	in_subtransaction = false;
-	extension = InvalidOid;
-}
-
-/*
- * Keeps DROP EXTENSION out until the end of the transaction: it locks the
- * extension before anything that belongs to it.
- */
-static void
-lock_extension(void)
-{
-	if (!OidIsValid(extension))
-		extension = get_extension_oid(CAPI_EXTENSION, true);
-	if (OidIsValid(extension))
-	{
-		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-		if (get_extension_oid(CAPI_EXTENSION, true) == extension)
-			return;
-	}
-	extension_gone();
 }
 
 static void
@@ -105,53 +96,99 @@ begin_subtransaction(void)
 	in_subtransaction = true;
 }
 
+/*
+ * Starts a transaction during which the extension stays.  While somebody drops
+ * it, none is open between two looks; that he may take his time is seen in
+ * pg_stat_activity.
+ */
 static void
-begin(const char *activity, bool is_query, bool guarded)
+start_with_extension(const char *activity, Oid *owner)
 {
-	outer_context = CurrentMemoryContext;
-	if (session)
+	static uint32 wait_event = 0;
+	CapiExtensionLock lock;
+
+	if (wait_event == 0)
+		wait_event = capi_wait_event("CapiExtensionDrop");
+	for (;;)
 	{
-		set_local("transaction_isolation", "read committed");
-		PushActiveSnapshot(GetTransactionSnapshot());
-		begin_subtransaction();
-		for (size_t i = 0; i < lengthof(session_settings); i++)
-			set_local(session_settings[i].name, session_settings[i].value);
-		capi_enter_owner(session_owner, &owner_scope);
-		SPI_connect();
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		lock = capi_extension_lock(owner);
+		if (lock == CAPI_EXTENSION_LOCKED)
+			break;
+		CommitTransactionCommand();
+		if (lock == CAPI_EXTENSION_GONE)
+			extension_gone();
+		pgstat_report_activity(STATE_RUNNING,
+							   "capi: waiting for a transaction that drops the extension");
+		/* not for the latch: whoever set it is heard by the loop's own wait */
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, BUSY_WAIT_MS,
+						 wait_event);
+		CHECK_FOR_INTERRUPTS();
 	}
-	else
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+begin_in_session(void)
+{
+	set_local("transaction_isolation", "read committed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	begin_subtransaction();
+	for (size_t i = 0; i < lengthof(session_settings); i++)
+		set_local(session_settings[i].name, session_settings[i].value);
+	capi_enter_owner(session_owner, &owner_scope);
+	SPI_connect();
+}
+
+static void
+begin_in_worker(const char *activity, bool is_query)
+{
+	Oid			owner;
+
+	if (is_query)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		pgstat_report_activity(STATE_RUNNING, activity);
-		if (!is_query)
-			lock_extension();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		if (guarded)
-			begin_subtransaction();
-		SPI_connect();
-		/* what another machine must confirm is not ours to wait for */
-		set_local("synchronous_commit", "local");
+		owner = capi_extension_owner();
+		if (!OidIsValid(owner))
+			extension_gone();
 	}
+	else
+		start_with_extension(activity, &owner);
+	GetUserIdAndSecContext(&worker_user, &worker_sec_context);
+	SetUserIdAndSecContext(owner, worker_sec_context | CAPI_OWNER_SEC_CONTEXT);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	/* what another machine must confirm is not ours to wait for */
+	set_local("synchronous_commit", "local");
+}
+
+static void
+begin(const char *activity, bool is_query)
+{
+	outer_context = CurrentMemoryContext;
+	if (session)
+		begin_in_session();
+	else
+		begin_in_worker(activity, is_query);
+	capi_sender_lock_keep();
+	/* how long a query may wait is said by its own time limit */
+	set_local("lock_timeout", is_query ? "0" : LOCK_TIMEOUT);
 	MemoryContextSwitchTo(outer_context);
 }
 
 void
 capi_txn_begin(const char *activity)
 {
-	begin(activity, false, false);
-}
-
-void
-capi_txn_begin_guarded(const char *activity)
-{
-	begin(activity, false, true);
+	begin(activity, false);
 }
 
 void
 capi_txn_begin_query(const char *activity)
 {
-	begin(activity, true, true);
+	begin(activity, true);
 }
 
 /* Commits the outer transaction, to which the subtransaction is history. */
@@ -164,6 +201,15 @@ end(void)
 	else
 	{
 		CommitTransactionCommand();
+		SetUserIdAndSecContext(worker_user, worker_sec_context);
+	}
+}
+
+static void
+ended(void)
+{
+	if (!session)
+	{
 		pgstat_report_stat(false);
 		pgstat_report_activity(STATE_IDLE, NULL);
 	}
@@ -175,14 +221,14 @@ capi_txn_commit(void)
 {
 	SPI_finish();
 	if (session)
-		capi_leave_owner(&owner_scope);
-	if (in_subtransaction)
 	{
+		capi_leave_owner(&owner_scope);
 		ReleaseCurrentSubTransaction();
 		in_subtransaction = false;
 		CurrentResourceOwner = outer_resources;
 	}
 	end();
+	ended();
 }
 
 void
@@ -198,9 +244,14 @@ capi_txn_clear(void)
 void
 capi_txn_abort(void)
 {
-	Assert(in_subtransaction);
-	capi_txn_clear();
-	end();
+	if (session)
+	{
+		capi_txn_clear();
+		end();
+	}
+	else
+		AbortCurrentTransaction();
+	ended();
 }
 
 int

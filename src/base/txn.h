@@ -6,6 +6,29 @@
  * waited for (P11).  In a worker, each but those that run a shop's query holds
  * a lock that keeps the extension from being dropped under it; when it was
  * dropped, the worker ends there and then, without an error.
+ *
+ * None waits long for a lock: after 200 ms the statement fails with SQLSTATE
+ * 55P03 (lock_not_available).  Whoever can put off or repeat what he does in
+ * the transaction catches that:
+ *
+ *		capi_txn_begin("capi: ...");
+ *		PG_TRY();
+ *		{
+ *			...
+ *			capi_txn_commit();
+ *		}
+ *		PG_CATCH();
+ *		{
+ *			if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+ *				PG_RE_THROW();
+ *			MemoryContextSwitchTo(context of before);
+ *			FlushErrorState();
+ *			capi_txn_abort();
+ *		}
+ *		PG_END_TRY();
+ *
+ * The abort leaves nothing of the transaction, its memory included, and the
+ * sender's lock where it was.
  */
 #ifndef CAPI_TXN_H
 #define CAPI_TXN_H
@@ -21,15 +44,12 @@ extern void capi_txn_setup(bool in_session, Oid owner, void (*gone) (void));
 /* activity: shown in pg_stat_activity; a constant. */
 extern void capi_txn_begin(const char *activity);
 
-/* The same when an error may be caught: only then may it be aborted. */
-extern void capi_txn_begin_guarded(const char *activity);
-
-/* And for a source's query: DROP EXTENSION need not wait for that. */
+/* For a source's query: DROP EXTENSION need not wait for that. */
 extern void capi_txn_begin_query(const char *activity);
 
 extern void capi_txn_commit(void);
 
-/* After an error in a guarded one was caught and flushed. */
+/* After an error since begin was caught and flushed. */
 extern void capi_txn_abort(void);
 
 /*

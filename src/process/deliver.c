@@ -20,6 +20,7 @@
 
 #include "base/entry.h"
 #include "base/guc.h"
+#include "base/sender_lock.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
 
@@ -62,6 +63,8 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		FlushErrorState();
+		/* the lock is the session's: it would outlive the error */
+		capi_sender_lock_release();
 		capi_txn_clear();
 		ReThrowError(error);
 	}
@@ -90,9 +93,7 @@ deliver(TimestampTz until)
 	}
 	PG_CATCH();
 	{
-		/* the lock is the session's: it would outlive the error */
 		capi_dispatch_destroy(d);
-		capi_dispatch_release_lock();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

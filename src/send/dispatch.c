@@ -29,14 +29,10 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
-#include "catalog/pg_extension.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -45,14 +41,12 @@
 
 #include "base/capi.h"
 #include "base/guc.h"
+#include "base/sender_lock.h"
 #include "base/shmem.h"
 #include "base/txn.h"
 #include "send/dispatch.h"
 #include "send/dispatch_state.h"
 #include "store/known.h"
-
-/* Number of the sender's lock among those on the extension; others use 0. */
-#define SENDER_LOCK	1
 
 /* How often the cursor is saved while there is work or none, logs maintained. */
 #define SAVE_INTERVAL_MS		10000
@@ -106,54 +100,13 @@ capi_dispatch_destroy(CapiDispatcher *d)
 	MemoryContextDelete(d->context);
 }
 
-/*
- * The sender's lock is the session's, as an advisory lock would be; but such a
- * one could be held by any role, and given back by any function that a
- * source's query calls.
- */
-static LOCKTAG sender_lock;
-static bool holds_lock = false;
-
-/*
- * The server gives such a lock back at the abort of a transaction, but not when
- * a process ends that is in none.
- */
-static void
-release_at_exit(int code, Datum arg)
-{
-	capi_dispatch_release_lock();
-}
-
-static bool
-try_lock(void)
-{
-	static bool registered = false;
-
-	if (!registered)
-		before_shmem_exit(release_at_exit, (Datum) 0);
-	registered = true;
-	SET_LOCKTAG_OBJECT(sender_lock, MyDatabaseId, ExtensionRelationId,
-					   get_extension_oid(CAPI_EXTENSION, false), SENDER_LOCK);
-	holds_lock = LockAcquire(&sender_lock, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
-	return holds_lock;
-}
-
-/* Needs no transaction that works: also for use after an error. */
-void
-capi_dispatch_release_lock(void)
-{
-	if (holds_lock)
-		(void) LockRelease(&sender_lock, ExclusiveLock, true);
-	holds_lock = false;
-}
-
 bool
 capi_dispatch_lock(void)
 {
 	bool		got;
 
 	capi_txn_begin("capi: taking the sender's lock");
-	got = try_lock();
+	got = capi_sender_lock_take();
 	capi_txn_commit();
 	return got;
 }
@@ -162,7 +115,7 @@ void
 capi_dispatch_unlock(void)
 {
 	capi_txn_begin("capi: giving the sender's lock back");
-	capi_dispatch_release_lock();
+	capi_sender_lock_release();
 	capi_txn_commit();
 }
 
@@ -631,7 +584,7 @@ housekeep(CapiDispatcher *d)
 	if (now >= d->maintain_at)
 	{
 		d->maintain_at = TimestampTzPlusMilliseconds(now, MAINTAIN_INTERVAL_MS);
-		capi_txn_begin_guarded("capi: maintaining the logs");
+		capi_txn_begin("capi: maintaining the logs");
 		PG_TRY();
 		{
 			capi_outcome_maintain();

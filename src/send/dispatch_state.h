@@ -66,7 +66,6 @@ extern CapiDispatcher *capi_dispatch_create(void);
 extern void capi_dispatch_destroy(CapiDispatcher *d);
 extern bool capi_dispatch_lock(void);
 extern void capi_dispatch_unlock(void);
-extern void capi_dispatch_release_lock(void);
 extern bool capi_dispatch_turn(CapiDispatcher *d);
 extern bool capi_dispatch_idle(CapiDispatcher *d);
 extern void capi_dispatch_finish(CapiDispatcher *d);
