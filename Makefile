@@ -18,8 +18,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller query) \
 	$(addprefix send/,answer batch dataset dispatch evaluate in_flight share \
 		transfer_curl transport_curl) \
-	$(addprefix store/,config context delivery direct item known outcome \
-		queue secret))
+	$(addprefix store/,config context delivery direct due item known \
+		outcome queue secret))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
