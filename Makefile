@@ -19,8 +19,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller pool portion query row run) \
 	$(addprefix send/,answer batch dataset dispatch evaluate in_flight \
 		portions share transfer_curl transport_curl) \
-	$(addprefix store/,config context delivery direct item known outcome \
-		queue secret))
+	$(addprefix store/,config context delivery direct due item known \
+		outcome queue secret))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \

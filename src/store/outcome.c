@@ -1,7 +1,7 @@
 /*
  * outcome.c
  *		All SQL of the dispatcher on capi.delivery, capi.backlog, capi.request
- *		and on the states of datasets and sources.
+ *		and on the states of datasets and sources.  (What is due: due.c.)
  *
  * Does not decide anything: dispatch.c says what became of an event, this file
  * writes it down.  A waiting event has one row in the backlog, a finished one
@@ -318,65 +318,6 @@ capi_outcome_missed(int source_id, int count)
 	if (capi_txn_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
 								   " WHERE id = $1", 2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not count missed captures");
-}
-
-static char *
-copy_column(HeapTuple row, int column, MemoryContext context)
-{
-	char	   *text = SPI_getvalue(row, SPI_tuptable->tupdesc, column);
-
-	return text != NULL ? MemoryContextStrdup(context, text) : NULL;
-}
-
-int
-capi_outcome_due(int source_id, int dataset_id, int max, CapiItem **items,
-				 TimestampTz *next)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Oid			types[3] = {INT4OID, INT4OID, INT4OID};
-	Datum		args[3] = {Int32GetDatum(source_id), Int32GetDatum(dataset_id),
-	Int32GetDatum(max)};
-	TimestampTz now = GetCurrentTimestamp();
-	int			n = 0;
-
-	*next = DT_NOEND;
-	if (capi_txn_execute_with_args("SELECT b.key, b.captured_at, b.attempts, b.event_id, b.event_name,"
-								   " extract(epoch FROM b.event_time)::int8, b.next_attempt_at,"
-								   " b.dataset_id, b.attempts > 0 AND b.request_id IS NULL FROM capi.backlog b WHERE b.source_id = $1"
-								   " AND (b.dataset_id = $2 OR $2 = 0)"
-								   " ORDER BY b.next_attempt_at LIMIT $3",
-								   3, types, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the backlog");
-	for (uint64 r = 0; r < SPI_processed; r++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[r];
-		bool		isnull;
-		TimestampTz due = DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 7, &isnull));
-		Datum		time = SPI_getbinval(row, SPI_tuptable->tupdesc, 6, &isnull);
-		CapiItem   *item;
-
-		if (due > now)
-		{
-			*next = due;
-			break;
-		}
-		item = MemoryContextAllocZero(context, sizeof(CapiItem));
-		item->source_id = source_id;
-		item->segment = -1;
-		item->from_backlog = true;
-		item->has_time = !isnull;
-		item->event_time_s = isnull ? 0 : DatumGetInt64(time);
-		item->dataset_id = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 8, &isnull));
-		item->key = copy_column(row, 1, context);
-		item->captured_at = DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-		item->attempts = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
-		item->event_id = copy_column(row, 4, context);
-		item->event_name = copy_column(row, 5, context);
-		item->failed_before = DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 9, &isnull));
-		items[n++] = item;
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return n;
 }
 
 static void

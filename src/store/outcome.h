@@ -18,12 +18,31 @@ extern void capi_outcome_request(int64 request_id, int dataset_id,
 								 const CapiResult *result);
 extern void capi_outcome_missed(int source_id, int count);
 
+/* ---------- in due.c ---------- */
+
+/* A source and a dataset that have rows in the backlog. */
+typedef struct CapiDuePair
+{
+	int			source_id;
+	int			dataset_id;
+	TimestampTz next_attempt_at;	/* the earliest; past: due now */
+} CapiDuePair;
+
+/*
+ * All such pairs, by source and dataset, in the current context; returns their
+ * number.  Costs a descent of an index or two for each pair, however many rows
+ * it has.
+ */
+extern int	capi_outcome_due_pairs(CapiDuePair **pairs);
+
 /*
  * Due rows of the backlog of one source and dataset (0: any); items and texts are
  * allocated in the current context.  *next: when the next one is due.
  */
 extern int	capi_outcome_due(int source_id, int dataset_id, int max,
 							 CapiItem **items, TimestampTz *next);
+
+/* ---------- in outcome.c ---------- */
 
 extern void capi_outcome_dataset_state(int dataset_id, const char *state,
 									   const char *reason);
