@@ -7,7 +7,8 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
-	$(addprefix base/,backoff entry guc key nearest shmem txn wake) \
+	$(addprefix base/,attempt backoff block entry guc key lock nearest shmem \
+		txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
 	$(addprefix capture/,capture rule) \
@@ -18,8 +19,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller query) \
 	$(addprefix send/,answer batch dataset dispatch evaluate in_flight share \
 		transfer_curl transport_curl) \
-	$(addprefix store/,config context delivery direct item known outcome \
-		queue secret))
+	$(addprefix store/,append config context delivery direct item known \
+		outcome queue secret segment unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
@@ -33,7 +34,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
 	privileges publication query_settings views
 ISOLATION = late_commit rotation dump two_deliverers attach change_source \
-	locked_segment open_admin
+	locked_segment foreign_lock serializable open_admin
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi
