@@ -31,7 +31,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   = datasets dataset_errors sources source_errors capture migrations \
+REGRESS   = datasets dataset_errors sources source_errors capture capture_faults migrations \
 	privileges publication query_settings views
 ISOLATION = late_commit rotation dump two_deliverers attach change_source \
 	locked_segment foreign_lock serializable open_admin
