@@ -287,6 +287,7 @@ find_block(void *arg)
 	ReleaseBuffer(room->buffer);
 }
 
+/* Where that failed, the rows that follow need not try again. */
 static bool
 make_room(Relation rel, Place *place, Size need)
 {
@@ -301,6 +302,7 @@ make_room(Relation rel, Place *place, Size need)
 							RelationGetRelationName(rel), problem),
 					 errdetail("Orders are captured in another one as long as there is one.")));
 		place->failed = true;
+		hint = (int) (place - places + 1) % CAPI_QUEUE_TURNS;
 		return false;
 	}
 	RelationSetTargetBlock(rel, room.block);
