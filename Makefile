@@ -7,7 +7,8 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
-	$(addprefix base/,backoff entry extension guc key nearest sender_lock shmem \
+	$(addprefix base/,attempt backoff block entry extension guc key lock nearest \
+		sender_lock shmem \
 		txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
@@ -19,8 +20,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller pool portion query row run) \
 	$(addprefix send/,answer batch dataset dispatch evaluate in_flight \
 		portions share transfer_curl transport_curl) \
-	$(addprefix store/,config context delivery direct due item known \
-		outcome queue secret))
+	$(addprefix store/,append config context delivery direct due item known \
+		outcome queue secret segment unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
@@ -31,10 +32,10 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   = datasets dataset_errors sources source_errors capture migrations \
+REGRESS   = datasets dataset_errors sources source_errors capture capture_faults migrations \
 	privileges publication query_settings views
 ISOLATION = late_commit rotation dump attach change_source \
-	locked_segment open_admin
+	locked_segment foreign_lock serializable open_admin
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi

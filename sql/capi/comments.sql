@@ -20,6 +20,10 @@ COMMENT ON TABLE capi.direct_event IS 'events of capi.send() that have no outcom
 COMMENT ON TABLE capi.delivery IS 'one row per finished event with its outcome, partitioned by time';
 COMMENT ON TABLE capi.request IS 'one row per HTTP request, partitioned by time';
 
+COMMENT ON SCHEMA capi_reserve IS 'what capture uses while locks on the tables of capi cannot be had';
+COMMENT ON TABLE capi_reserve.queue IS 'segment of the queue for when the others cannot be locked';
+COMMENT ON TABLE capi_reserve.source IS 'copy of the rules in capi.source, kept by its trigger';
+COMMENT ON TRIGGER copy_source ON capi.source IS 'keeps the copy in capi_reserve';
 COMMENT ON VIEW capi._queue IS 'all segments of the queue';
 COMMENT ON VIEW capi._unread IS 'queue rows behind the saved cursor';
 COMMENT ON VIEW capi._finished IS 'the delivery log without ignored orders that were captured again';

@@ -22,8 +22,8 @@ BEGIN
     IF NOT capi._is_copy() THEN
         RETURN;
     END IF;
-    LOCK TABLE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3
-        IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3,
+               ONLY capi_reserve.queue IN ACCESS EXCLUSIVE MODE;
     INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
     SELECT q.source_id, q.key, s.dataset_id, 'queued', q.captured_at, now(), 'restored copy'
       FROM (SELECT DISTINCT ON (u.source_id, u.key) u.*
@@ -33,7 +33,8 @@ BEGIN
      WHERE NOT EXISTS (SELECT FROM capi.delivery d
                         WHERE d.source_id = q.source_id AND d.key = q.key)
     ON CONFLICT DO NOTHING;
-    TRUNCATE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3;
+    TRUNCATE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3,
+             ONLY capi_reserve.queue;
     UPDATE capi.state st
        SET (system_identifier, database_oid) = (SELECT i.system_identifier, i.database_oid
                                                   FROM capi._identity() i),

@@ -45,6 +45,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.normalize(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.hash(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._unread_rows(text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._token_state(int)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._identity()'),
@@ -76,3 +77,5 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA capi FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA capi FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA capi FROM PUBLIC;
 REVOKE ALL ON SCHEMA capi FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA capi_reserve FROM PUBLIC;
+REVOKE ALL ON SCHEMA capi_reserve FROM PUBLIC;

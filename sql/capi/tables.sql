@@ -89,6 +89,31 @@ CREATE TABLE capi.queue_2 (LIKE capi.queue_0)
 CREATE TABLE capi.queue_3 (LIKE capi.queue_0)
     WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
 
+-- What capture turns to while a stranger waits for a lock on the tables above;
+-- in a schema where only the owner of the extension can name a table.
+CREATE SCHEMA capi_reserve;
+CREATE TABLE capi_reserve.queue (LIKE capi.queue_0)
+    WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+CREATE TABLE capi_reserve.source (LIKE capi.source, PRIMARY KEY (id));
+
+CREATE FUNCTION capi._copy_source() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM capi_reserve.source c WHERE c.id = OLD.id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO capi_reserve.source SELECT NEW.*;
+    END IF;
+    RETURN NULL;
+END $$;
+-- Of the columns that capture reads.
+CREATE TRIGGER copy_source
+    AFTER INSERT OR DELETE OR UPDATE OF id, table_name, key_columns, key_types, query_key_type, on_column,
+          on_type, on_values, fire_on_replica, detached_at
+    ON capi.source FOR EACH ROW EXECUTE FUNCTION capi._copy_source();
+ALTER TABLE capi.source ENABLE ALWAYS TRIGGER copy_source;
+
 CREATE TABLE capi.backlog (
     source_id       int NOT NULL,
     key             text COLLATE "C" NOT NULL,
@@ -190,6 +215,7 @@ SELECT pg_catalog.pg_extension_config_dump('capi.queue_0', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_1', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_2', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_3', '');
+SELECT pg_catalog.pg_extension_config_dump('capi_reserve.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');

@@ -9,7 +9,9 @@ CREATE VIEW capi._queue AS
     UNION ALL
     SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_2 q
     UNION ALL
-    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_3 q;
+    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi.queue_3 q
+    UNION ALL
+    SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi_reserve.queue q;
 
 -- Is this database a restored or cloned copy that has not been confirmed?
 CREATE FUNCTION capi._is_copy() RETURNS boolean
@@ -19,15 +21,16 @@ CREATE FUNCTION capi._is_copy() RETURNS boolean
                        FROM capi.state st, capi._identity() i), false)
 $$;
 
--- Captured, not yet known to backlog or delivery.
+-- Captured, not yet known to backlog or delivery.  The rows come from a function
+-- that takes no part in serialization conflicts; the second half never returns
+-- one, but has the segments locked before the snapshot is taken, so that none
+-- is truncated under a view that has not yet read the logs.
 CREATE VIEW capi._unread AS
     SELECT q.captured_at, q.source_id, q.missed, q.key COLLATE "C" AS key
-      FROM capi._queue q
-     -- "< true" is NOT; the planner takes it for the dearer test and looks at the
-     -- key of a status query first.
-     WHERE pg_catalog.pg_visible_in_snapshot(q.xid,
-               (SELECT CASE WHEN capi._is_copy() THEN '1:1:'::pg_catalog.pg_snapshot
-                            ELSE st.snapshot END FROM capi.state st)) < true;
+      FROM capi._unread_rows((SELECT CASE WHEN capi._is_copy() THEN '1:1:'
+                                          ELSE st.snapshot::text END FROM capi.state st)) q
+    UNION ALL
+    SELECT q.captured_at, q.source_id, q.missed, q.key FROM capi._queue q WHERE false;
 
 CREATE VIEW capi._queued AS
     SELECT DISTINCT ON (q.source_id, q.key) q.source_id, q.key, q.captured_at

@@ -8,9 +8,12 @@
 #ifndef CAPI_H
 #define CAPI_H
 
-/* Schema of every object of the extension; fixed in capi.control. */
+/* Schema of nearly every object of the extension; fixed in capi.control. */
 #define CAPI_SCHEMA				"capi"
 #define CAPI_EXTENSION			"capi"
+
+/* Schema of what is never to be locked by a stranger: see segment.c. */
+#define CAPI_RESERVE_SCHEMA		"capi_reserve"
 
 /* Name of the trigger on each attached table. */
 #define CAPI_TRIGGER			"capi_capture"
@@ -40,9 +43,6 @@
  * (a third of a page), and nobody numbers orders like that.
  */
 #define CAPI_MAX_KEY_BYTES		1024
-
-/* Fixed number of queue segments, capi.queue_0 .. capi.queue_3. */
-#define CAPI_QUEUE_SEGMENTS		4
 
 /* After a prototype; the server's own macro for it changed its place in 18. */
 #define CAPI_NORETURN			__attribute__((noreturn))

@@ -58,6 +58,24 @@ capi_my_procno(void)
 #endif
 }
 
+/* lock.c: no waiting and no error; 18 can also log who was in the way. */
+static inline LockAcquireResult
+capi_lock_acquire_at_once(const LOCKTAG *tag, LOCKMODE mode, LOCALLOCK **local)
+{
+#if PG_VERSION_NUM >= 180000
+	return LockAcquireExtended(tag, mode, false, true, false, local, false);
+#else
+	return LockAcquireExtended(tag, mode, false, true, false, local);
+#endif
+}
+
+/* queue.c: the name of a relation's file got a new name in 16. */
+#if PG_VERSION_NUM >= 160000
+#define CAPI_RELATION_FILE(rel)	((rel)->rd_locator)
+#else
+#define CAPI_RELATION_FILE(rel)	((rel)->rd_node)
+#endif
+
 /* database_hook.c: superusers own every database. */
 static inline bool
 capi_owns_database(Oid dboid, Oid roleid)

@@ -17,7 +17,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "fmgr.h"
@@ -96,22 +95,6 @@ capi_function_owner(Oid funcid)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", funcid);
 	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-Oid
-capi_extension_owner(void)
-{
-	Oid			extension = get_extension_oid(CAPI_EXTENSION, true);
-	Oid			schema = OidIsValid(extension) ? get_namespace_oid(CAPI_SCHEMA, true) : InvalidOid;
-	Oid			table = OidIsValid(schema) ? get_relname_relid("context", schema) : InvalidOid;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
 }

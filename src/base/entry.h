@@ -22,9 +22,6 @@ typedef struct CapiOwnerScope
 
 extern Oid	capi_function_owner(Oid funcid);
 
-/* Owner of the extension, InvalidOid when it is not there. */
-extern Oid	capi_extension_owner(void);
-
 /*
  * From here to capi_leave_owner() code runs as the owner of the extension and
  * finds names in pg_catalog only.

@@ -6,13 +6,17 @@
  * attached table.  It compares, writes one row into the queue, and leaves: no
  * SPI, no lock that is waited for, no error of ours (P1).  What it could not
  * note is counted: in the queue itself, or in shared memory when not even that
- * can be written.  What it allocates goes with the row: the server calls
- * triggers in a context that it resets for each.
+ * can be written.  What may raise an error, the equality or the output function
+ * of a type that is not one of the server's plain ones, or a value that has to
+ * be fetched from elsewhere, is called in a subtransaction.  What is allocated
+ * goes with the row: the server calls triggers in a context that it resets for
+ * each.
  *
  * It does not read the order; the dispatcher does, after the commit.
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
@@ -23,6 +27,7 @@
 #include "utils/datum.h"
 #include "utils/rel.h"
 
+#include "base/attempt.h"
 #include "base/capi.h"
 #include "base/key.h"
 #include "base/shmem.h"
@@ -33,12 +38,30 @@
 
 PG_FUNCTION_INFO_V1(capi_sql_capture);
 
+/* One rule and one row, and what is found out about them. */
+typedef struct Question
+{
+	CapiRule   *rule;
+	TupleTableSlot *old;		/* NULL for an inserted row */
+	TupleTableSlot *new;
+	Datum		before;
+	Datum		now;
+	bool		was_null;
+	bool		is_event;
+	char	   *key;			/* NULL: it has none that can be noted */
+} Question;
+
+/*
+ * Stored values of a key longer than this are not looked at: no number of an
+ * order has as many bytes, whatever its type makes of them.
+ */
+#define MAX_KEY_VALUE_BYTES		(16 * CAPI_MAX_KEY_BYTES)
+
 static void apply_rule(CapiRule *rule, TupleTableSlot *old,
 					   TupleTableSlot *new);
-static bool became_event(CapiRule *rule, TupleTableSlot *old,
-						 TupleTableSlot *new);
+static bool became_event(Question *q);
+static void find_key(Question *q);
 static bool noted_before(CapiRule *rule);
-static char *steady_key_text(CapiRule *rule, TupleTableSlot *slot);
 static void note(int source_id, const char *key, int missed);
 
 void
@@ -87,7 +110,7 @@ capi_sql_capture(PG_FUNCTION_ARGS)
 static void
 apply_rule(CapiRule *rule, TupleTableSlot *old, TupleTableSlot *new)
 {
-	char	   *key = NULL;
+	Question	q = {.rule = rule, .old = old, .new = new};
 
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
 		!rule->fire_on_replica)
@@ -99,13 +122,11 @@ apply_rule(CapiRule *rule, TupleTableSlot *old, TupleTableSlot *new)
 			note(rule->source_id, NULL, 1);
 		return;
 	}
-	if (!became_event(rule, old, new))
+	if (!became_event(&q))
 		return;
 	if (rule->problem == NULL)
-		key = steady_key_text(rule, new);
-	if (key != NULL && strlen(key) > CAPI_MAX_KEY_BYTES)
-		key = NULL;
-	note(rule->source_id, key, key == NULL ? 1 : 0);
+		find_key(&q);
+	note(rule->source_id, q.key, q.key == NULL ? 1 : 0);
 }
 
 /*
@@ -125,13 +146,39 @@ noted_before(CapiRule *rule)
 	return false;
 }
 
+/* Must the value be fetched or unpacked before it can be looked at? */
 static bool
-has_value(CapiRule *rule, Datum value)
+is_elsewhere(Datum value)
 {
-	for (int i = 0; i < rule->nvalues; i++)
-		if (DatumGetBool(FunctionCall2Coll(&rule->eq, rule->collation, value,
-										   rule->values[i])))
-			return true;
+	struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_EXTERNAL(pointer) || VARATT_IS_COMPRESSED(pointer);
+}
+
+/* Is the column's value now one of those that count, and was another before? */
+static void
+compare(void *arg)
+{
+	Question   *q = arg;
+	CapiRule   *rule = q->rule;
+
+	q->is_event = false;
+	for (int i = 0; i < rule->nvalues && !q->is_event; i++)
+		q->is_event = DatumGetBool(FunctionCall2Coll(&rule->eq, rule->collation, q->now,
+													 rule->values[i]));
+	if (q->is_event && !q->was_null)
+		q->is_event = !DatumGetBool(FunctionCall2Coll(&rule->eq, rule->collation,
+													  q->before, q->now));
+}
+
+/* The same where comparing may go wrong: then nobody can tell, as above. */
+static bool
+compare_guarded(Question *q)
+{
+	if (capi_attempt(compare, q) == NULL)
+		return q->is_event;
+	if (!noted_before(q->rule))
+		note(q->rule->source_id, NULL, 1);
 	return false;
 }
 
@@ -142,75 +189,114 @@ has_value(CapiRule *rule, Datum value)
  * usual update does not touch the column.
  */
 static bool
-became_event(CapiRule *rule, TupleTableSlot *old, TupleTableSlot *new)
+became_event(Question *q)
 {
-	bool		was_null = true;
+	CapiRule   *rule = q->rule;
 	bool		is_null;
-	Datum		before = (Datum) 0;
-	Datum		now;
 
 	if (rule->on_att == 0)
-		return old == NULL;
-	now = slot_getattr(new, rule->on_att, &is_null);
+		return q->old == NULL;
+	q->now = slot_getattr(q->new, rule->on_att, &is_null);
 	if (is_null)
 		return false;
-	if (old != NULL)
-		before = slot_getattr(old, rule->on_att, &was_null);
+	q->was_null = true;
+	if (q->old != NULL)
+		q->before = slot_getattr(q->old, rule->on_att, &q->was_null);
 	if (rule->nvalues < 0)
-		return was_null;
-	if (!was_null && datumIsEqual(before, now, rule->on_byval, rule->on_len))
+		return q->was_null;
+	if (!q->was_null && datumIsEqual(q->before, q->now, rule->on_byval, rule->on_len))
 		return false;
-	if (!has_value(rule, now))
-		return false;
-	return was_null || !DatumGetBool(FunctionCall2Coll(&rule->eq, rule->collation,
-													   before, now));
+	if (rule->eq_may_fail ||
+		(rule->on_len == -1 && (is_elsewhere(q->now) ||
+								(!q->was_null && is_elsewhere(q->before)))))
+		return compare_guarded(q);
+	compare(q);
+	return q->is_event;
 }
 
-/* Text of the order key, or NULL when a part of it is null. */
-static char *
-key_text(CapiRule *rule, TupleTableSlot *slot)
+/* Writes the text of the order key; none when a part of it is null. */
+static void
+key_text(Question *q)
 {
+	CapiRule   *rule = q->rule;
 	StringInfoData buf;
 
 	for (int i = 0; i < rule->nkeys; i++)
 	{
 		bool		isnull;
-		Datum		value = slot_getattr(slot, rule->key_att[i], &isnull);
+		Datum		value = slot_getattr(q->new, rule->key_att[i], &isnull);
 		char	   *part;
 
 		if (isnull)
-			return NULL;
+			return;
 		part = OutputFunctionCall(&rule->key_out[i], value);
 		if (rule->key_form == CAPI_KEY_SCALAR)
-			return part;
+		{
+			q->key = part;
+			return;
+		}
 		if (i == 0)
 			initStringInfo(&buf);
 		capi_key_append_part(&buf, rule->key_form, part);
 	}
 	capi_key_append_end(&buf, rule->key_form);
-	return buf.data;
+	q->key = buf.data;
 }
 
 /* The same, whatever the settings of the shop's session are. */
-static char *
-steady_key_text(CapiRule *rule, TupleTableSlot *slot)
+static void
+steady_key_text(void *arg)
 {
+	Question   *q = arg;
 	CapiKeySettings saved;
-	char	   *volatile key = NULL;
 
-	if (!rule->key_varies)
-		return key_text(rule, slot);
+	if (!q->rule->key_varies)
+	{
+		key_text(q);
+		return;
+	}
 	capi_key_use_settings(&saved);
 	PG_TRY();
 	{
-		key = key_text(rule, slot);
+		key_text(q);
 	}
 	PG_FINALLY();
 	{
 		capi_key_restore_settings(&saved);
 	}
 	PG_END_TRY();
-	return key;
+}
+
+/*
+ * The key, unless it is too long.  Sizes come first, and are known without
+ * fetching anything: the text of half a gigabyte cannot even be made.
+ */
+static void
+find_key(Question *q)
+{
+	CapiRule   *rule = q->rule;
+	bool		guarded = rule->key_may_fail;
+
+	for (int i = 0; i < rule->nkeys; i++)
+	{
+		TupleDesc	desc = q->new->tts_tupleDescriptor;
+		bool		isnull;
+		Datum		value = slot_getattr(q->new, rule->key_att[i], &isnull);
+
+		if (isnull)
+			return;
+		if (TupleDescAttr(desc, rule->key_att[i] - 1)->attlen != -1)
+			continue;
+		if (toast_raw_datum_size(value) > MAX_KEY_VALUE_BYTES)
+			return;
+		guarded |= is_elsewhere(value);
+	}
+	if (!guarded)
+		steady_key_text(q);
+	else if (capi_attempt(steady_key_text, q) != NULL)
+		q->key = NULL;
+	if (q->key != NULL && strlen(q->key) > CAPI_MAX_KEY_BYTES)
+		q->key = NULL;
 }
 
 static void

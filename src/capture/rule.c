@@ -2,10 +2,10 @@
  * rule.c
  *		Per-backend cache: table -> rules of the sources attached to it.
  *
- * Filled from capi.source by a plain scan (no SPI).  What may raise an error,
- * an enum label that was renamed say, runs in a subtransaction, so that it
- * becomes a problem of that rule and not of the shop's statement (P1, P2, P6).
- * Locks are not waited for.  Columns are looked up by name and must have the
+ * Filled from capi.source, or from its copy, by a plain scan (no SPI).  What may
+ * raise an error, an enum label that was renamed say, runs in a subtransaction,
+ * so that it becomes a problem of that rule and not of the shop's statement (P1,
+ * P2, P6).  Locks are not waited for.  Columns are looked up by name and must have the
  * type they had when the source was attached.
  *
  * Nothing here runs code that a user wrote, whoever is asking: values are read
@@ -16,29 +16,29 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/partition.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+#include "base/attempt.h"
+#include "base/block.h"
 #include "base/capi.h"
 #include "base/key.h"
+#include "base/lock.h"
 #include "capture/rule.h"
 #include "store/config.h"
 #include "store/queue.h"
@@ -72,7 +72,9 @@ typedef struct Fill
 {
 	CapiTableRules *entry;
 	Relation	rel;			/* the table that was written to */
-	Datum	   *values;			/* of the present row of capi.source */
+	List	   *watched;		/* it, and the partitioned tables above it */
+	Relation	catalog;		/* where the rules are read */
+	Datum	   *values;			/* of the present row there */
 	bool	   *nulls;
 	CapiRule   *rule;
 } Fill;
@@ -80,6 +82,8 @@ typedef struct Fill
 static void relation_changed(Datum arg, Oid relid);
 static bool fill(CapiTableRules *entry, Relation rel);
 static void read_rules(void *arg);
+static void read_block(Fill *fill, BlockNumber block, Snapshot snapshot);
+static CapiRule *add_rule(CapiTableRules *entry);
 static void build_rule(Fill *fill, CapiRule *rule);
 static const char *build_key(Fill *fill, CapiRule *rule);
 static const char *build_condition(Fill *fill, CapiRule *rule);
@@ -144,41 +148,6 @@ capi_rule_lookup(Relation rel)
 	return entry;
 }
 
-/*
- * Does a step in a subtransaction.  NULL, or the message of what went wrong.
- * A cancelled statement stays cancelled.
- */
-static const char *
-attempt(void (*step) (void *arg), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(context);
-		step(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error == NULL)
-		return NULL;
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		ReThrowError(error);
-	return error->message;
-}
-
 /* Fills the entry afresh; false when the rules could not be read. */
 static bool
 fill(CapiTableRules *entry, Relation rel)
@@ -193,54 +162,97 @@ fill(CapiTableRules *entry, Relation rel)
 										   ALLOCSET_SMALL_SIZES);
 	entry->nrules = 0;
 	entry->rules = NULL;
-	problem = attempt(read_rules, &fill);
+	problem = capi_attempt(read_rules, &fill);
 	entry->valid = problem == NULL && before == invalidations;
 	return problem == NULL;
 }
 
+/*
+ * Where the rules are read: capi.source, or its copy while a stranger waits for
+ * a lock on that (segment.c).  Locked, InvalidOid without the extension.
+ */
+static Oid
+lock_rules(void)
+{
+	Oid			copy = capi_config_reserve_table("source");
+
+	source_relid = capi_config_table("source");
+	state_relid = capi_config_table("state");
+	if (!OidIsValid(source_relid) || !OidIsValid(copy))
+		return InvalidOid;
+	if (capi_lock_at_once(source_relid, AccessShareLock))
+		return source_relid;
+	if (capi_lock_at_once(copy, AccessShareLock))
+		return copy;
+	elog(ERROR, "capi.source is locked");
+}
+
+/* Step for capi_attempt(). */
 static void
 read_rules(void *arg)
 {
 	Fill	   *fill = arg;
-	CapiTableRules *entry = fill->entry;
-	Relation	rel = fill->rel;
-	List	   *watched = list_make1_oid(RelationGetRelid(rel));
-	Relation	catalog;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			room = 4;
+	Oid			relid = lock_rules();
+	Snapshot	snapshot;
+	BlockNumber nblocks;
 
-	if (rel->rd_rel->relispartition)
-		watched = list_concat(watched, get_partition_ancestors(RelationGetRelid(rel)));
-	source_relid = capi_config_table("source");
-	state_relid = capi_config_table("state");
-	if (!OidIsValid(source_relid))
+	if (!OidIsValid(relid))
 		return;
-	if (!ConditionalLockRelationOid(source_relid, AccessShareLock))
-		elog(ERROR, "capi.source is locked");
-	catalog = table_open(source_relid, NoLock);
-	if (RelationGetDescr(catalog)->natts < S_COLUMNS)
+	fill->watched = list_make1_oid(RelationGetRelid(fill->rel));
+	if (fill->rel->rd_rel->relispartition)
+		fill->watched = list_concat(fill->watched,
+									get_partition_ancestors(RelationGetRelid(fill->rel)));
+	fill->catalog = table_open(relid, NoLock);
+	if (RelationGetDescr(fill->catalog)->natts < S_COLUMNS)
 		elog(ERROR, "capi.source is older than the library");
-	fill->values = palloc(sizeof(Datum) * RelationGetDescr(catalog)->natts);
-	fill->nulls = palloc(sizeof(bool) * RelationGetDescr(catalog)->natts);
-	entry->rules = MemoryContextAllocZero(entry->context, room * sizeof(CapiRule));
-	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(relid));
+	nblocks = RelationGetNumberOfBlocks(fill->catalog);
+	for (BlockNumber block = 0; block < nblocks; block++)
+		read_block(fill, block, snapshot);
+	UnregisterSnapshot(snapshot);
+	table_close(fill->catalog, AccessShareLock);
+
+	/* somebody attached the trigger, and then rules were loaded without copy */
+	if (relid != source_relid && fill->entry->nrules == 0)
+		elog(ERROR, "the copy of capi.source is not complete");
+}
+
+static void
+read_block(Fill *fill, BlockNumber block, Snapshot snapshot)
+{
+	TupleDesc	desc = RelationGetDescr(fill->catalog);
+	HeapTupleData *tuples = palloc(sizeof(HeapTupleData) * MaxHeapTuplesPerPage);
+	char	   *page = palloc(BLCKSZ);
+	int			n = capi_block_read(fill->catalog, block, snapshot, NULL, NULL,
+									page, tuples);
+
+	fill->values = palloc(sizeof(Datum) * desc->natts);
+	fill->nulls = palloc(sizeof(bool) * desc->natts);
+	for (int i = 0; i < n; i++)
 	{
-		heap_deform_tuple(tuple, RelationGetDescr(catalog), fill->values, fill->nulls);
-		if (!fill->nulls[S_DETACHED_AT - 1] ||
-			!list_member_oid(watched, DatumGetObjectId(fill->values[S_TABLE - 1])))
-			continue;
-		if (entry->nrules == room)
-		{
-			entry->rules = repalloc(entry->rules, 2 * room * sizeof(CapiRule));
-			memset(entry->rules + room, 0, room * sizeof(CapiRule));
-			room *= 2;
-		}
-		build_rule(fill, &entry->rules[entry->nrules++]);
+		heap_deform_tuple(&tuples[i], desc, fill->values, fill->nulls);
+		if (fill->nulls[S_DETACHED_AT - 1] &&
+			list_member_oid(fill->watched, DatumGetObjectId(fill->values[S_TABLE - 1])))
+			build_rule(fill, add_rule(fill->entry));
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	pfree(page);
+	pfree(tuples);
+}
+
+/* The array grows by doubling. */
+static CapiRule *
+add_rule(CapiTableRules *entry)
+{
+	int			n = entry->nrules++;
+
+	if (n == 0)
+		entry->rules = MemoryContextAllocZero(entry->context, sizeof(CapiRule));
+	else if ((n & (n - 1)) == 0)
+	{
+		entry->rules = repalloc(entry->rules, 2 * n * sizeof(CapiRule));
+		memset(entry->rules + n, 0, n * sizeof(CapiRule));
+	}
+	return &entry->rules[n];
 }
 
 /* The condition first: what it says holds even when the key is broken. */
@@ -259,6 +271,45 @@ build_rule(Fill *fill, CapiRule *rule)
 	if (rule->problem == NULL)
 		rule->problem = key_problem;
 	MemoryContextSwitchTo(old);
+}
+
+/* Says no only for what is known never to raise an error. */
+static bool
+output_may_fail(Oid type)
+{
+	switch (getBaseType(type))
+	{
+		case BOOLOID:
+		case BPCHAROID:
+		case BYTEAOID:
+		case CHAROID:
+		case DATEOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NAMEOID:
+		case NUMERICOID:
+		case OIDOID:
+		case TEXTOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case UUIDOID:
+		case VARCHAROID:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/* The same of comparing; a collation that ICU decides may raise errors. */
+static bool
+equality_may_fail(TypeCacheEntry *type, Oid collation)
+{
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		return true;
+	return type->typtype != TYPTYPE_ENUM && output_may_fail(type->type_id);
 }
 
 static const char *
@@ -289,11 +340,12 @@ build_key(Fill *fill, CapiRule *rule)
 		getTypeOutputInfo(type, &out, &varlena);
 		fmgr_info_cxt(out, &rule->key_out[i], CurrentMemoryContext);
 		rule->key_varies |= capi_key_varies(type);
+		rule->key_may_fail |= output_may_fail(type);
 	}
 	return problem;
 }
 
-/* Step for attempt(): the values of the condition. */
+/* Step for capi_attempt(): the values of the condition. */
 static void
 read_values(void *arg)
 {
@@ -334,10 +386,11 @@ build_condition(Fill *fill, CapiRule *rule)
 	fmgr_info_cxt(tce->eq_opr_finfo.fn_oid, &rule->eq, CurrentMemoryContext);
 	rule->collation = TupleDescAttr(RelationGetDescr(fill->rel),
 									rule->on_att - 1)->attcollation;
+	rule->eq_may_fail = equality_may_fail(tce, rule->collation);
 	rule->on_byval = tce->typbyval;
 	rule->on_len = tce->typlen;
 	fill->rule = rule;
-	return attempt(read_values, fill);
+	return capi_attempt(read_values, fill);
 }
 
 static AttrNumber
@@ -422,7 +475,7 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	SPI_finish();
 	/* events of capi.send() come without a rule */
 	if (OidIsValid(relid) && (relid == capi_config_table("direct_event") ||
-							  !ConditionalLockRelationOid(relid, AccessShareLock)))
+							  !capi_lock_at_once(relid, AccessShareLock)))
 		PG_RETURN_NULL();
 	rel = OidIsValid(relid) ? try_relation_open(relid, NoLock) : NULL;
 	if (rel == NULL)

@@ -30,6 +30,8 @@ typedef struct CapiRule
 	AttrNumber	key_att[CAPI_MAX_KEY_COLUMNS];
 	FmgrInfo	key_out[CAPI_MAX_KEY_COLUMNS];
 	bool		key_varies;		/* see capi_key_varies() */
+	bool		key_may_fail;	/* a key's output function may raise an error */
+	bool		eq_may_fail;	/* and eq */
 	uint64		noted_xid;		/* capture.c: who noted a miss last */
 	SubTransactionId noted_subxid;
 } CapiRule;

@@ -87,12 +87,24 @@ capi_config_stale(void)
 	return was;
 }
 
+static Oid
+table_in(const char *schema, const char *name)
+{
+	Oid			space = get_namespace_oid(schema, true);
+
+	return OidIsValid(space) ? get_relname_relid(name, space) : InvalidOid;
+}
+
 Oid
 capi_config_table(const char *name)
 {
-	Oid			space = get_namespace_oid(CAPI_SCHEMA, true);
+	return table_in(CAPI_SCHEMA, name);
+}
 
-	return OidIsValid(space) ? get_relname_relid(name, space) : InvalidOid;
+Oid
+capi_config_reserve_table(const char *name)
+{
+	return table_in(CAPI_RESERVE_SCHEMA, name);
 }
 
 CapiConfig *

@@ -96,4 +96,7 @@ extern CapiSource *capi_config_source(CapiConfig *config, int id);
 /* OID of a table of the extension, InvalidOid if it is not there. */
 extern Oid	capi_config_table(const char *name);
 
+/* The same in the schema that only the owner of the extension may use. */
+extern Oid	capi_config_reserve_table(const char *name);
+
 #endif							/* CAPI_CONFIG_H */

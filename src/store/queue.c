@@ -1,6 +1,6 @@
 /*
  * queue.c
- *		Appending to, reading from and reclaiming the segments capi.queue_N.
+ *		Reading from and reclaiming the segments of the queue.
  *
  * DESIGN
  *
@@ -14,7 +14,7 @@
  * Invariants:
  *	 1. A row is emitted by exactly one pass of a reader: "visible in cur and not
  *		in prev" is true once for every committed transaction.
- *	 2. A snapshot is kept as plain numbers (XidSet), never as a registered
+ *	 2. A snapshot is kept as plain numbers (CapiXidSet), never as a registered
  *		snapshot, so a pass may last over many transactions (P11).  Whether the
  *		tuple itself lives (aborted subtransactions) is asked of the active
  *		snapshot, which is never older than cur.
@@ -28,6 +28,8 @@
  *		that wrote to it is open or prepared), when invariant 3 lets the reader
  *		skip every block and every row emitted from it is settled.
  *	 6. Which segment new rows go to is a hint.  The reader looks at all of them.
+ *		The last segment is never the hint: it is where rows go while the others
+ *		cannot be had (segment.c).
  *
  * Caveat: TRUNCATE is not MVCC-safe; a snapshot older than it sees an empty
  * segment.  The views then miss rows that are, by invariant 5, in the logs.
@@ -61,14 +63,8 @@
 #include "base/txn.h"
 #include "store/config.h"
 #include "store/queue.h"
-
-/* Columns of a segment. */
-#define Q_XID			1
-#define Q_CAPTURED_AT	2
-#define Q_SOURCE_ID		3
-#define Q_MISSED		4
-#define Q_KEY			5
-#define Q_COLUMNS		5
+#include "store/segment.h"
+#include "store/xidset.h"
 
 /* 2 MB, some 30,000 rows: where the present segment is left for another. */
 #define ROTATE_BLOCKS	256
@@ -79,24 +75,13 @@
 /* Passes kept apart until they are settled; when there are more, some merge. */
 #define MAX_OPEN_PASSES	64
 
-PG_FUNCTION_INFO_V1(capi_sql_rotate_hint);
-
-/* A snapshot as plain numbers: what pg_snapshot holds. */
-typedef struct XidSet
-{
-	uint64		xmin;
-	uint64		xmax;
-	int			nxip;
-	uint64	   *xip;			/* sorted */
-} XidSet;
-
 /* A pass whose rows are not all settled, or some that follow each other. */
 typedef struct OpenPass
 {
 	uint64		number;			/* of the last one */
 	int64		unsettled;
 	bool		finished;
-	XidSet		end;
+	CapiXidSet	end;
 } OpenPass;
 
 typedef struct Segment
@@ -112,239 +97,26 @@ struct CapiQueueReader
 	MemoryContext context;
 	Segment		segments[CAPI_QUEUE_SEGMENTS];
 	int			hint;			/* segment that new rows go to */
-	XidSet		prev;			/* end of the last finished pass */
+	CapiXidSet	prev;			/* end of the last finished pass */
 	bool		in_pass;
 	uint64		pass;			/* number of the present or last pass */
-	XidSet		cur;			/* end of the present pass */
+	CapiXidSet	cur;			/* end of the present pass */
 	int			segment;		/* where the present pass is */
 	BlockNumber block;
 	BlockNumber nblocks[CAPI_QUEUE_SEGMENTS];
 	int			nopen;
 	OpenPass	open[MAX_OPEN_PASSES];	/* oldest first */
-	XidSet		settled;		/* cursor that may be saved */
+	CapiXidSet	settled;		/* cursor that may be saved */
 	bool		moved;			/* settled differs from what is saved */
 	bool		dirty;			/* rows were settled since it was saved */
 };
 
-/* Per backend: where capture appends.  hint < 0: look it up. */
-static Oid	append_relid[CAPI_QUEUE_SEGMENTS];
-static int	append_hint = -1;
-
-static bool lookup_segments(int *hint);
-static bool append_to(Oid relid, int32 source_id, const char *key,
-					  int32 missed);
-static void xidset_copy(XidSet *to, const XidSet *from, MemoryContext context);
-static void xidset_free(XidSet *set);
-static bool xidset_sees(const XidSet *set, uint64 xid);
 static void merge_passes(CapiQueueReader *reader);
 static void begin_pass(CapiQueueReader *reader);
 static void end_pass(CapiQueueReader *reader);
 static int	scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
 					   CapiQueueRow *rows, int max);
 static void advance_settled(CapiQueueReader *reader);
-
-/* ---------- appending, in the shop's transaction ---------- */
-
-void
-capi_queue_forget(void)
-{
-	append_hint = -1;
-}
-
-bool
-capi_queue_append(int32 source_id, const char *key, int32 missed)
-{
-	int			hint = append_hint;
-
-	if (hint < 0 && !lookup_segments(&hint))
-		return false;
-	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
-	{
-		int			segment = (hint + i) % CAPI_QUEUE_SEGMENTS;
-
-		/*
-		 * No waiting (P1): the shop may have set a lock_timeout, and a lock
-		 * here is a truncate of ours or an administrator at work.
-		 */
-		if (ConditionalLockRelationOid(append_relid[segment], RowExclusiveLock) &&
-			append_to(append_relid[segment], source_id, key, missed))
-			return true;
-	}
-	return false;
-}
-
-/* Without the table of the hint any segment will do, for this time (I6). */
-static bool
-lookup_segments(int *hint)
-{
-	Oid			state = capi_config_table("state");
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	*hint = 0;
-
-	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
-	{
-		char		name[NAMEDATALEN];
-
-		snprintf(name, sizeof(name), "queue_%d", i);
-		append_relid[i] = capi_config_table(name);
-		if (!OidIsValid(append_relid[i]))
-			return false;
-	}
-	if (!OidIsValid(state))
-		return false;
-	if (!ConditionalLockRelationOid(state, AccessShareLock))
-		return true;
-	rel = table_open(state, NoLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-		Datum		value = heap_getattr(tuple, 6, RelationGetDescr(rel), &isnull);
-
-		if (!isnull && DatumGetInt32(value) > 0)
-			*hint = DatumGetInt32(value) % CAPI_QUEUE_SEGMENTS;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	append_hint = *hint;
-	return true;
-}
-
-static bool
-append_to(Oid relid, int32 source_id, const char *key, int32 missed)
-{
-	Relation	rel = try_relation_open(relid, NoLock);
-	Datum		values[Q_COLUMNS];
-	bool		nulls[Q_COLUMNS] = {false, false, false, true, false};
-	HeapTuple	tuple;
-
-	if (rel == NULL)
-		return false;
-	values[Q_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
-	values[Q_CAPTURED_AT - 1] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
-	values[Q_SOURCE_ID - 1] = Int32GetDatum(source_id);
-	values[Q_MISSED - 1] = Int32GetDatum(missed);
-	nulls[Q_MISSED - 1] = missed == 0;
-	nulls[Q_KEY - 1] = key == NULL;
-	values[Q_KEY - 1] = key != NULL ? CStringGetTextDatum(key) : (Datum) 0;
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	heap_insert(rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL);
-	heap_freetuple(tuple);
-
-	/* the lock stays to the end of the transaction: invariant 5 */
-	table_close(rel, NoLock);
-	return true;
-}
-
-/* capi._rotate_hint(segment): all backends look the hint up again at commit. */
-Datum
-capi_sql_rotate_hint(PG_FUNCTION_ARGS)
-{
-	(void) fcinfo;
-	CacheInvalidateRelcacheByRelid(capi_config_table("state"));
-	PG_RETURN_VOID();
-}
-
-/* ---------- snapshots as numbers ---------- */
-
-static int
-compare_uint64(const void *a, const void *b)
-{
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* A 32-bit id that is in use now, widened by the epoch of the next one. */
-static uint64
-widen_xid(TransactionId xid, FullTransactionId next)
-{
-	uint32		epoch = EpochFromFullTransactionId(next);
-
-	if (xid > XidFromFullTransactionId(next))
-		epoch--;
-	return ((uint64) epoch << 32) | xid;
-}
-
-static void
-xidset_from_snapshot(XidSet *set, Snapshot snapshot, MemoryContext context)
-{
-	FullTransactionId next = ReadNextFullTransactionId();
-
-	set->xmin = widen_xid(snapshot->xmin, next);
-	set->xmax = widen_xid(snapshot->xmax, next);
-	set->nxip = snapshot->xcnt;
-	set->xip = MemoryContextAlloc(context, sizeof(uint64) * (set->nxip + 1));
-	for (int i = 0; i < set->nxip; i++)
-		set->xip[i] = widen_xid(snapshot->xip[i], next);
-	qsort(set->xip, set->nxip, sizeof(uint64), compare_uint64);
-}
-
-/* "xmin:xmax:xip,xip", the text form of pg_snapshot. */
-static void
-xidset_parse(XidSet *set, const char *text, MemoryContext context)
-{
-	char	   *end;
-	int			count = 0;
-
-	set->xmin = strtou64(text, &end, 10);
-	set->xmax = strtou64(end + 1, &end, 10);
-	for (const char *p = end; *p != '\0'; p++)
-		count += *p == ',' || *p == ':';
-	set->xip = MemoryContextAlloc(context, sizeof(uint64) * (count + 1));
-	set->nxip = 0;
-	end++;
-	while (*end != '\0')
-	{
-		set->xip[set->nxip++] = strtou64(end, &end, 10);
-		if (*end == ',')
-			end++;
-	}
-}
-
-static char *
-xidset_text(const XidSet *set)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, UINT64_FORMAT ":" UINT64_FORMAT ":", set->xmin, set->xmax);
-	for (int i = 0; i < set->nxip; i++)
-		appendStringInfo(&buf, "%s" UINT64_FORMAT, i > 0 ? "," : "", set->xip[i]);
-	return buf.data;
-}
-
-static void
-xidset_copy(XidSet *to, const XidSet *from, MemoryContext context)
-{
-	xidset_free(to);
-	*to = *from;
-	to->xip = MemoryContextAlloc(context, sizeof(uint64) * (from->nxip + 1));
-	memcpy(to->xip, from->xip, sizeof(uint64) * from->nxip);
-}
-
-static void
-xidset_free(XidSet *set)
-{
-	if (set->xip != NULL)
-		pfree(set->xip);
-	set->xip = NULL;
-}
-
-static bool
-xidset_sees(const XidSet *set, uint64 xid)
-{
-	if (xid < set->xmin)
-		return true;
-	if (xid >= set->xmax)
-		return false;
-	return bsearch(&xid, set->xip, set->nxip, sizeof(uint64), compare_uint64) == NULL;
-}
 
 /* ---------- reading ---------- */
 
@@ -363,19 +135,14 @@ capi_queue_open(void)
 									ALLOCSET_DEFAULT_SIZES);
 	reader = MemoryContextAllocZero(context, sizeof(CapiQueueReader));
 	reader->context = context;
-	xidset_parse(&reader->prev,
+	capi_xidset_parse(&reader->prev,
 				 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
 				 context);
-	xidset_copy(&reader->settled, &reader->prev, context);
+	capi_xidset_copy(&reader->settled, &reader->prev, context);
 	reader->hint = atoi(SPI_getvalue(SPI_tuptable->vals[0],
 									 SPI_tuptable->tupdesc, 2));
 	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
-	{
-		char		name[NAMEDATALEN];
-
-		snprintf(name, sizeof(name), "queue_%d", i);
-		reader->segments[i].relid = capi_config_table(name);
-	}
+		reader->segments[i].relid = capi_segment_relid(i);
 	return reader;
 }
 
@@ -447,7 +214,7 @@ merge_passes(CapiQueueReader *reader)
 		OpenPass	merged = reader->open[2 * i + 1];
 
 		merged.unsettled += first->unsettled;
-		xidset_free(&first->end);
+		capi_xidset_free(&first->end);
 		reader->open[i] = merged;
 	}
 	reader->nopen = MAX_OPEN_PASSES / 2;
@@ -458,12 +225,12 @@ begin_pass(CapiQueueReader *reader)
 {
 	OpenPass   *pass = &reader->open[reader->nopen++];
 
-	xidset_free(&reader->cur);
-	xidset_from_snapshot(&reader->cur, GetActiveSnapshot(), reader->context);
+	capi_xidset_free(&reader->cur);
+	capi_xidset_from_snapshot(&reader->cur, GetActiveSnapshot(), reader->context);
 	reader->pass++;
 	memset(pass, 0, sizeof(*pass));
 	pass->number = reader->pass;
-	xidset_copy(&pass->end, &reader->cur, reader->context);
+	capi_xidset_copy(&pass->end, &reader->cur, reader->context);
 	reader->segment = 0;
 	reader->block = 0;
 
@@ -509,7 +276,7 @@ page_lsn(Page page)
 static void
 end_pass(CapiQueueReader *reader)
 {
-	xidset_copy(&reader->prev, &reader->cur, reader->context);
+	capi_xidset_copy(&reader->prev, &reader->cur, reader->context);
 	reader->in_pass = false;
 	reader->open[reader->nopen - 1].finished = true;
 	advance_settled(reader);
@@ -558,9 +325,9 @@ scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
 		ItemPointerSet(&tuple.t_self, block, off);
 		/* the first column is fixed, aligned and never null */
 		xid = *(uint64 *) ((char *) tuple.t_data + tuple.t_data->t_hoff);
-		if (xidset_sees(&reader->prev, xid))
+		if (capi_xidset_sees(&reader->prev, xid))
 			continue;
-		if (!xidset_sees(&reader->cur, xid))
+		if (!capi_xidset_sees(&reader->cur, xid))
 		{
 			unresolved = true;	/* a later pass decides */
 			continue;
@@ -613,8 +380,8 @@ advance_settled(CapiQueueReader *reader)
 	while (done < reader->nopen && reader->open[done].finished &&
 		   reader->open[done].unsettled == 0)
 	{
-		xidset_copy(&reader->settled, &reader->open[done].end, reader->context);
-		xidset_free(&reader->open[done].end);
+		capi_xidset_copy(&reader->settled, &reader->open[done].end, reader->context);
+		capi_xidset_free(&reader->open[done].end);
 		reader->moved = true;
 		done++;
 	}
@@ -644,7 +411,7 @@ capi_queue_save(CapiQueueReader *reader)
 
 	if (!reader->moved || !reader->dirty)
 		return false;
-	args[0] = CStringGetTextDatum(xidset_text(&reader->settled));
+	args[0] = CStringGetTextDatum(capi_xidset_text(&reader->settled));
 	if (capi_txn_execute_with_args("UPDATE capi.state SET snapshot = $1::pg_snapshot,"
 								   " saved_at = now()", 1, argtypes, args, NULL,
 								   false, 0) != SPI_OK_UPDATE)
@@ -681,9 +448,9 @@ segment_is_past(Segment *segment, Relation rel)
 static bool
 rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 {
-	for (int i = 1; i < CAPI_QUEUE_SEGMENTS; i++)
+	for (int i = 1; i < CAPI_QUEUE_TURNS; i++)
 	{
-		int			next = (reader->hint + i) % CAPI_QUEUE_SEGMENTS;
+		int			next = (reader->hint + i) % CAPI_QUEUE_TURNS;
 
 		/* stragglers may have left some rows that are not worth a truncate */
 		if (nblocks[next] < RECLAIM_BLOCKS)
@@ -729,7 +496,7 @@ capi_queue_reclaim(CapiQueueReader *reader)
 		rel = table_open(segment->relid, NoLock);
 		if (segment_is_past(segment, rel))
 		{
-			char	   *sql = psprintf("TRUNCATE ONLY capi.queue_%d", i);
+			char	   *sql = psprintf("TRUNCATE ONLY %s", capi_segment_name(i));
 
 			table_close(rel, NoLock);
 			if (capi_txn_execute(sql, false, 0) != SPI_OK_UTILITY)
