@@ -18,8 +18,8 @@ OBJS = $(patsubst %,src/%.o, \
 		place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller pool portion query row run) \
-	$(addprefix send/,answer batch dataset dispatch evaluate in_flight \
-		portions share transfer_curl transport_curl) \
+	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
+		in_flight intake portions record share transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due item known \
 		outcome queue secret segment unread xidset))
 

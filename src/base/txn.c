@@ -231,6 +231,32 @@ capi_txn_commit(void)
 	ended();
 }
 
+bool
+capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool done = true;
+
+	capi_txn_begin(activity);
+	PG_TRY();
+	{
+		step(arg);
+		capi_txn_commit();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		capi_txn_abort();
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return done;
+}
+
 void
 capi_txn_clear(void)
 {

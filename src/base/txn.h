@@ -49,6 +49,12 @@ extern void capi_txn_begin_query(const char *activity);
 
 extern void capi_txn_commit(void);
 
+/*
+ * A transaction around the step.  False when somebody holds a lock that it
+ * needs: nothing of it has happened, and it may be tried again.
+ */
+extern bool capi_txn_try(const char *activity, void (*step) (void *arg), void *arg);
+
 /* After an error since begin was caught and flushed. */
 extern void capi_txn_abort(void);
 

@@ -36,6 +36,7 @@
 
 #include "base/capi.h"
 #include "base/entry.h"
+#include "base/extension.h"
 #include "event/payload.h"
 #include "read/query.h"
 #include "read/run.h"

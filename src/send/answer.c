@@ -45,12 +45,9 @@ wait_for(CapiOutcome *outcome, CapiItem *item, CapiOutcomeKind kind,
 void
 capi_answer_commit(CapiDispatcher *d, CapiOutcome *outcomes, int n)
 {
-	if (n == 0)
-		return;
-	capi_txn_begin("capi: recording outcomes");
-	capi_outcome_record(outcomes, n);
-	capi_txn_commit();
-	capi_in_flight_settled(d, outcomes, n);
+	CapiRecord	record = {.n = n, .outcomes = outcomes};
+
+	capi_record(d, &record);
 }
 
 /* A batch that may not be sent now goes to the backlog, unsent. */
@@ -102,7 +99,6 @@ handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 		outcomes[0].reason = "refused";
 		outcomes[0].error_code = result->error_code;
 		outcomes[0].error_subcode = result->error_subcode;
-		outcomes[0].request_id = batch->request_id;
 		if (batch->n > 1)
 			queue_batch(d, capi_batch_split(batch, 0, batch->n, guilty), dataset);
 		return 1;
@@ -113,20 +109,20 @@ handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 }
 
 static void
-dataset_succeeded(CapiDataset *dataset)
+dataset_succeeded(CapiDataset *dataset, CapiRecord *record)
 {
 	dataset->failures = 0;
 	dataset->rest_until = 0;
 	if (dataset->state == CAPI_DATASET_CREDENTIAL || dataset->state == CAPI_DATASET_VERSION)
 	{
 		dataset->state = CAPI_DATASET_ACTIVE;
-		capi_outcome_dataset_state(dataset->id, "active", NULL);
+		record->state = "active";
 	}
 }
 
 /* How long the dataset rests after a failure, and what its state becomes. */
 static void
-dataset_failed(CapiDataset *dataset, const CapiResult *result)
+dataset_failed(CapiDataset *dataset, const CapiResult *result, CapiRecord *record)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		rest = result->rest_ms;
@@ -145,12 +141,12 @@ dataset_failed(CapiDataset *dataset, const CapiResult *result)
 		if (dataset->state != CAPI_DATASET_PAUSED)
 		{
 			dataset->state = credential ? CAPI_DATASET_CREDENTIAL : CAPI_DATASET_VERSION;
-			capi_outcome_dataset_state(dataset->id, credential ? "credential" : "version",
-									   psprintf("error %d%s%s: %s", result->error_code,
-												result->error_subcode != 0 ? "/" : "",
-												result->error_subcode != 0 ?
-												psprintf("%d", result->error_subcode) : "",
-												result->message));
+			record->state = credential ? "credential" : "version";
+			record->state_reason = psprintf("error %d%s%s: %s", result->error_code,
+											result->error_subcode != 0 ? "/" : "",
+											result->error_subcode != 0 ?
+											psprintf("%d", result->error_subcode) : "",
+											result->message);
 		}
 	}
 	dataset->rest_until = Max(dataset->rest_until, TimestampTzPlusMilliseconds(now, rest));
@@ -181,7 +177,6 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 				 next);
 		outcomes[i].error_code = result->error_code;
 		outcomes[i].error_subcode = result->error_subcode;
-		outcomes[i].request_id = batch->request_id;
 	}
 	return batch->n;
 }
@@ -193,7 +188,6 @@ handle_accepted(CapiBatch *batch, CapiOutcome *outcomes)
 	{
 		outcomes[i].item = batch->items[i];
 		outcomes[i].kind = CAPI_OUTCOME_DELIVERED;
-		outcomes[i].request_id = batch->request_id;
 	}
 	return batch->n;
 }
@@ -209,44 +203,47 @@ is_stubborn(const CapiBatch *batch, const CapiResult *result)
 		result->http_status != 0 && batch->n > 1 && batch->items[0]->attempts >= 3;
 }
 
+static int
+decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *record)
+{
+	const CapiResult *result = &record->result;
+	bool		permanent = result->class == CAPI_CLASS_PERMANENT;
+
+	if (result->class == CAPI_CLASS_ACCEPTED)
+	{
+		if (dataset != NULL)
+			dataset_succeeded(dataset, record);
+		return handle_accepted(batch, record->outcomes);
+	}
+	if (dataset != NULL && permanent)
+		dataset_succeeded(dataset, record);
+	else if (dataset != NULL)
+		dataset_failed(dataset, result, record);
+	if (permanent || is_stubborn(batch, result))
+		return handle_permanent(d, batch, dataset, result, record->outcomes);
+	return handle_wait(batch, dataset, result, record->outcomes);
+}
+
 void
 capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 {
 	CapiBatch  *batch = answer->tag;
 	CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
-	CapiOutcome *outcomes = palloc0(sizeof(CapiOutcome) * batch->n);
-	CapiResult	result;
-	int			n;
+	CapiRecord	record = {.has_request = true};
 
-	capi_response_classify(answer, batch->n, &result);
+	record.outcomes = palloc0(sizeof(CapiOutcome) * batch->n);
+	record.dataset_id = batch->dataset_id;
+	record.sent_at = batch->sent_at;
+	record.duration_ms = answer->duration_ms;
+	record.events = batch->n;
+	record.bytes = batch->body.len;
+	capi_response_classify(answer, batch->n, &record.result);
 	capi_share_count(d, batch->dataset_id, -batch->n);
 	if (dataset != NULL)
 		capi_share_answered(dataset, answer->duration_ms);
 	for (int i = 0; i < batch->n; i++)
 		batch->items[i]->attempts++;
-
-	capi_txn_begin("capi: recording the answer to a request");
-	batch->request_id = capi_outcome_next_request();
-	capi_outcome_request(batch->request_id, batch->dataset_id, batch->sent_at,
-						 answer->duration_ms, batch->n, batch->body.len, &result);
-	if (result.class == CAPI_CLASS_ACCEPTED)
-		n = handle_accepted(batch, outcomes);
-	else if (result.class == CAPI_CLASS_PERMANENT || is_stubborn(batch, &result))
-		n = handle_permanent(d, batch, dataset, &result, outcomes);
-	else
-		n = 0;
-	if (dataset != NULL)
-	{
-		if (result.class == CAPI_CLASS_ACCEPTED || result.class == CAPI_CLASS_PERMANENT)
-			dataset_succeeded(dataset);
-		else
-			dataset_failed(dataset, &result);
-	}
-	if (result.class != CAPI_CLASS_ACCEPTED && result.class != CAPI_CLASS_PERMANENT &&
-		!is_stubborn(batch, &result))
-		n = handle_wait(batch, dataset, &result, outcomes);
-	capi_outcome_record(outcomes, n);
-	capi_txn_commit();
-	capi_in_flight_settled(d, outcomes, n);
+	record.n = decide(d, batch, dataset, &record);
+	capi_record(d, &record);
 	capi_batch_free(batch);
 }

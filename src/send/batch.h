@@ -14,7 +14,6 @@ typedef struct CapiBatch
 {
 	MemoryContext context;		/* everything of the batch, itself included */
 	int			dataset_id;
-	int64		request_id;		/* 0 until it is sent */
 	TimestampTz opened_at;
 	TimestampTz sent_at;
 	int			n;

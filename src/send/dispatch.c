@@ -46,7 +46,6 @@
 #include "base/txn.h"
 #include "send/dispatch.h"
 #include "send/dispatch_state.h"
-#include "store/known.h"
 
 /* How often the cursor is saved while there is work or none, logs maintained. */
 #define SAVE_INTERVAL_MS		10000
@@ -54,14 +53,13 @@
 /* After as much reading it is time to look at answers and at the clock. */
 #define TURN_MS					100
 
+/* After something that a lock of somebody's kept from being done. */
+#define LOCKED_MS				1000
+
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 
 static void refresh_config(CapiDispatcher *d);
-static void load_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
-static int	fetch_backlog(CapiDispatcher *d, CapiItem **items, int room);
-static int	fetch_queue(CapiDispatcher *d, CapiItem **items, int room);
-static void drop_known(CapiDispatcher *d, CapiItem **items, int *n);
 static void submit_ready(CapiDispatcher *d, bool only_full);
 static void housekeep(CapiDispatcher *d);
 static int64 time_to_wait(CapiDispatcher *d);
@@ -84,6 +82,7 @@ capi_dispatch_create(void)
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	d->transport = capi_transport_create();
 	d->pool = capi_pool_create(context);
+	d->intake = capi_intake_create(context);
 	d->backlog_due_at = DT_NOBEGIN;
 	d->look_at_queue = true;
 	d->reclaim_again = true;
@@ -193,6 +192,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
+	capi_record_again(d);
 	worked |= capi_portions_work(d);
 	d->armed = may_begin(d) && !is_lingering(d);
 	if (d->armed)
@@ -238,7 +238,7 @@ bool
 capi_dispatch_idle(CapiDispatcher *d)
 {
 	return capi_transport_in_flight(d->transport) == 0 && d->nwaiting == 0 &&
-		d->portions == NIL &&
+		d->portions == NIL && d->records == NIL && capi_intake_retry_at(d->intake) == DT_NOEND &&
 		!d->more_in_queue && d->backlog_due_at > GetCurrentTimestamp();
 }
 
@@ -248,25 +248,18 @@ capi_dispatch_wait_ms(CapiDispatcher *d)
 	return time_to_wait(d);
 }
 
+/* Step for capi_txn_try(). */
 static void
-refresh_config(CapiDispatcher *d)
+load_config(void *arg)
 {
-	if (d->config != NULL && !d->look_at_queue && !d->reload &&
-		GetCurrentTimestamp() < d->config_until)
-		return;
-	capi_txn_begin("capi: reading the configuration");
+	CapiDispatcher *d = arg;
+	CapiQueueReader *before = d->reader;
+
 	/* what other sessions changed reaches us only inside a transaction */
 	AcceptInvalidationMessages();
-	if (d->config == NULL || capi_config_stale() || d->reload ||
-		GetCurrentTimestamp() >= d->config_until)
-		load_config(d);
-	capi_txn_commit();
-}
-
-/* Inside a transaction. */
-static void
-load_config(CapiDispatcher *d)
-{
+	if (d->config != NULL && !capi_config_stale() && !d->reload &&
+		GetCurrentTimestamp() < d->config_until)
+		return;
 	(void) capi_config_stale();
 	d->config = capi_config_load(d->config);
 	if (d->config->is_copy || !d->config->has_state)
@@ -276,199 +269,55 @@ load_config(CapiDispatcher *d)
 	}
 	else if (d->reader == NULL)
 		d->reader = capi_queue_open();
+	if (d->reader != before)
+		capi_intake_reset(d->intake);
 	d->reload = false;
 	d->backlog_due_at = DT_NOBEGIN;
 	/* token files are looked at again by and by (DESIGN 4.1) */
 	d->config_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60000);
 }
 
-/* Takes up to a thousand items; true when it took any. */
+/* What cannot be read because of somebody's lock is read in a moment. */
+static void
+refresh_config(CapiDispatcher *d)
+{
+	if (d->config != NULL && !d->look_at_queue && !d->reload &&
+		GetCurrentTimestamp() < d->config_until)
+		return;
+	if (!capi_txn_try("capi: reading the configuration", load_config, d))
+	{
+		d->reload = true;
+		d->config_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_MS);
+	}
+}
+
+/* Something is newer than what is known of the configuration. */
+void
+capi_dispatch_reload(CapiDispatcher *d)
+{
+	d->reload = true;
+	refresh_config(d);
+}
+
+/* Takes up to a thousand items; true when it took any, or is to come again. */
 static bool
 fetch(CapiDispatcher *d)
 {
 	CapiItem  **items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
+	bool		worked = false;
 	int			n = 0;
 
-	if (!capi_portions_have_room(d))
+	if (!capi_portions_have_room(d) || capi_record_is_full(d))
 		return false;
 	if (d->backlog_due_at <= GetCurrentTimestamp())
-		n = fetch_backlog(d, items, CAPI_MAX_BATCH_EVENTS);
-	if (n == 0 && (d->look_at_queue || d->more_in_queue) &&
+		n = capi_backlog_take(d, items, CAPI_MAX_BATCH_EVENTS);
+	if (n == 0 && (d->look_at_queue || d->more_in_queue ||
+				   capi_intake_retry_at(d->intake) <= GetCurrentTimestamp()) &&
 		capi_share_queue_blocked_until(d) <= GetCurrentTimestamp())
-		n = fetch_queue(d, items, CAPI_MAX_BATCH_EVENTS);
-	if (n == 0)
-		return false;
-	capi_evaluate_items(d, items, n);
-	return true;
-}
-
-/*
- * Due rows of one source and dataset (0: any) that are not under way; returns
- * how many of items are taken now.  *next: when to look again.
- */
-static int
-fetch_due(CapiDispatcher *d, int source_id, int dataset_id, CapiItem **items,
-		  int n, int room, TimestampTz *next)
-{
-	int			max = room - n + d->nwaiting;
-	CapiItem  **due = palloc(sizeof(CapiItem *) * max);
-	TimestampTz later;
-
-	/* rows that are under way are still in the table: look past them */
-	int			got = capi_outcome_due(source_id, dataset_id, max, due, &later);
-
-	*next = Min(*next, later);
-	for (int i = 0; i < got; i++)
-	{
-		if (n == room)
-		{
-			*next = DT_NOBEGIN;
-			break;
-		}
-		if (capi_in_flight_add(d, due[i]))
-			items[n++] = due[i];
-	}
-	return n;
-}
-
-static int
-fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next = DT_NOEND;
-	TimestampTz obstacle_until;
-	int			n = 0;
-
-	d->backlog_crowded = false;
-	capi_txn_begin("capi: reading the backlog");
-	for (int s = 0; s < d->config->nsources && n < room; s++)
-	{
-		CapiSource *source = &d->config->sources[s];
-
-		if (source->detached)
-		{
-			/* whatever its dataset: it is not going to be sent */
-			n = fetch_due(d, source->id, 0, items, n, room, &next);
-			continue;
-		}
-		if (source->paused)
-			continue;
-		if (!source->is_direct && capi_portions_obstacle(d, source, now, &obstacle_until) != NULL)
-		{
-			/* one without a time is over when a portion ends */
-			if (obstacle_until > now)
-				next = Min(next, obstacle_until);
-			continue;
-		}
-		for (int t = 0; t < d->config->ndatasets && n < room; t++)
-		{
-			CapiDataset *dataset = &d->config->datasets[t];
-
-			if (!capi_dataset_may_send(dataset, now))
-			{
-				if (dataset->rest_until > now)
-					next = Min(next, dataset->rest_until);
-			}
-			else if (!capi_share_has_room(d, dataset))
-				d->backlog_crowded = true;
-			else
-				n = fetch_due(d, source->id, dataset->id, items, n, room, &next);
-		}
-	}
-	capi_txn_commit();
-	d->backlog_due_at = n == room ? DT_NOBEGIN : next;
-	return n;
-}
-
-/* Adds up what could not be captured, one update for a source. */
-static void
-count_missed(CapiQueueRow *rows, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		int			total = 0;
-
-		for (int j = i; rows[i].missed > 0 && j < n; j++)
-			if (rows[j].source_id == rows[i].source_id && rows[j].missed > 0)
-			{
-				total += rows[j].missed;
-				if (j > i)
-					rows[j].missed = -1;
-			}
-		if (total > 0)
-			capi_outcome_missed(rows[i].source_id, total);
-	}
-}
-
-static int
-fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
-{
-	MemoryContext context = CurrentMemoryContext;
-	CapiQueueRow *rows = palloc(sizeof(CapiQueueRow) * room);
-	bool		reloaded = false;
-	int			n = 0;
-	int			got;
-
-	if (d->reader == NULL)
-		return 0;
-	/* what is captured during a pass, only the next one sees */
-	if (!d->more_in_queue)
-		d->look_at_queue = false;
-	capi_txn_begin("capi: reading the queue");
-	got = capi_queue_read(d->reader, rows, room, &d->more_in_queue);
-	count_missed(rows, got);
-	for (int i = 0; i < got; i++)
-	{
-		CapiSource *source = capi_config_source(d->config, rows[i].source_id);
-		CapiItem   *item;
-
-		/* attached and captured in one transaction: older than our knowledge */
-		if (source == NULL && !reloaded)
-		{
-			load_config(d);
-			reloaded = true;
-			source = capi_config_source(d->config, rows[i].source_id);
-		}
-		if (rows[i].missed != 0 || source == NULL)
-		{
-			capi_queue_settle(d->reader, rows[i].segment, rows[i].pass);
-			continue;
-		}
-		/* SPI left us in a context of its own, which goes with it */
-		item = MemoryContextAllocZero(context, sizeof(CapiItem));
-		item->source_id = source->id;
-		item->dataset_id = source->dataset_id;
-		item->key = rows[i].key;
-		item->captured_at = rows[i].captured_at;
-		item->segment = rows[i].segment;
-		item->pass = rows[i].pass;
-		items[n++] = item;
-	}
-	drop_known(d, items, &n);
-	capi_txn_commit();
-	return n;
-}
-
-/* Settles what log, backlog or memory know already; keeps the rest. */
-static void
-drop_known(CapiDispatcher *d, CapiItem **items, int *n)
-{
-	CapiKnown  *known = palloc(sizeof(CapiKnown) * (*n + 1));
-	int			kept = 0;
-
-	if (*n == 0)
-		return;
-	capi_known_look_up(items, *n, known);
-	for (int i = 0; i < *n; i++)
-	{
-		items[i]->was_ignored = known[i] == CAPI_KNOWN_IGNORED;
-		if ((known[i] == CAPI_KNOWN_NOT || known[i] == CAPI_KNOWN_IGNORED) &&
-			capi_in_flight_add(d, items[i]))
-			items[kept++] = items[i];
-		else
-			capi_queue_settle(d->reader, items[i]->segment, items[i]->pass);
-	}
-	*n = kept;
+		n = capi_intake_take(d, items, &worked);
+	if (n > 0)
+		capi_evaluate_items(d, items, n);
+	return n > 0 || worked;
 }
 
 /* ---------- sending ---------- */
@@ -560,6 +409,30 @@ submit_ready(CapiDispatcher *d, bool only_full)
 
 /* ---------- the rest ---------- */
 
+/* Step for capi_txn_try(). */
+static void
+save_cursor(void *arg)
+{
+	(void) capi_queue_save(((CapiDispatcher *) arg)->reader);
+}
+
+/* Step for capi_txn_try(). */
+static void
+reclaim_segments(void *arg)
+{
+	CapiDispatcher *d = arg;
+
+	d->reclaim_again = capi_queue_reclaim(d->reader);
+}
+
+/* Step for capi_txn_try(). */
+static void
+maintain_logs(void *arg)
+{
+	(void) arg;
+	capi_outcome_maintain();
+}
+
 static void
 housekeep(CapiDispatcher *d)
 {
@@ -572,34 +445,17 @@ housekeep(CapiDispatcher *d)
 		d->save_at = Min(d->save_at, TimestampTzPlusMilliseconds(now, IDLE_SAVE_INTERVAL_MS));
 	if (now >= d->save_at && (capi_queue_unsaved(d->reader) || d->reclaim_again))
 	{
-		capi_txn_begin("capi: saving the cursor");
-		(void) capi_queue_save(d->reader);
-		capi_txn_commit();
-		capi_txn_begin("capi: reclaiming queue segments");
-		d->reclaim_again = capi_queue_reclaim(d->reader);
-		capi_txn_commit();
+		/* what is not done because somebody holds a lock is done next time */
+		(void) capi_txn_try("capi: saving the cursor", save_cursor, d);
+		(void) capi_txn_try("capi: reclaiming queue segments", reclaim_segments, d);
 		d->save_at = TimestampTzPlusMilliseconds(now, d->reclaim_again ?
 												 IDLE_SAVE_INTERVAL_MS : SAVE_INTERVAL_MS);
 	}
 	if (now >= d->maintain_at)
 	{
 		d->maintain_at = TimestampTzPlusMilliseconds(now, MAINTAIN_INTERVAL_MS);
-		capi_txn_begin("capi: maintaining the logs");
-		PG_TRY();
-		{
-			capi_outcome_maintain();
-			capi_txn_commit();
-		}
-		PG_CATCH();
-		{
-			/* somebody reads an old partition: next time */
-			if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-				PG_RE_THROW();
-			MemoryContextSwitchTo(d->turn_context);
-			FlushErrorState();
-			capi_txn_abort();
-		}
-		PG_END_TRY();
+		/* somebody reads an old partition: next time */
+		(void) capi_txn_try("capi: maintaining the logs", maintain_logs, d);
 	}
 }
 
@@ -626,6 +482,9 @@ time_to_wait(CapiDispatcher *d)
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
 	}
 	until = Min(until, capi_portions_deadline(d));
+	until = Min(until, capi_intake_retry_at(d->intake));
+	if (d->records != NIL)
+		until = Min(until, d->records_at);
 	/* with too many orders given to readers, their results wake us */
 	if (!capi_portions_have_room(d))
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;

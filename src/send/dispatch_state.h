@@ -24,6 +24,8 @@ typedef struct CapiInFlight
 	char	   *key;
 } CapiInFlight;
 
+typedef struct CapiIntake CapiIntake;
+
 typedef struct CapiDispatcher
 {
 	MemoryContext context;		/* lives as long as the dispatcher */
@@ -37,6 +39,10 @@ typedef struct CapiDispatcher
 	List	   *resting_roles;	/* see portions.c */
 	TimestampTz no_worker_since;	/* a reader could not be started; 0: could */
 	HTAB	   *in_flight;		/* of CapiInFlight */
+	List	   *records;		/* of CapiRecord that wait for a lock */
+	int			nrecords;		/* outcomes in them */
+	TimestampTz records_at;		/* they are tried again then */
+	CapiIntake *intake;			/* see intake.c */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
 	bool		backlog_crowded;	/* rows may be due that found no room */
@@ -61,15 +67,48 @@ typedef struct CapiChunk
 	int			room;
 } CapiChunk;
 
+/* What is written in one transaction after an answer, or without one. */
+typedef struct CapiRecord
+{
+	MemoryContext context;		/* of a copy that waits */
+	int			n;
+	CapiOutcome *outcomes;
+	bool		has_request;	/* the members below are known */
+	int64		request_id;		/* 0: not numbered yet */
+	int			dataset_id;
+	TimestampTz sent_at;
+	int64		duration_ms;
+	int			events;
+	size_t		bytes;
+	CapiResult	result;
+	const char *state;			/* what the dataset's becomes, or NULL */
+	char	   *state_reason;
+} CapiRecord;
+
 /* in dispatch.c */
 extern CapiDispatcher *capi_dispatch_create(void);
 extern void capi_dispatch_destroy(CapiDispatcher *d);
 extern bool capi_dispatch_lock(void);
 extern void capi_dispatch_unlock(void);
 extern bool capi_dispatch_turn(CapiDispatcher *d);
+extern void capi_dispatch_reload(CapiDispatcher *d);
 extern bool capi_dispatch_idle(CapiDispatcher *d);
 extern void capi_dispatch_finish(CapiDispatcher *d);
 extern int64 capi_dispatch_wait_ms(CapiDispatcher *d);
+
+/* in intake.c */
+extern CapiIntake *capi_intake_create(MemoryContext parent);
+extern void capi_intake_reset(CapiIntake *intake);
+extern int	capi_intake_take(CapiDispatcher *d, CapiItem **items, bool *worked);
+extern TimestampTz capi_intake_retry_at(const CapiIntake *intake);
+
+/* in backlog.c */
+extern int	capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room);
+
+/* in record.c */
+extern void capi_record(CapiDispatcher *d, CapiRecord *record);
+extern void capi_record_again(CapiDispatcher *d);
+extern bool capi_record_is_full(const CapiDispatcher *d);
 
 /* in in_flight.c */
 extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);

@@ -229,15 +229,36 @@ capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
 	outcome->error_subcode = result->error_subcode;
 }
 
+typedef struct DirectRead
+{
+	CapiItem  **items;
+	int			n;
+	CapiDirectEvent *events;
+} DirectRead;
+
+/* Step for capi_txn_try(). */
+static void
+read_direct(void *arg)
+{
+	DirectRead *read = arg;
+
+	capi_direct_read(read->items, read->n, read->events);
+}
+
 /* Events that capi.send() stored in their final form. */
 static void
 take_direct(CapiChunk *chunk, CapiItem **items, int n)
 {
-	CapiDirectEvent *events = palloc(sizeof(CapiDirectEvent) * n);
+	CapiDirectEvent *events = palloc0(sizeof(CapiDirectEvent) * n);
+	DirectRead	read = {items, n, events};
 
-	capi_txn_begin("capi: reading events of capi.send()");
-	capi_direct_read(items, n, events);
-	capi_txn_commit();
+	if (!capi_txn_try("capi: reading events of capi.send()", read_direct, &read))
+	{
+		for (int i = 0; i < n; i++)
+			capi_evaluate_decide(chunk, items[i], items[i]->attempts > 0 ?
+								 CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED, NULL);
+		return;
+	}
 	for (int i = 0; i < n; i++)
 	{
 		CapiDirectEvent *event = &events[i];
@@ -279,7 +300,7 @@ open_batch(CapiDispatcher *d, int dataset_id)
 bool
 capi_batch_is_open(const CapiBatch *batch)
 {
-	return !batch->closed && batch->request_id == 0;
+	return !batch->closed;
 }
 
 static void

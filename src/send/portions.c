@@ -238,12 +238,29 @@ spent_ms(const CapiPortion *portion)
 
 /* ---------- how portions end ---------- */
 
+/* What the step that notes a source's state works on. */
+typedef struct StateNote
+{
+	int			source_id;
+	const char *broken;			/* why, or NULL: it is not */
+} StateNote;
+
+/* Step for capi_txn_try(); a row that somebody has changed is left as it is. */
+static void
+note_state(void *arg)
+{
+	StateNote  *note = arg;
+
+	capi_outcome_source_broken(note->source_id, note->broken);
+}
+
 static void
 break_source(Poll *poll, CapiPortion *portion, const char *text)
 {
 	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
 	TimestampTz now = GetCurrentTimestamp();
 	int64		spent = spent_ms(portion);
+	StateNote	note = {.broken = text};
 
 	if (source != NULL)
 	{
@@ -256,9 +273,8 @@ break_source(Poll *poll, CapiPortion *portion, const char *text)
 		source->retry_at = TimestampTzPlusMilliseconds(now, delay_ms);
 		source->broken = true;
 		source->hangs = 0;
-		capi_txn_begin("capi: noting the state of a source");
-		capi_outcome_source_broken(source->id, text);
-		capi_txn_commit();
+		note.source_id = source->id;
+		(void) capi_txn_try("capi: noting the state of a source", note_state, &note);
 	}
 	let_rest(poll->d, portion->role, spent);
 	put_back(poll, portion, "source broken", now);
@@ -269,14 +285,14 @@ break_source(Poll *poll, CapiPortion *portion, const char *text)
 static void
 note_success(CapiDispatcher *d, CapiSource *source)
 {
+	StateNote	note = {.source_id = source->id};
+
 	source->hangs = 0;
 	source->failures = 0;
 	if (!source->broken)
 		return;
 	source->broken = false;
-	capi_txn_begin("capi: noting the state of a source");
-	capi_outcome_source_broken(source->id, NULL);
-	capi_txn_commit();
+	(void) capi_txn_try("capi: noting the state of a source", note_state, &note);
 	d->backlog_due_at = DT_NOBEGIN;
 }
 

@@ -32,7 +32,7 @@ enum
 {
 	B_SOURCE_ID = 1, B_KEY, B_DATASET_ID, B_STATUS, B_CAPTURED_AT, B_NEXT,
 	B_ATTEMPTS, B_EVENT_ID, B_EVENT_NAME, B_EVENT_TIME, B_VALUE, B_CURRENCY,
-	B_REASON, B_ERROR_CODE, B_ERROR_SUBCODE, B_REQUEST_ID
+	B_REASON
 };
 
 /* Columns of its index. */
@@ -154,6 +154,14 @@ capi_outcome_due_pairs(CapiDuePair **pairs)
 	return n;
 }
 
+/* Is the reason one that the order's own data gave the query? */
+static bool
+is_of_query(const char *reason)
+{
+	return reason != NULL && (strncmp(reason, "the query ", 10) == 0 ||
+							  strncmp(reason, "the reader ", 11) == 0);
+}
+
 static CapiItem *
 make_item(BacklogScan *b)
 {
@@ -172,8 +180,7 @@ make_item(BacklogScan *b)
 	item->attempts = DatumGetInt32(column(b, B_ATTEMPTS));
 	item->event_id = text_column(b, B_EVENT_ID);
 	item->event_name = text_column(b, B_EVENT_NAME);
-	(void) slot_getattr(b->slot, B_REQUEST_ID, &isnull);
-	item->failed_before = item->attempts > 0 && isnull;
+	item->failed_before = is_of_query(text_column(b, B_REASON));
 	return item;
 }
 

@@ -309,15 +309,24 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 		elog(ERROR, "could not log a request");
 }
 
-void
+bool
 capi_outcome_missed(int source_id, int count)
 {
 	Oid			types[2] = {INT4OID, INT4OID};
 	Datum		args[2] = {Int32GetDatum(source_id), Int32GetDatum(count)};
 
+	if (capi_txn_execute_with_args("SELECT FROM capi.source WHERE id = $1", 1, types, args,
+								   NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look a source up");
+	/* there is nobody any more to count it for */
+	if (SPI_processed == 0)
+		return true;
 	if (capi_txn_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
-								   " WHERE id = $1", 2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+								   " WHERE id = (SELECT id FROM capi.source WHERE id = $1"
+								   " FOR UPDATE SKIP LOCKED)",
+								   2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not count missed captures");
+	return SPI_processed == 1;
 }
 
 static void

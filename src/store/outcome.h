@@ -16,7 +16,8 @@ extern void capi_outcome_request(int64 request_id, int dataset_id,
 								 TimestampTz sent_at, int64 duration_ms,
 								 int events, size_t bytes,
 								 const CapiResult *result);
-extern void capi_outcome_missed(int source_id, int count);
+/* False when somebody has changed the source and not committed yet. */
+extern bool capi_outcome_missed(int source_id, int count);
 
 /* ---------- in due.c ---------- */
 

@@ -153,6 +153,13 @@ capi_queue_close(CapiQueueReader *reader)
 		MemoryContextDelete(reader->context);
 }
 
+void
+capi_queue_lock(CapiQueueReader *reader)
+{
+	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
+		LockRelationOid(reader->segments[i].relid, AccessShareLock);
+}
+
 int
 capi_queue_read(CapiQueueReader *reader, CapiQueueRow *rows, int max,
 				bool *more)

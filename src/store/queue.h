@@ -36,6 +36,12 @@ extern CapiQueueReader *capi_queue_open(void);
 extern void capi_queue_close(CapiQueueReader *reader);
 
 /*
+ * Takes the locks that reading needs, all of them: 55P03 from here leaves the
+ * reader as it was.  Inside the transaction of capi_queue_read().
+ */
+extern void capi_queue_lock(CapiQueueReader *reader);
+
+/*
  * Reads up to max rows that committed since they were last read, into rows;
  * keys are allocated in the current context.  Inside a transaction with an
  * active snapshot.  Every row must be settled later.  *more tells that a pass

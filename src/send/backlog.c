@@ -1,0 +1,120 @@
+/*
+ * backlog.c
+ *		Which of the events that wait are worked on now: those that are due, of
+ *		sources and datasets that can do something with them.
+ *
+ * One look at the table, whatever the number of sources and datasets; what is
+ * in the way of a pair is known in memory.  Called by dispatch.c.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "base/txn.h"
+#include "send/dispatch_state.h"
+
+/* After a look that somebody's lock kept from being done. */
+#define RETRY_MS	500
+
+/* One look: rows found, and when the next one is worth while. */
+typedef struct Look
+{
+	CapiDispatcher *d;
+	CapiItem  **due;
+	int			n;
+	int			max;
+	TimestampTz next;
+} Look;
+
+/* May rows of the pair be worked on?  If not, notes until when. */
+static bool
+is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
+{
+	CapiDispatcher *d = look->d;
+	CapiSource *source = capi_config_source(d->config, pair->source_id);
+	CapiDataset *dataset = capi_config_dataset(d->config, pair->dataset_id);
+	TimestampTz until;
+
+	*most = look->max - look->n;
+	/* whatever its dataset: it is not going to be sent */
+	if (source == NULL || source->detached)
+		return true;
+	if (source->paused || dataset == NULL)
+		return false;
+	if (!source->is_direct && capi_portions_obstacle(d, source, now, &until) != NULL)
+	{
+		/* one without a time is over when a portion ends */
+		if (until > now)
+			look->next = Min(look->next, until);
+		return false;
+	}
+	if (!capi_dataset_may_send(dataset, now))
+	{
+		if (dataset->rest_until > now)
+			look->next = Min(look->next, dataset->rest_until);
+		return false;
+	}
+	if (!capi_share_has_room(d, dataset))
+	{
+		d->backlog_crowded = true;
+		return false;
+	}
+	/* a query that is broken is tried for one order */
+	if (source->broken)
+		*most = Min(*most, 1);
+	return true;
+}
+
+/* Step for capi_txn_try(). */
+static void
+find_due(void *arg)
+{
+	Look	   *look = arg;
+	TimestampTz now = GetCurrentTimestamp();
+	CapiDuePair *pairs;
+	int			npairs = capi_outcome_due_pairs(&pairs);
+
+	for (int i = 0; i < npairs && look->n < look->max; i++)
+	{
+		TimestampTz later;
+		int			most;
+
+		if (pairs[i].next_attempt_at > now)
+		{
+			look->next = Min(look->next, pairs[i].next_attempt_at);
+			continue;
+		}
+		if (!is_open(look, &pairs[i], now, &most))
+			continue;
+		look->n += capi_outcome_due(pairs[i].source_id, pairs[i].dataset_id, most,
+									look->due + look->n, &later);
+		look->next = Min(look->next, later);
+	}
+}
+
+/*
+ * Items that are due and not under way, up to room of them, in the current
+ * context; sets when to look again.
+ */
+int
+capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room)
+{
+	Look		look = {.d = d, .next = DT_NOEND};
+	int			n = 0;
+
+	/* rows that are under way are still in the table: look past them */
+	look.max = room + d->nwaiting + d->nasked + d->nrecords;
+	look.due = palloc(sizeof(CapiItem *) * look.max);
+	d->backlog_crowded = false;
+	if (!capi_txn_try("capi: reading the backlog", find_due, &look))
+	{
+		d->backlog_due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+		return 0;
+	}
+	for (int i = 0; i < look.n && n < room; i++)
+		if (capi_in_flight_add(d, look.due[i]))
+			items[n++] = look.due[i];
+	d->backlog_due_at = n == room || look.n == look.max ? DT_NOBEGIN : look.next;
+	return n;
+}

@@ -1,0 +1,116 @@
+/*
+ * record.c
+ *		Outcomes on their way into the tables, put off when somebody holds a lock
+ *		that they need.
+ *
+ * What happened at Meta has happened: an answer whose record must wait for a
+ * stranger's transaction stays in this process's memory and is tried again,
+ * while others go on (P6).  Its orders stay noted as under way, so nothing is
+ * sent twice; what a crash takes with it is sent once more, as any request
+ * whose answer was not recorded (P5).
+ *
+ * Called by answer.c, evaluate.c and portions.c through capi_record(), and by
+ * dispatch.c for the second try.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/capi.h"
+#include "base/txn.h"
+#include "send/dispatch_state.h"
+
+/* Time between two tries. */
+#define RETRY_MS	500
+
+/* Step for capi_txn_try(). */
+static void
+write_record(void *arg)
+{
+	CapiRecord *record = arg;
+
+	if (record->has_request && record->request_id == 0)
+		record->request_id = capi_outcome_next_request();
+	for (int i = 0; record->has_request && i < record->n; i++)
+		record->outcomes[i].request_id = record->request_id;
+	if (record->has_request)
+		capi_outcome_request(record->request_id, record->dataset_id, record->sent_at,
+							 record->duration_ms, record->events, record->bytes,
+							 &record->result);
+	if (record->state != NULL)
+		capi_outcome_dataset_state(record->dataset_id, record->state, record->state_reason);
+	capi_outcome_record(record->outcomes, record->n);
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text != NULL ? pstrdup(text) : NULL;
+}
+
+/* A copy that lives until it is written. */
+static void
+keep_record(CapiDispatcher *d, const CapiRecord *record)
+{
+	MemoryContext context = AllocSetContextCreate(d->context, "capi record that waits",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	CapiRecord *copy = palloc(sizeof(CapiRecord));
+
+	*copy = *record;
+	copy->context = context;
+	copy->state_reason = copy_text(record->state_reason);
+	copy->outcomes = palloc(sizeof(CapiOutcome) * (record->n + 1));
+	for (int i = 0; i < record->n; i++)
+	{
+		copy->outcomes[i] = record->outcomes[i];
+		copy->outcomes[i].item = capi_item_copy(record->outcomes[i].item);
+		copy->outcomes[i].reason = copy_text(record->outcomes[i].reason);
+	}
+	MemoryContextSwitchTo(d->context);
+	d->records = lappend(d->records, copy);
+	d->nrecords += record->n;
+	d->records_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+	MemoryContextSwitchTo(old);
+}
+
+void
+capi_record(CapiDispatcher *d, CapiRecord *record)
+{
+	if (record->n == 0 && !record->has_request)
+		return;
+	if (capi_txn_try("capi: recording outcomes", write_record, record))
+		capi_in_flight_settled(d, record->outcomes, record->n);
+	else
+		keep_record(d, record);
+}
+
+void
+capi_record_again(CapiDispatcher *d)
+{
+	ListCell   *lc;
+
+	if (d->records == NIL || GetCurrentTimestamp() < d->records_at)
+		return;
+	foreach(lc, d->records)
+	{
+		CapiRecord *record = lfirst(lc);
+
+		/* what holds up one mostly holds up all */
+		if (!capi_txn_try("capi: recording outcomes that waited", write_record, record))
+			break;
+		capi_in_flight_settled(d, record->outcomes, record->n);
+		d->records = foreach_delete_current(d->records, lc);
+		d->nrecords -= record->n;
+		MemoryContextDelete(record->context);
+	}
+	d->records_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+}
+
+/* With so much in memory nothing new is begun. */
+bool
+capi_record_is_full(const CapiDispatcher *d)
+{
+	return d->nrecords >= 5 * CAPI_MAX_BATCH_EVENTS;
+}
