@@ -7,8 +7,8 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
-	$(addprefix base/,backoff entry extension guc key nearest sender_lock shmem \
-		txn wake) \
+	$(addprefix base/,backoff database_settings entry extension guc key nearest \
+		pinned sender_lock shmem txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
 	$(addprefix capture/,capture rule) \
