@@ -121,13 +121,6 @@ capi_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
-/* worker.c: 17 has a timeout that acts in background workers as well. */
-#if PG_VERSION_NUM >= 170000
-#define CAPI_HAVE_TRANSACTION_TIMEOUT	true
-#else
-#define CAPI_HAVE_TRANSACTION_TIMEOUT	false
-#endif
-
 /*
  * response.c: semantic actions of the JSON parser return a code from 16 on,
  * and the lexer's constructor takes a lexer to fill from 17 on.

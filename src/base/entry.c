@@ -31,6 +31,7 @@
 
 #include "base/capi.h"
 #include "base/entry.h"
+#include "base/pinned.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_as_owner);
 PG_FUNCTION_INFO_V1(capi_sql_as_owner_path);
@@ -66,14 +67,14 @@ capi_sql_as_owner_secret(PG_FUNCTION_ARGS)
 
 /*
  * The caller's search_path must not decide which operator or function a
- * statement of ours means: it would run with the owner's rights.
+ * statement of ours means: it would run with the owner's rights.  Nor must his
+ * other settings change what it does.
  */
 void
 capi_enter_owner(Oid owner, CapiOwnerScope *scope)
 {
 	scope->nest_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	capi_pinned_locally(CAPI_PINNED_OWNER, GUC_ACTION_SAVE);
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	SetUserIdAndSecContext(owner, scope->sec_context | CAPI_OWNER_SEC_CONTEXT);
 }

@@ -77,23 +77,29 @@ try_lock(Oid classid, Oid objid)
 	return LockAcquire(&tag, AccessShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* As this process knew them last: to lock first and to look then. */
+static Oid	known_extension = InvalidOid;
+static Oid	known_anchor = InvalidOid;
+
 CapiExtensionLock
 capi_extension_lock(Oid *owner)
 {
-	Oid			extension = find_extension(owner);
-	Oid			anchor = find_anchor();
-
-	if (!OidIsValid(extension) || !OidIsValid(anchor))
+	if (!OidIsValid(known_extension))
+		known_extension = find_extension(owner);
+	if (!OidIsValid(known_anchor))
+		known_anchor = find_anchor();
+	if (!OidIsValid(known_extension) || !OidIsValid(known_anchor))
 		return CAPI_EXTENSION_GONE;
 
 	/* makes who drops it wait before he locks tables that we then want */
-	(void) try_lock(ExtensionRelationId, extension);
-	if (!try_lock(ProcedureRelationId, anchor))
+	(void) try_lock(ExtensionRelationId, known_extension);
+	if (!try_lock(ProcedureRelationId, known_anchor))
 		return CAPI_EXTENSION_BUSY;
 	AcceptInvalidationMessages();
-	if (find_extension(owner) != extension || find_anchor() != anchor)
-		return CAPI_EXTENSION_GONE;
-	return CAPI_EXTENSION_LOCKED;
+	if (find_extension(owner) == known_extension && find_anchor() == known_anchor)
+		return CAPI_EXTENSION_LOCKED;
+	known_extension = known_anchor = InvalidOid;
+	return CAPI_EXTENSION_GONE;
 }
 
 Oid

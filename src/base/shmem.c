@@ -113,6 +113,9 @@ static CapiShared *shared = NULL;
 /* Slot this process is attached to as a dispatcher, or -1. */
 static int	my_slotno = -1;
 
+/* Its end will be no failure: another one is wanted at once. */
+static bool restart_wanted = false;
+
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
@@ -420,6 +423,12 @@ capi_shmem_clear_recheck(void)
 		pg_atomic_exchange_u32(&shared->slots[my_slotno].recheck, 0) != 0;
 }
 
+void
+capi_shmem_restart(void)
+{
+	restart_wanted = true;
+}
+
 /* Exit callback: leaves the slot and says when to start the next one. */
 static void
 detach_dispatcher(int code, Datum arg)
@@ -446,6 +455,12 @@ detach_dispatcher(int code, Datum arg)
 	{
 		slot->failures = 0;
 		slot->next_start = TimestampTzPlusMilliseconds(now, RECHECK_MS);
+	}
+	else if (restart_wanted)
+	{
+		slot->failures = 0;
+		slot->next_start = 0;
+		enter_state(slot, CAPI_SLOT_WAITING, now);
 	}
 	else
 	{

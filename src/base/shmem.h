@@ -76,6 +76,7 @@ extern bool capi_shmem_attach(const char *dbname);	/* false: held, taken or
 extern void capi_shmem_set_database(Oid dboid);
 extern void capi_shmem_arm_wake(void);
 extern void capi_shmem_set_state(CapiSlotState state);
+extern void capi_shmem_restart(void);	/* start another when this one ends */
 extern bool capi_shmem_clear_recheck(void);	/* the extension was created or
 												 * dropped: look again */
 

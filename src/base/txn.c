@@ -31,11 +31,9 @@
 #include "base/compat.h"
 #include "base/entry.h"
 #include "base/extension.h"
+#include "base/pinned.h"
 #include "base/sender_lock.h"
 #include "base/txn.h"
-
-/* Longest time to wait for one lock of a table, a row or the like. */
-#define LOCK_TIMEOUT		"200ms"
 
 /* How often to look whether who is about to drop the extension has done it. */
 #define BUSY_WAIT_MS		50
@@ -50,27 +48,10 @@ static void (*extension_gone) (void) = NULL;
 static CapiOwnerScope owner_scope;
 static Oid	worker_user = InvalidOid;
 static int	worker_sec_context = 0;
+static int	worker_nest_level = 0;	/* of settings */
 static MemoryContext outer_context = NULL;
 static ResourceOwner outer_resources = NULL;
 static bool in_subtransaction = false;
-
-/*
- * A session's own settings must change neither what our statements mean,
- * which run as the owner of the extension (P9), nor what an event looks like;
- * worker.c has the like for workers.
- */
-static const struct
-{
-	const char *name;
-	const char *value;
-}			session_settings[] = {
-	{"bytea_output", "hex"},
-	{"datestyle", "ISO"},
-	{"extra_float_digits", "1"},
-	{"intervalstyle", "postgres"},
-	{"search_path", "pg_catalog, pg_temp"},
-	{"synchronous_commit", "local"},
-};
 
 void
 capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
@@ -79,13 +60,6 @@ capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 	extension_gone = gone;
 	session_owner = owner;
 	in_subtransaction = false;
-}
-
-static void
-set_local(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
 }
 
 static void
@@ -132,15 +106,16 @@ start_with_extension(const char *activity, Oid *owner)
 static void
 begin_in_session(void)
 {
-	set_local("transaction_isolation", "read committed");
+	(void) set_config_option("transaction_isolation", "read committed", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	capi_pinned_locally(CAPI_PINNED_TXN, GUC_ACTION_LOCAL);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	begin_subtransaction();
-	for (size_t i = 0; i < lengthof(session_settings); i++)
-		set_local(session_settings[i].name, session_settings[i].value);
 	capi_enter_owner(session_owner, &owner_scope);
 	SPI_connect();
 }
 
+/* The other settings of the process are those of the owner already. */
 static void
 begin_in_worker(const char *activity, bool is_query)
 {
@@ -156,13 +131,16 @@ begin_in_worker(const char *activity, bool is_query)
 			extension_gone();
 	}
 	else
+	{
 		start_with_extension(activity, &owner);
+		capi_pinned_locally(CAPI_PINNED_TXN, GUC_ACTION_LOCAL);
+	}
+	/* what a trigger sets ends with it */
+	worker_nest_level = NewGUCNestLevel();
 	GetUserIdAndSecContext(&worker_user, &worker_sec_context);
 	SetUserIdAndSecContext(owner, worker_sec_context | CAPI_OWNER_SEC_CONTEXT);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
-	/* what another machine must confirm is not ours to wait for */
-	set_local("synchronous_commit", "local");
 }
 
 static void
@@ -174,8 +152,6 @@ begin(const char *activity, bool is_query)
 	else
 		begin_in_worker(activity, is_query);
 	capi_sender_lock_keep();
-	/* how long a query may wait is said by its own time limit */
-	set_local("lock_timeout", is_query ? "0" : LOCK_TIMEOUT);
 	MemoryContextSwitchTo(outer_context);
 }
 
@@ -227,6 +203,8 @@ capi_txn_commit(void)
 		in_subtransaction = false;
 		CurrentResourceOwner = outer_resources;
 	}
+	else
+		AtEOXact_GUC(false, worker_nest_level);
 	end();
 	ended();
 }

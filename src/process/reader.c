@@ -30,8 +30,8 @@
 #include "postmaster/interrupt.h"
 
 #include "base/guc.h"
+#include "base/pinned.h"
 #include "process/reader.h"
-#include "process/worker.h"
 #include "read/link.h"
 #include "read/run.h"
 
@@ -91,7 +91,7 @@ capi_reader_main(Datum main_arg)
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "capi reader");
 	shared = attach_link(DatumGetUInt32(main_arg), &requests, &answers);
 	BackgroundWorkerInitializeConnectionByOid(shared->dboid, InvalidOid, 0);
-	capi_worker_settings("capi reader");
+	capi_pinned_for_process(CAPI_PINNED_READER, "capi reader");
 	/* a migration that holds a table of the shop is not waited for longer */
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	limit_memory();

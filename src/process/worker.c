@@ -9,6 +9,7 @@
  * How it ends, and what the launcher makes of it (see shmem.c):
  *		no extension or no database		started again when there is one
  *		slot held by a database command	started again after the command
+ *		settings of the database changed	started again at once
  *		error, or terminated			started again after a growing delay
  * Errors are not caught: the server logs them and the process exits with code
  * 1.  Code 0, which is not logged, is for ends without a fault.
@@ -25,48 +26,16 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
-#include "utils/guc.h"
 
 /* for background workers */
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 
 #include "base/capi.h"
-#include "base/compat.h"
+#include "base/pinned.h"
 #include "base/shmem.h"
 #include "process/worker.h"
 #include "send/dispatch.h"
-
-typedef struct WorkerSetting
-{
-	const char *name;
-	const char *value;
-} WorkerSetting;
-
-/*
- * ALTER ROLE and ALTER DATABASE ... SET apply to background workers too, and
- * must change neither what our statements mean nor whether they end.
- * TimeZone, the order of DateStyle's fields and the locale stay as the shop
- * set them, because its queries were written with them.
- */
-static const WorkerSetting worker_settings[] = {
-	{"bytea_output", "hex"},
-	{"datestyle", "ISO"},
-	{"default_transaction_deferrable", "off"},
-	{"default_transaction_isolation", "read committed"},
-	{"default_transaction_read_only", "off"},
-	{"extra_float_digits", "1"},
-	{"idle_in_transaction_session_timeout", "0"},
-	{"idle_session_timeout", "0"},
-	{"intervalstyle", "postgres"},
-	{"jit", "off"},
-	{"lock_timeout", "0"},
-	{"row_security", "off"},
-	{"search_path", "pg_catalog, pg_temp"},
-	{"session_replication_role", "origin"},
-	{"statement_timeout", "0"},
-	{"synchronous_commit", "on"},
-};
 
 /* The hook that was there before connect_database. */
 static emit_log_hook_type prev_emit_log_hook = NULL;
@@ -91,7 +60,7 @@ capi_dispatcher_main(Datum main_arg)
 		proc_exit(0);
 
 	connect_database(dbname);
-	capi_worker_settings("capi dispatcher");
+	capi_pinned_for_process(CAPI_PINNED_DISPATCHER, "capi dispatcher");
 
 	(void) capi_shmem_clear_recheck();
 	if (!extension_exists())
@@ -137,19 +106,6 @@ note_missing_database(ErrorData *edata)
 
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
-}
-
-void
-capi_worker_settings(const char *name)
-{
-	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
-	for (size_t i = 0; i < lengthof(worker_settings); i++)
-		SetConfigOption(worker_settings[i].name, worker_settings[i].value,
-						PGC_SUSET, PGC_S_OVERRIDE);
-
-	if (CAPI_HAVE_TRANSACTION_TIMEOUT)
-		SetConfigOption("transaction_timeout", "0",
-						PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static bool

@@ -8,7 +8,4 @@
 /* Entry point, called by the server by its name. */
 extern PGDLLEXPORT void capi_dispatcher_main(Datum main_arg);
 
-/* Makes the settings of a process of ours its own, and gives it its name. */
-extern void capi_worker_settings(const char *name);
-
 #endif							/* CAPI_WORKER_H */

@@ -36,6 +36,7 @@
 #include "base/capi.h"
 #include "base/guc.h"
 #include "base/key.h"
+#include "base/pinned.h"
 #include "base/txn.h"
 #include "read/query.h"
 #include "read/row.h"
@@ -121,15 +122,8 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 		run_as = ROLE_PG_READ_ALL_DATA;
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->nest_level = NewGUCNestLevel();
+	capi_pinned_locally(CAPI_PINNED_QUERY, GUC_ACTION_SAVE);
 	set_locally("search_path", search_path);
-	set_locally("row_security", "on");
-	/* what a date looks like must not depend on who delivers */
-	set_locally("bytea_output", "hex");
-	set_locally("datestyle", "ISO");
-	set_locally("extra_float_digits", "1");
-	set_locally("intervalstyle", "postgres");
-	/* a chunk of orders is less work than compiling a query of many joins */
-	set_locally("jit", "off");
 	silence("client_min_messages", client_min_messages);
 	silence("log_min_messages", log_min_messages);
 	/* from 17 on the setting of that name cannot be set for a while */
@@ -181,14 +175,18 @@ capi_query_single_select(const char *query)
 		.callback = point_into_query,
 		.arg = unconstify(char *, query)
 	};
+	int			nest_level = NewGUCNestLevel();
 	List	   *parsed;
 	RawStmt    *stmt;
 	SelectStmt *select;
 	int			len;
 
+	/* with the meaning that it has when it is run */
+	capi_pinned_locally(CAPI_PINNED_QUERY, GUC_ACTION_SAVE);
 	error_context_stack = &callback;
 	parsed = raw_parser(query, RAW_PARSE_DEFAULT);
 	error_context_stack = callback.previous;
+	AtEOXact_GUC(false, nest_level);
 	if (list_length(parsed) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),

@@ -32,6 +32,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -40,6 +41,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/database_settings.h"
 #include "base/guc.h"
 #include "base/sender_lock.h"
 #include "base/shmem.h"
@@ -84,6 +86,7 @@ capi_dispatch_create(void)
 	d->pool = capi_pool_create(context);
 	d->intake = capi_intake_create(context);
 	d->backlog_due_at = DT_NOBEGIN;
+	d->settings_until = DT_NOEND;	/* a session's settings are its own */
 	d->look_at_queue = true;
 	d->reclaim_again = true;
 	capi_config_init();
@@ -125,6 +128,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 
 	capi_txn_setup(false, InvalidOid, extension_gone);
 	d = capi_dispatch_create();
+	d->settings_until = DT_NOBEGIN;
 	while (!capi_dispatch_lock())
 	{
 		/* a session is at CALL capi.deliver(); it does our work meanwhile */
@@ -134,11 +138,20 @@ capi_dispatch_forever(void (*extension_gone) (void))
 	for (;;)
 	{
 		if (capi_guc_reload())
+		{
 			d->reload = true;
+			d->settings_until = DT_NOBEGIN;
+		}
 		/* if the extension was dropped, the next transaction finds out */
 		if (capi_shmem_clear_recheck())
 			d->reload = true;
 		capi_dispatch_turn(d);
+		if (d->restart && capi_transport_in_flight(d->transport) == 0)
+		{
+			capi_dispatch_finish(d);
+			capi_shmem_restart();
+			proc_exit(0);
+		}
 		capi_transport_wait(d->transport, time_to_wait(d));
 		d->look_at_queue = true;
 	}
@@ -150,7 +163,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 static bool
 may_begin(const CapiDispatcher *d)
 {
-	return capi_enabled && !d->draining && d->config != NULL &&
+	return capi_enabled && !d->draining && !d->restart && d->config != NULL &&
 		d->config->has_state && !d->config->is_copy;
 }
 
@@ -248,6 +261,21 @@ capi_dispatch_wait_ms(CapiDispatcher *d)
 	return time_to_wait(d);
 }
 
+/*
+ * ALTER DATABASE ... SET reaches only who connects, so the dispatcher begins
+ * anew; what is under way is waited for first, and nothing new begun.
+ */
+static void
+note_settings(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < d->settings_until)
+		return;
+	d->settings_until = TimestampTzPlusMilliseconds(now, capi_poll_interval);
+	d->restart = d->restart || capi_database_settings_changed();
+}
+
 /* Step for capi_txn_try(). */
 static void
 load_config(void *arg)
@@ -255,6 +283,7 @@ load_config(void *arg)
 	CapiDispatcher *d = arg;
 	CapiQueueReader *before = d->reader;
 
+	note_settings(d);
 	/* what other sessions changed reaches us only inside a transaction */
 	AcceptInvalidationMessages();
 	if (d->config != NULL && !capi_config_stale() && !d->reload &&

@@ -48,11 +48,13 @@ typedef struct CapiDispatcher
 	bool		backlog_crowded;	/* rows may be due that found no room */
 	bool		reload;			/* settings changed */
 	bool		draining;		/* nothing new is begun */
+	bool		restart;		/* to end when nothing is under way */
 	bool		look_at_queue;	/* something may have been captured */
 	bool		armed;			/* the next order wakes us (shmem.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
 	TimestampTz config_until;	/* configuration is read again then */
+	TimestampTz settings_until; /* those of the database are looked at then */
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
 	bool		reclaim_again;	/* a past segment is still there */
 	TimestampTz maintain_at;	/* partitions are looked at then */
