@@ -35,7 +35,6 @@ unknown_source(CapiConfig *config, const char *name)
 		if (!config->sources[i].detached)
 			known[n++] = pstrdup(config->sources[i].name);
 	nearest = capi_nearest(name, known, n);
-	capi_config_free(config);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("source \"%s\" does not exist", name),
@@ -57,7 +56,7 @@ capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo, int argno)
 	name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
 	reader->owner = capi_function_owner(fcinfo->flinfo->fn_oid);
 	capi_enter_owner(reader->owner, &scope);
-	reader->config = capi_config_load(NULL);
+	reader->config = capi_config_read(false);
 	capi_leave_owner(&scope);
 	reader->source = NULL;
 	for (int i = 0; i < reader->config->nsources; i++)

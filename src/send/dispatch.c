@@ -310,7 +310,7 @@ static void
 load_config(CapiDispatcher *d)
 {
 	(void) capi_config_stale();
-	d->config = capi_config_load(d->config);
+	d->config = capi_config_load(d->config, d->context);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);
