@@ -18,8 +18,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller query) \
 	$(addprefix send/,answer batch dataset dispatch evaluate in_flight share \
 		transfer_curl transport_curl) \
-	$(addprefix store/,config context delivery direct item known outcome \
-		queue secret))
+	$(addprefix store/,config context delivery direct event_name item known \
+		lock outcome queue secret))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
@@ -31,9 +31,9 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
-	privileges publication query_settings views
+	privileges publication query_settings send_limits views
 ISOLATION = late_commit rotation dump two_deliverers attach change_source \
-	locked_segment open_admin
+	locked_segment open_admin send_beside
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi

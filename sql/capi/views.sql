@@ -19,6 +19,16 @@ CREATE FUNCTION capi._is_copy() RETURNS boolean
                        FROM capi.state st, capi._identity() i), false)
 $$;
 
+-- Sources, and those that the dispatcher will make of new names of events.
+CREATE VIEW capi._sources AS
+    SELECT s.id, s.name, s.dataset_id, s.event_name FROM capi.source s
+    UNION ALL
+    SELECT DISTINCT n.source_id, pg_catalog.format('send:%s:%s', d.name, n.event_name),
+           n.dataset_id, n.event_name
+      FROM capi.direct_name n
+      JOIN capi.dataset d ON d.id = n.dataset_id
+     WHERE NOT EXISTS (SELECT FROM capi.source s WHERE s.id = n.source_id);
+
 -- Captured, not yet known to backlog or delivery.
 CREATE VIEW capi._unread AS
     SELECT q.captured_at, q.source_id, q.missed, q.key COLLATE "C" AS key
@@ -76,7 +86,7 @@ CREATE VIEW capi.delivery_status AS
             SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
                    'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
               FROM capi._queued q) AS e
-      JOIN capi.source s ON s.id = e.source_id
+      JOIN capi._sources s ON s.id = e.source_id
       LEFT JOIN capi.dataset ds ON ds.id = coalesce(e.dataset_id, s.dataset_id);
 
 CREATE VIEW capi.request_log AS
@@ -144,7 +154,7 @@ CREATE VIEW capi.health AS
                    FROM (SELECT b.dataset_id, b.status, b.captured_at FROM capi.backlog b
                          UNION ALL
                          SELECT s.dataset_id, 'queued', q.captured_at
-                           FROM capi._queued q JOIN capi.source s ON s.id = q.source_id) u
+                           FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
                   GROUP BY u.dataset_id) w ON w.dataset_id = d.id
       LEFT JOIN (SELECT v.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE v.outcome = 'delivered') AS delivered,

@@ -368,6 +368,7 @@ fetch_due(CapiDispatcher *d, int source_id, int dataset_id, CapiItem **items,
 		if (capi_in_flight_add(d, due[i]))
 			items[n++] = due[i];
 	}
+	pfree(due);
 	return n;
 }
 
@@ -401,6 +402,9 @@ fetch_backlog(CapiDispatcher *d, CapiItem **items, int room)
 		{
 			CapiDataset *dataset = &d->config->datasets[t];
 
+			/* only a query may send an order elsewhere */
+			if (source->is_direct && dataset->id != source->dataset_id)
+				continue;
 			if (!capi_dataset_may_send(dataset, now))
 			{
 				if (dataset->rest_until > now)
@@ -460,7 +464,7 @@ fetch_queue(CapiDispatcher *d, CapiItem **items, int room)
 		CapiItem   *item;
 
 		/* attached and captured in one transaction: older than our knowledge */
-		if (source == NULL && !reloaded)
+		if ((source == NULL || source->detached) && !reloaded)
 		{
 			load_config(d);
 			reloaded = true;

@@ -315,6 +315,9 @@ take_direct(Chunk *chunk, CapiItem **items, int n)
 
 		if (!event->found)
 			decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
+		else if (event->deferred)
+			decide(chunk, items[i], items[i]->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+				   CAPI_OUTCOME_QUEUED, NULL);
 		else if (event->reason != NULL)
 		{
 			CapiOutcome *outcome = decide(chunk, items[i], event->expired ?
@@ -364,7 +367,7 @@ add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 
 		if (batch != NULL)
 			capi_batch_close(batch, capi_config_dataset(d->config, batch->dataset_id));
-		batch = capi_batch_create(item->dataset_id);
+		batch = capi_batch_create(d->context, item->dataset_id);
 		old = MemoryContextSwitchTo(d->context);
 		d->batches = lappend(d->batches, batch);
 		MemoryContextSwitchTo(old);

@@ -7,7 +7,7 @@
  *
  *	- capi.max_in_flight requests are under way at once, and besides them one
  *	  of each dataset that would have none.
- *	- Memory holds a fixed number of events.  A dataset may take as many as it
+ *	- Memory holds a fixed number of events, and of bytes.  A dataset may take as many as it
  *	  leaves free, so there is always room for one more dataset.
  *	- The queue is read in the order of its rows.  When the next ones may be
  *	  those of a dataset that has no room, reading waits for it; but not for one
@@ -31,6 +31,9 @@
 
 /* Events that memory takes of any dataset, however full it is. */
 #define MIN_EVENTS		100
+
+/* When the bodies of requests have as much, memory is full: it holds 5,000 usual events. */
+#define FULL_BYTES		(16 * 1024 * 1024)
 
 /* Events taken into batches (or out of them again, if negative). */
 void
@@ -77,7 +80,9 @@ capi_share_has_room(const CapiDispatcher *d, const CapiDataset *dataset)
 	int			room = (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS;
 
 	if (d->config->ndatasets == 1)
-		return d->nwaiting < room;
+		return d->nwaiting < room && capi_batch_bytes() < FULL_BYTES;
+	if (capi_batch_bytes() >= FULL_BYTES)
+		return dataset->waiting == 0;
 	return dataset->waiting < Max(2 * room - d->nwaiting, MIN_EVENTS);
 }
 

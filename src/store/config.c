@@ -31,6 +31,7 @@
 #include "base/wake.h"
 #include "event/event.h"
 #include "store/config.h"
+#include "store/event_name.h"
 #include "store/secret.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_config_changed);
@@ -44,7 +45,7 @@ static Oid	watched = InvalidOid;
 static void config_changed(Datum arg, Oid relid);
 static void load_datasets(CapiConfig *config, CapiConfig *old);
 static void load_secrets(CapiConfig *config);
-static void load_sources(CapiConfig *config, CapiConfig *old);
+static void load_sources(CapiConfig *config, CapiConfig *old, bool read_only);
 static char *column_text(HeapTuple row, TupleDesc desc, int column,
 						 MemoryContext context);
 
@@ -149,9 +150,12 @@ capi_config_load(CapiConfig *old, MemoryContext parent)
 
 	watched = capi_config_table("source");
 	load_identity(config);
+	if (config->has_state && !config->is_copy)
+		capi_event_name_adopt();
 	load_datasets(config, old);
 	load_secrets(config);
-	load_sources(config, old);
+	/* a new snapshot, which sees what was adopted */
+	load_sources(config, old, false);
 	capi_config_free(old);
 	return config;
 }
@@ -165,7 +169,7 @@ capi_config_read(bool with_secrets)
 	load_datasets(config, NULL);
 	if (with_secrets)
 		load_secrets(config);
-	load_sources(config, NULL);
+	load_sources(config, NULL, true);
 	return config;
 }
 
@@ -373,7 +377,7 @@ read_minor_units(const char *text)
 }
 
 static void
-load_sources(CapiConfig *config, CapiConfig *old)
+load_sources(CapiConfig *config, CapiConfig *old, bool read_only)
 {
 	MemoryContext context = GetMemoryChunkContext(config);
 
@@ -382,7 +386,7 @@ load_sources(CapiConfig *config, CapiConfig *old)
 					" (extract(epoch FROM hold) * 1000000)::bigint, paused,"
 					" broken_since IS NOT NULL, detached_at IS NOT NULL,"
 					" time_zone, minor_units, table_name = 'capi.direct_event'::regclass"
-					" FROM capi.source", true, 0) != SPI_OK_SELECT)
+					" FROM capi.source", read_only, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the sources");
 	config->nsources = SPI_processed;
 	config->sources = MemoryContextAllocZero(context,
