@@ -31,9 +31,10 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture migrations \
-	privileges publication query_settings send_limits views
+	privileges publication query_settings send_limits context_limits \
+	views
 ISOLATION = late_commit rotation dump two_deliverers attach change_source \
-	locked_segment open_admin send_beside
+	locked_segment open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi

@@ -145,14 +145,20 @@ ALTER TABLE capi.direct_name REPLICA IDENTITY FULL;
 
 -- What the web tier knows of an order, until it has its outcome; source_id 0
 -- means every source.  Not in a dump: addresses and browsers are personal (P7).
+-- A later call adds a row, so that none waits for another; the dispatcher alone
+-- deletes.  VACUUM does not shorten the file, for which it would lock out a
+-- checkout; capi.context_size bounds it.
 CREATE TABLE capi.context (
     key       text COLLATE "C" NOT NULL,
     source_id int NOT NULL,
     set_at    timestamptz NOT NULL,
     consent   boolean,
-    fields    jsonb NOT NULL,
-    PRIMARY KEY (key, source_id)
-);
+    fields    jsonb NOT NULL
+) WITH (vacuum_truncate = off);
+-- a row stays in its page: capi._context_fields() keeps as much as fits
+ALTER TABLE capi.context ALTER COLUMN key SET STORAGE MAIN, ALTER COLUMN fields SET STORAGE MAIN;
+CREATE INDEX context_key ON capi.context (key, source_id, set_at);
+ALTER TABLE capi.context REPLICA IDENTITY FULL;
 
 -- The logs' indexes are those of their partitions (capi._add_partition): a dump
 -- holds the partitions, and could not be restored if these had their indexes

@@ -202,6 +202,13 @@ BEGIN
     RETURN QUERY SELECT 'captures', coalesce(slot.missed, 0) = 0,
         format('%s rows could not be noted in the queue since the server started.', coalesce(slot.missed, 0)),
         CASE WHEN slot.missed > 0 THEN 'Somebody held exclusive locks on capi''s queue tables; look for the missing orders.' END;
+    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full(),
+        CASE WHEN capi._context_is_full()
+             THEN format('Browser contexts of orders without an outcome take all of capi.context_size, %s: new ones are not kept.',
+                         current_setting('capi.context_size'))
+             ELSE 'There is room for browser contexts.' END,
+        CASE WHEN capi._context_is_full()
+             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.' END;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "postmaster/interrupt.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
@@ -21,6 +23,7 @@
 #define MS_PER_MIN			(60 * MS_PER_S)
 #define MS_PER_HOUR			(60 * MS_PER_MIN)
 #define MIN_PER_DAY			(24 * 60)
+#define KB_PER_MB			1024
 
 /* Settings, in the order of guc.h. */
 char	   *capi_api_version = NULL;
@@ -32,6 +35,7 @@ bool		capi_enabled = true;
 bool		capi_local_checks = true;
 int			capi_connect_timeout = 10 * MS_PER_S;
 int			capi_context_retention;
+int			capi_context_size;
 int			capi_linger = 200;
 int			capi_max_in_flight = 4;
 int			capi_poll_interval = 10 * MS_PER_S;
@@ -147,6 +151,15 @@ define_sizes_and_times(void)
 							7 * MIN_PER_DAY, 1, 62 * MIN_PER_DAY,
 							PGC_SUSET,
 							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("capi.context_size",
+							"Sets how much disk space browser contexts of orders that have no outcome may take.",
+							"From half of it on, the oldest that no event waits for are deleted; beyond it, new ones are not kept.",
+							&capi_context_size,
+							256 * KB_PER_MB, KB_PER_MB, MAX_KILOBYTES,
+							PGC_SUSET,
+							GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("capi.linger",

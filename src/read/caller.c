@@ -101,7 +101,10 @@ capi_caller_keys(CapiCaller *reader, TimestampTz since, int max, int *nkeys)
 	*nkeys = (int) SPI_processed;
 	keys = palloc(sizeof(char *) * (*nkeys + 1));
 	for (int i = 0; i < *nkeys; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		keys[i] = pstrdup(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	}
 	SPI_freetuptable(SPI_tuptable);
 	capi_query_leave(&scope);
 	return keys;
@@ -125,6 +128,8 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	CapiEvent  *event = &row->event;
 
+	/* one order may have much to normalise and to hash */
+	CHECK_FOR_INTERRUPTS();
 	*reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
 	if (*reason != NULL)
 		return "ignored";
