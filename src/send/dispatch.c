@@ -332,7 +332,7 @@ fetch(CapiDispatcher *d)
 	int			n = 0;
 
 	if (d->backlog_due_at <= GetCurrentTimestamp())
-		n = fetch_backlog(d, items, CAPI_MAX_BATCH_EVENTS);
+		n = fetch_backlog(d, items, capi_share_rows(d));
 	if (n == 0 && (d->look_at_queue || d->more_in_queue) &&
 		capi_share_queue_blocked_until(d) <= GetCurrentTimestamp())
 		n = fetch_queue(d, items, CAPI_MAX_BATCH_EVENTS);

@@ -299,7 +299,10 @@ take_row(Chunk *chunk, CapiSource *source, CapiItem *item, CapiOrder *row)
 	outcome->error_subcode = event->error_subcode;
 }
 
-/* Events that capi.send() stored in their final form. */
+/*
+ * Events that capi.send() stored in their final form; as many as memory has room
+ * for, because the largest are sixty times as large as usual ones.
+ */
 static void
 take_direct(Chunk *chunk, CapiItem **items, int n)
 {
@@ -307,7 +310,7 @@ take_direct(Chunk *chunk, CapiItem **items, int n)
 	CapiOrder row = {0};
 
 	capi_txn_begin("capi: reading events of capi.send()");
-	capi_direct_read(items, n, events);
+	capi_direct_read(items, n, capi_share_free_bytes(), events);
 	capi_txn_commit();
 	for (int i = 0; i < n; i++)
 	{
@@ -329,6 +332,8 @@ take_direct(Chunk *chunk, CapiItem **items, int n)
 		}
 		else if (route(chunk, items[i], &row))
 			add_to_batch(chunk->d, items[i], event->json, event->json_len);
+		if (event->json != NULL)
+			pfree(event->json);
 	}
 }
 

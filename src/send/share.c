@@ -73,6 +73,25 @@ capi_share_may_start(const CapiDispatcher *d, const CapiDataset *dataset)
 		capi_transport_in_flight(d->transport) < capi_max_in_flight;
 }
 
+/* Bytes of events that memory takes before it is full. */
+int64
+capi_share_free_bytes(void)
+{
+	return (int64) FULL_BYTES - (int64) capi_batch_bytes();
+}
+
+/* How many rows of the backlog are worth reading, if theirs are like those events. */
+int
+capi_share_rows(const CapiDispatcher *d)
+{
+	int64		fit;
+
+	if (d->nwaiting == 0)
+		return CAPI_MAX_BATCH_EVENTS;
+	fit = capi_share_free_bytes() * d->nwaiting / Max((int64) capi_batch_bytes(), 1);
+	return (int) Max(Min(fit, CAPI_MAX_BATCH_EVENTS), 1);
+}
+
 /* May memory take more events of the dataset? */
 bool
 capi_share_has_room(const CapiDispatcher *d, const CapiDataset *dataset)
@@ -80,8 +99,8 @@ capi_share_has_room(const CapiDispatcher *d, const CapiDataset *dataset)
 	int			room = (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS;
 
 	if (d->config->ndatasets == 1)
-		return d->nwaiting < room && capi_batch_bytes() < FULL_BYTES;
-	if (capi_batch_bytes() >= FULL_BYTES)
+		return d->nwaiting < room && capi_share_free_bytes() > 0;
+	if (capi_share_free_bytes() <= 0)
 		return dataset->waiting == 0;
 	return dataset->waiting < Max(2 * room - d->nwaiting, MIN_EVENTS);
 }

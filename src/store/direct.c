@@ -15,9 +15,6 @@
 #include "base/txn.h"
 #include "store/direct.h"
 
-/* Of one chunk, in memory: a thousand usual events have one megabyte. */
-#define MAX_CHUNK_BYTES		(4 * 1024 * 1024)
-
 /*
  * $1: the source; $2, $3, $4: keys, and for those that were tried before, id
  * and time they were tried with.  Of an event that was given twice the first
@@ -101,7 +98,7 @@ read_event(HeapTuple row, MemoryContext context, CapiItem *item,
 
 /* Arguments of read_sql. */
 static void
-fill_arguments(CapiItem **items, int n, Datum *args)
+fill_arguments(CapiItem **items, int n, int64 max_bytes, Datum *args)
 {
 	Datum	   *values = palloc(sizeof(Datum) * n);
 	bool	   *nulls = palloc0(sizeof(bool) * n);
@@ -124,18 +121,19 @@ fill_arguments(CapiItem **items, int n, Datum *args)
 	}
 	args[3] = PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, INT8OID,
 												 sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	args[4] = Int64GetDatum(MAX_CHUNK_BYTES);
+	args[4] = Int64GetDatum(max_bytes);
 }
 
 void
-capi_direct_read(CapiItem **items, int n, CapiDirectEvent *events)
+capi_direct_read(CapiItem **items, int n, int64 max_bytes,
+				 CapiDirectEvent *events)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			types[5] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8OID};
 	Datum		args[5];
 
 	memset(events, 0, sizeof(CapiDirectEvent) * n);
-	fill_arguments(items, n, args);
+	fill_arguments(items, n, max_bytes, args);
 	if (capi_txn_execute_with_args(read_sql, 5, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read events");
 	for (uint64 r = 0; r < SPI_processed; r++)

@@ -22,11 +22,12 @@ typedef struct CapiDirectEvent
 
 /*
  * Reads the events of the items and completes the items by what is stored of
- * id, name, time and value.  Reads a few megabytes of them at most, the first
- * in any case; the others are deferred.  Texts in the current context.  Inside
- * a transaction with SPI, as the owner of the extension.
+ * id, name, time and value.  When those before have that many bytes, the
+ * others are deferred.  Texts in the current context.  Inside a transaction
+ * with SPI, as the owner of the extension.
  */
-extern void capi_direct_read(CapiItem **items, int n, CapiDirectEvent *events);
+extern void capi_direct_read(CapiItem **items, int n, int64 max_bytes,
+							 CapiDirectEvent *events);
 
 /* Deletes the events of items that have their outcome; likewise. */
 extern void capi_direct_forget(Oid int_array, Datum source_ids,
