@@ -19,8 +19,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller pool portion query row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
 		in_flight intake portions record share transfer_curl transport_curl) \
-	$(addprefix store/,append config context delivery direct due item known \
-		outcome queue secret segment unread xidset))
+	$(addprefix store/,append config context delivery direct due event_name \
+		item known outcome queue secret segment soon unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
@@ -31,10 +31,11 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   = datasets dataset_errors sources source_errors capture capture_faults migrations \
-	privileges publication query_settings views
-ISOLATION = late_commit rotation dump attach change_source \
-	locked_segment foreign_lock serializable open_admin
+REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
+	migrations privileges publication query_settings send_limits \
+	context_limits views
+ISOLATION = late_commit rotation dump attach change_source locked_segment \
+	foreign_lock serializable open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi

@@ -17,6 +17,7 @@ COMMENT ON TABLE capi.backlog IS 'events that wait: for a retry, a hold time, a 
 COMMENT ON TABLE capi.context IS 'browser contexts of orders that have no outcome yet';
 COMMENT ON SEQUENCE capi.direct_event_id_seq IS 'numbers of events of capi.send()';
 COMMENT ON TABLE capi.direct_event IS 'events of capi.send() that have no outcome yet, in their final form';
+COMMENT ON TABLE capi.direct_name IS 'names of events that capi.send() met first, until they are sources';
 COMMENT ON TABLE capi.delivery IS 'one row per finished event with its outcome, partitioned by time';
 COMMENT ON TABLE capi.request IS 'one row per HTTP request, partitioned by time';
 
@@ -25,6 +26,7 @@ COMMENT ON TABLE capi_reserve.queue IS 'segment of the queue for when the others
 COMMENT ON TABLE capi_reserve.source IS 'copy of the rules in capi.source, kept by its trigger';
 COMMENT ON TRIGGER copy_source ON capi.source IS 'keeps the copy in capi_reserve';
 COMMENT ON VIEW capi._queue IS 'all segments of the queue';
+COMMENT ON VIEW capi._sources IS 'sources, and those to be made of new names of events';
 COMMENT ON VIEW capi._unread IS 'queue rows behind the saved cursor';
 COMMENT ON VIEW capi._finished IS 'the delivery log without ignored orders that were captured again';
 COMMENT ON VIEW capi._queued IS 'captured events that have neither an outcome nor a place in the backlog';

@@ -3,7 +3,8 @@
 ----------------------------------------------------------------------------
 
 -- Which of the given values are kept, normalised.  What comes from a browser
--- may be anything, and must not fail a checkout: the unusable is left out.
+-- may be anything, and must not fail a checkout: the unusable is left out, and
+-- the longest of what together has more than 6000 bytes.
 CREATE FUNCTION capi._context_fields(context jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -19,7 +20,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'Its members are: ' || array_to_string(known, ', ') || '.';
     END IF;
-    FOR item IN SELECT e.key, e.value, jsonb_typeof(e.value) AS kind FROM jsonb_each(context) e LOOP
+    FOR item IN SELECT e.key, e.value, jsonb_typeof(e.value) AS kind FROM jsonb_each(context) e
+                 ORDER BY octet_length(e.value::text) LOOP
         IF item.key <> ALL (known) THEN
             RAISE EXCEPTION 'unknown member "%" of context', left(item.key, 60)
                 USING ERRCODE = 'invalid_parameter_value',
@@ -41,31 +43,99 @@ BEGIN
             normal := format('fb.1.%s.%s', floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, normal);
         END IF;
         normal := capi.normalize(field, normal);
-        IF normal IS NOT NULL THEN
+        IF normal IS NOT NULL AND octet_length(kept::text) + octet_length(normal) < 6000 THEN
             kept := kept || jsonb_build_object(field, normal);
         END IF;
     END LOOP;
     RETURN kept;
 END $$;
 
+-- A click was first seen when it was first told of: fields with the time it had.
+CREATE FUNCTION capi._keep_click(fields jsonb, old jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN regexp_replace(fields->>'fbc', '^fb\.\d\.\d+\.', '') = regexp_replace(old->>'fbc', '^fb\.\d\.\d+\.', '')
+                THEN fields || jsonb_build_object('fbc', old->>'fbc') ELSE fields END
+$$;
+
 CREATE FUNCTION capi._set_context(caller oid, order_key text, context jsonb, source text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept jsonb := capi._context_fields(context);
-    wanted int := CASE WHEN source IS NULL THEN 0 ELSE (capi._source(source)).id END;
+    said boolean := (context->>'consent')::boolean;
+    wanted int := 0;
+    obstacle text;
+    -- no row of the table's type: to know that, the server would lock the table
+    old_fields jsonb;
+    old_consent boolean;
+    old_set_at timestamptz;
 BEGIN
-    IF order_key IS NULL OR order_key = '' OR length(order_key) > 1000 THEN
-        RAISE EXCEPTION 'order_key must have 1 to 1000 characters'
+    IF order_key IS NULL OR order_key = '' OR octet_length(order_key) > 1024 THEN
+        RAISE EXCEPTION 'order_key must have 1 to 1024 bytes'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'It is the text of the value that the source''s query returns as key.';
     END IF;
-    -- a later call adds to an earlier one
-    INSERT INTO capi.context AS c (key, source_id, set_at, consent, fields)
-    VALUES (order_key, wanted, now(), (context->>'consent')::boolean, kept)
-    ON CONFLICT (key, source_id) DO UPDATE
-        SET fields = c.fields || excluded.fields, set_at = excluded.set_at,
-            consent = coalesce(excluded.consent, c.consent);
+    obstacle := capi._context_obstacle(source IS NOT NULL);
+    IF obstacle IS NOT NULL THEN
+        -- a checkout must not fail, nor fill the server's log
+        RAISE NOTICE 'the browser context is not kept'
+            USING ERRCODE = 'configuration_limit_exceeded', DETAIL = obstacle,
+                  HINT = 'The order is reported without it.';
+        RETURN;
+    END IF;
+    IF source IS NOT NULL THEN
+        wanted := (capi._source(source)).id;
+    END IF;
+    -- a later call adds to an earlier one; reading what others write would fail a
+    -- serializable transaction, whose row is put together with others when it is used
+    IF current_setting('transaction_isolation') <> 'serializable' THEN
+        SELECT c.fields, c.consent, c.set_at INTO old_fields, old_consent, old_set_at
+          FROM capi.context c
+         WHERE c.key = order_key AND c.source_id = wanted ORDER BY c.set_at DESC LIMIT 1;
+        IF context->>'fbclid' IS NOT NULL AND context->>'fbc' IS NULL THEN
+            kept := capi._keep_click(kept, old_fields);
+        END IF;
+        IF octet_length(old_fields::text) + octet_length(kept::text) < 6000 THEN
+            kept := old_fields || kept;
+        END IF;
+        said := coalesce(said, old_consent);
+    END IF;
+    -- a page that is loaded again says the same again
+    IF kept = old_fields AND said IS NOT DISTINCT FROM old_consent
+       AND old_set_at > clock_timestamp() - interval '1 hour' THEN
+        RETURN;
+    END IF;
+    INSERT INTO capi.context (key, source_id, set_at, consent, fields)
+    VALUES (order_key, wanted, clock_timestamp(), said, kept);
 END $$;
+
+-- Makes room when contexts of orders that do not come take more than that: the
+-- oldest go first, but none of the last hour, and none that a waiting event
+-- needs.  At most so many at once, for the dispatcher has other work.
+CREATE FUNCTION capi._evict_contexts(keep_bytes bigint) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    present bigint;
+    bytes bigint;
+    gone bigint;
+BEGIN
+    SELECT count(*), sum(pg_column_size(c.*)) INTO present, bytes FROM capi.context c;
+    IF coalesce(bytes, 0) <= keep_bytes THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM capi.context c
+     WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM capi.context o
+             WHERE o.set_at < now() - interval '1 hour'
+               AND NOT EXISTS (SELECT FROM capi.backlog b
+                                WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
+               AND NOT EXISTS (SELECT FROM capi._unread u
+                                WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
+             ORDER BY o.set_at
+             LIMIT least(100000, ceil(present * (1 - keep_bytes::numeric / bytes)))));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END $$;
+
 CREATE FUNCTION capi.set_context(order_key text, context jsonb, source text = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 

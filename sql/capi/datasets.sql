@@ -158,7 +158,9 @@ BEGIN
     -- who attaches to it holds its row until his transaction ends
     PERFORM FROM capi.dataset d WHERE d.id = old.id FOR UPDATE;
     SELECT string_agg(s.name, ', ' ORDER BY s.name) INTO users
-      FROM capi.source s WHERE s.dataset_id = old.id AND s.detached_at IS NULL;
+      FROM capi._sources s
+     WHERE s.dataset_id = old.id
+       AND NOT EXISTS (SELECT FROM capi.source o WHERE o.id = s.id AND o.detached_at IS NOT NULL);
     IF users IS NOT NULL THEN
         RAISE EXCEPTION 'dataset "%" is used by sources', name
             USING ERRCODE = 'dependent_objects_still_exist',

@@ -24,6 +24,7 @@ BEGIN
     END IF;
     LOCK TABLE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3,
                ONLY capi_reserve.queue IN ACCESS EXCLUSIVE MODE;
+    PERFORM capi._adopt_event_names();
     INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
     SELECT q.source_id, q.key, s.dataset_id, 'queued', q.captured_at, now(), 'restored copy'
       FROM (SELECT DISTINCT ON (u.source_id, u.key) u.*

@@ -37,5 +37,10 @@ CREATE FUNCTION capi._rule_problem(source int) RETURNS text
     LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'capi_sql_rule_problem';
 
+CREATE FUNCTION capi._context_obstacle(with_source boolean) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_context_obstacle';
+CREATE FUNCTION capi._context_is_full() RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_context_is_full';
+
 CREATE FUNCTION capi.capture() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'capi_sql_capture';

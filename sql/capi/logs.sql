@@ -47,6 +47,23 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Gives the space of many events back when none is left.  By the index: under a
+-- lock that keeps others out, a large empty table must not be read.
+CREATE FUNCTION capi._shrink_direct_event() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+    IF pg_total_relation_size('capi.direct_event') < 16 * 1024 * 1024
+       OR EXISTS (SELECT FROM capi.direct_event e ORDER BY e.source_id, e.key LIMIT 1) THEN
+        RETURN;
+    END IF;
+    LOCK TABLE ONLY capi.direct_event IN ACCESS EXCLUSIVE MODE NOWAIT;
+    IF NOT EXISTS (SELECT FROM capi.direct_event e ORDER BY e.source_id, e.key LIMIT 1) THEN
+        TRUNCATE ONLY capi.direct_event;
+    END IF;
+EXCEPTION WHEN lock_not_available THEN
+    NULL;
+END $$;
+
 CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
@@ -82,4 +99,5 @@ BEGIN
             END;
         END LOOP;
     END LOOP;
+    PERFORM capi._shrink_direct_event();
 END $$;

@@ -35,12 +35,14 @@ CREATE TABLE capi.secret (
     PRIMARY KEY (dataset_id, kind)
 );
 
--- No foreign key or dependency leads from here to the shop's objects (P2).
+-- No foreign key or dependency leads from here to the shop's objects (P2), and
+-- none to capi.dataset: the dispatcher, which adds sources of capi.send(), would
+-- wait for who is about to drop a dataset (P6).  Rows of datasets stay.
 CREATE TABLE capi.source (
     id              int PRIMARY KEY,
     name            text NOT NULL UNIQUE,
     table_name      regclass NOT NULL,
-    dataset_id      int NOT NULL REFERENCES capi.dataset (id),
+    dataset_id      int NOT NULL,
     event_name      text NOT NULL,
     action_source   text NOT NULL,
     query           text NOT NULL,
@@ -135,11 +137,14 @@ CREATE TABLE capi.backlog (
 );
 CREATE INDEX backlog_due ON capi.backlog (source_id, dataset_id, next_attempt_at);
 
--- Events of capi.send() until they have their outcome: final JSON, hashed.
+-- Events of capi.send() until they have their outcome: final JSON, hashed.  Who
+-- adds one never meets another's: the same event given twice has two rows, and
+-- one outcome.  The dispatcher alone deletes.  VACUUM does not shorten the file,
+-- for which it would lock out those who add (capi._maintain_logs does).
 CREATE TABLE capi.direct_event (
     source_id     int NOT NULL,
     key           text COLLATE "C" NOT NULL,
-    id            bigint NOT NULL,
+    id            bigint PRIMARY KEY,
     expires_at    timestamptz NOT NULL,
     event         bytea,
     event_id      text NOT NULL,
@@ -150,20 +155,35 @@ CREATE TABLE capi.direct_event (
     reason        text,
     expired       boolean NOT NULL,
     error_subcode int,
-    problems      jsonb,
-    PRIMARY KEY (source_id, key)
-);
+    problems      jsonb
+) WITH (vacuum_truncate = off, toast.vacuum_truncate = off);
+CREATE INDEX direct_event_key ON capi.direct_event (source_id, key);
+
+-- Names of events that capi.send() met first, until the dispatcher has made
+-- sources of them.  No index, nothing unique: who adds one waits for nobody.
+CREATE TABLE capi.direct_name (
+    source_id  int NOT NULL,
+    dataset_id int NOT NULL,
+    event_name text NOT NULL
+) WITH (vacuum_truncate = off);
+ALTER TABLE capi.direct_name REPLICA IDENTITY FULL;
 
 -- What the web tier knows of an order, until it has its outcome; source_id 0
 -- means every source.  Not in a dump: addresses and browsers are personal (P7).
+-- A later call adds a row, so that none waits for another; the dispatcher alone
+-- deletes.  VACUUM does not shorten the file, for which it would lock out a
+-- checkout; capi.context_size bounds it.
 CREATE TABLE capi.context (
     key       text COLLATE "C" NOT NULL,
     source_id int NOT NULL,
     set_at    timestamptz NOT NULL,
     consent   boolean,
-    fields    jsonb NOT NULL,
-    PRIMARY KEY (key, source_id)
-);
+    fields    jsonb NOT NULL
+) WITH (vacuum_truncate = off);
+-- a row stays in its page: capi._context_fields() keeps as much as fits
+ALTER TABLE capi.context ALTER COLUMN key SET STORAGE MAIN, ALTER COLUMN fields SET STORAGE MAIN;
+CREATE INDEX context_key ON capi.context (key, source_id, set_at);
+ALTER TABLE capi.context REPLICA IDENTITY FULL;
 
 -- The logs' indexes are those of their partitions (capi._add_partition): a dump
 -- holds the partitions, and could not be restored if these had their indexes
@@ -218,4 +238,5 @@ SELECT pg_catalog.pg_extension_config_dump('capi.queue_3', '');
 SELECT pg_catalog.pg_extension_config_dump('capi_reserve.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.direct_name', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');

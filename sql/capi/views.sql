@@ -21,6 +21,16 @@ CREATE FUNCTION capi._is_copy() RETURNS boolean
                        FROM capi.state st, capi._identity() i), false)
 $$;
 
+-- Sources, and those that the dispatcher will make of new names of events.
+CREATE VIEW capi._sources AS
+    SELECT s.id, s.name, s.dataset_id, s.event_name FROM capi.source s
+    UNION ALL
+    SELECT DISTINCT n.source_id, pg_catalog.format('send:%s:%s', d.name, n.event_name),
+           n.dataset_id, n.event_name
+      FROM capi.direct_name n
+      JOIN capi.dataset d ON d.id = n.dataset_id
+     WHERE NOT EXISTS (SELECT FROM capi.source s WHERE s.id = n.source_id);
+
 -- Captured, not yet known to backlog or delivery.  The rows come from a function
 -- that takes no part in serialization conflicts; the second half never returns
 -- one, but has the segments locked before the snapshot is taken, so that none
@@ -79,7 +89,7 @@ CREATE VIEW capi.delivery_status AS
             SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
                    'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
               FROM capi._queued q) AS e
-      JOIN capi.source s ON s.id = e.source_id
+      JOIN capi._sources s ON s.id = e.source_id
       LEFT JOIN capi.dataset ds ON ds.id = coalesce(e.dataset_id, s.dataset_id);
 
 CREATE VIEW capi.request_log AS
@@ -150,7 +160,7 @@ CREATE VIEW capi.health AS
                    FROM (SELECT b.dataset_id, b.status, b.captured_at, b.reason FROM capi.backlog b
                          UNION ALL
                          SELECT s.dataset_id, 'queued', q.captured_at, NULL
-                           FROM capi._queued q JOIN capi.source s ON s.id = q.source_id) u
+                           FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
                   GROUP BY u.dataset_id) w ON w.dataset_id = d.id
       LEFT JOIN (SELECT v.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE v.outcome = 'delivered') AS delivered,
@@ -205,6 +215,13 @@ BEGIN
              THEN format('Raise max_worker_processes (now %s) and restart; capi needs one for its launcher, and for each listed database one and as many as capi.readers says.',
                          current_setting('max_worker_processes')) END
       FROM capi.backlog b WHERE b.reason LIKE 'no reader can be started%';
+    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full(),
+        CASE WHEN capi._context_is_full()
+             THEN format('Browser contexts of orders without an outcome take all of capi.context_size, %s: new ones are not kept.',
+                         current_setting('capi.context_size'))
+             ELSE 'There is room for browser contexts.' END,
+        CASE WHEN capi._context_is_full()
+             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.' END;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),

@@ -44,6 +44,22 @@
  */
 #define CAPI_MAX_KEY_BYTES		1024
 
+/*
+ * Largest event of capi.send(), as it is given and as it is sent.  A usual one
+ * has a kilobyte, a cart of five hundred lines forty.
+ */
+#define CAPI_MAX_EVENT_BYTES	(64 * 1024)
+
+/* Most values of one field in it; nobody has a thousand addresses. */
+#define CAPI_MAX_LIST_VALUES	1000
+
+/*
+ * Most names of events that capi.send() takes for one dataset.  Meta has 17
+ * standard ones, and its own statistics show a dataset's first hundred (SPEC
+ * 9); each is a source, which the dispatcher keeps in memory.
+ */
+#define CAPI_MAX_EVENT_NAMES	100
+
 /* After a prototype; the server's own macro for it changed its place in 18. */
 #define CAPI_NORETURN			__attribute__((noreturn))
 

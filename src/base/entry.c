@@ -54,14 +54,22 @@ capi_sql_as_owner_path(PG_FUNCTION_ARGS)
 	return call_twin(fcinfo, true);
 }
 
-/* One of the arguments is a secret: forget the text of the statement. */
+/*
+ * One of the arguments is a secret: forget the text of the statement.  In shared
+ * memory it is written over up to its end, not only up to ours.
+ */
 Datum
 capi_sql_as_owner_secret(PG_FUNCTION_ARGS)
 {
 	static const char *const hidden = "<statement with a secret, text removed by capi>";
+	char	   *blank = palloc(pgstat_track_activity_query_size);
 
+	memset(blank, ' ', pgstat_track_activity_query_size - 1);
+	blank[pgstat_track_activity_query_size - 1] = '\0';
 	debug_query_string = hidden;
+	pgstat_report_activity(STATE_RUNNING, blank);
 	pgstat_report_activity(STATE_RUNNING, hidden);
+	pfree(blank);
 	return call_twin(fcinfo, false);
 }
 

@@ -35,6 +35,7 @@ bool		capi_enabled = true;
 bool		capi_local_checks = true;
 int			capi_connect_timeout = 10 * MS_PER_S;
 int			capi_context_retention;
+int			capi_context_size;
 int			capi_linger = 200;
 int			capi_max_in_flight = 4;
 int			capi_poll_interval = 10 * MS_PER_S;
@@ -152,6 +153,15 @@ define_sizes_and_times(void)
 							7 * MIN_PER_DAY, 1, 62 * MIN_PER_DAY,
 							PGC_SUSET,
 							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("capi.context_size",
+							"Sets how much disk space browser contexts of orders that have no outcome may take.",
+							"From half of it on, the oldest that no event waits for are deleted; beyond it, new ones are not kept.",
+							&capi_context_size,
+							256 * KB_PER_MB, KB_PER_MB, MAX_KILOBYTES,
+							PGC_SUSET,
+							GUC_UNIT_KB,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("capi.linger",

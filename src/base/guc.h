@@ -15,6 +15,7 @@ extern bool capi_enabled;
 extern bool capi_local_checks;
 extern int	capi_connect_timeout;	/* ms */
 extern int	capi_context_retention;	/* minutes */
+extern int	capi_context_size;		/* kB */
 extern int	capi_linger;			/* ms */
 extern int	capi_max_in_flight;
 extern int	capi_poll_interval;		/* ms */

@@ -61,21 +61,19 @@ capi_sql_test_dataset(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
+	MemoryContextSwitchTo(caller);
 	capi_enter_owner(capi_function_owner(fcinfo->flinfo->fn_oid), &scope);
-	config = capi_config_load(NULL);
+	config = capi_config_read(true);
 	capi_leave_owner(&scope);
 	SPI_finish();
 	MemoryContextSwitchTo(caller);
 	dataset = find_dataset(fcinfo, config);
 	code = find_code(fcinfo, dataset);
 	if (code != NULL && !is_code(code))
-	{
-		capi_config_free(config);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid test_event_code"),
 				 errdetail("A code has letters, digits, \"_\" and \"-\", for example TEST12345.")));
-	}
 	put_row(rows, "token", dataset->token != NULL, dataset->token != NULL ?
 			"There is a token." : dataset->token_problem);
 	if (dataset->token != NULL)
@@ -116,22 +114,16 @@ find_dataset(FunctionCallInfo fcinfo, CapiConfig *config)
 	CapiDataset *dataset;
 
 	if (PG_ARGISNULL(0))
-	{
-		capi_config_free(config);
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("name must not be null")));
-	}
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	dataset = capi_config_dataset_by_name(config, name);
 	if (dataset == NULL)
-	{
-		capi_config_free(config);
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("dataset \"%s\" does not exist", name),
 				 errhint("The datasets are listed in capi.health.")));
-	}
 	return dataset;
 }
 

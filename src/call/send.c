@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -28,6 +29,7 @@
 #include "event/event.h"
 #include "event/member.h"
 #include "event/payload.h"
+#include "store/event_name.h"
 #include "store/queue.h"
 
 /* What capi.attach() takes when it is not told (DESIGN 4.2). */
@@ -35,6 +37,8 @@
 
 PG_FUNCTION_INFO_V1(capi_sql_send);
 
+static void too_large(const char *detail);
+static void check_written_size(Jsonb *json);
 static void read_event(Jsonb *json, CapiEvent *event);
 static void read_group(JsonbValue *object, CapiFieldGroup group,
 					   CapiEvent *event);
@@ -58,7 +62,11 @@ capi_sql_send(PG_FUNCTION_ARGS)
 				 errmsg("dataset and event must not be null")));
 	event.has_event_time = true;
 	event.event_time_s = timestamptz_to_time_t(GetCurrentTimestamp());
+	/* before anything is done with it */
+	if (toast_raw_datum_size(PG_GETARG_DATUM(1)) > CAPI_MAX_EVENT_BYTES)
+		too_large("It is larger as it is given.");
 	json = PG_GETARG_JSONB_P(1);
+	check_written_size(json);
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -73,6 +81,48 @@ capi_sql_send(PG_FUNCTION_ARGS)
 				 errdetail("A name has 1 to 50 bytes."),
 				 errhint("Give one of Meta's, Lead for example, or your own.")));
 	PG_RETURN_INT64(store_event(fcinfo, &event));
+}
+
+/* ---------- limits ---------- */
+
+static void
+too_large(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("event is larger than %d bytes", CAPI_MAX_EVENT_BYTES),
+			 errdetail("%s", detail),
+			 errhint("Give what the event is about; a list of much else belongs elsewhere.")));
+}
+
+/* Digits of a number when it is written without an exponent. */
+static double
+written_digits(Numeric number)
+{
+	double		value = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+														   NumericGetDatum(number)));
+	int			scale = DatumGetInt32(DirectFunctionCall1(numeric_scale,
+														  NumericGetDatum(number)));
+
+	if (isinf(value))
+		return CAPI_MAX_EVENT_BYTES;
+	return scale + (fabs(value) > 1 ? log10(fabs(value)) : 0);
+}
+
+/* A number of a few bytes may be one of a hundred thousand digits. */
+static void
+check_written_size(Jsonb *json)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	double		size = VARSIZE(json);
+
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+		if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvNumeric)
+			size += written_digits(value.val.numeric);
+	if (size > CAPI_MAX_EVENT_BYTES)
+		too_large("It is larger with its numbers written out.");
 }
 
 /* ---------- from jsonb to raw values ---------- */
@@ -295,6 +345,13 @@ read_list(int field, JsonbContainer *container, CapiValues *values)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" of the event must be a single value", info->name)));
+	if (n > CAPI_MAX_LIST_VALUES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("\"%s\" of the event has more than %d values", info->name,
+						CAPI_MAX_LIST_VALUES),
+				 errdetail("It has %d.", n),
+				 errhint("Give those of this customer and this event only.")));
 	values->v = palloc(sizeof(char *) * (n + 1));
 	values->is_empty_list = n == 0;
 	for (int i = 0; i < n; i++)
@@ -355,13 +412,15 @@ write_event(CapiEvent *event, StringInfo json)
 	if (event->action_source == NULL)
 		event->action_source = DEFAULT_ACTION_SOURCE;
 	capi_payload_event(event, timestamptz_to_time_t(GetCurrentTimestamp()), json);
+	if (json->len > CAPI_MAX_EVENT_BYTES)
+		too_large("It is larger as Meta gets it, with its values hashed.");
 	return event->verdict == CAPI_VERDICT_SEND;
 }
 
 /* Arguments of capi._put_direct_event, in its order. */
 enum
 {
-	D_CALLER, D_DATASET, D_KEY, D_EVENT_NAME, D_EVENT_ID, D_EVENT, D_TIME, D_MAX_AGE,
+	D_SOURCE, D_KEY, D_EVENT_NAME, D_EVENT_ID, D_EVENT, D_TIME, D_MAX_AGE,
 	D_VALUE, D_CURRENCY, D_REASON, D_EXPIRED, D_SUBCODE, D_PROBLEMS, D_COUNT
 };
 
@@ -370,8 +429,6 @@ fill_arguments(FunctionCallInfo fcinfo, CapiEvent *event, StringInfo json,
 			   bool usable, Datum *args, char *nulls)
 {
 	memset(nulls, ' ', D_COUNT);
-	args[D_CALLER] = ObjectIdGetDatum(GetUserId());
-	args[D_DATASET] = PG_GETARG_DATUM(0);
 	args[D_EVENT_NAME] = server_text(event->event_name);
 	args[D_TIME] = Int64GetDatum(event->event_time_s);
 	args[D_MAX_AGE] = Int64GetDatum(strcmp(event->action_source, "physical_store") == 0 ?
@@ -385,13 +442,9 @@ fill_arguments(FunctionCallInfo fcinfo, CapiEvent *event, StringInfo json,
 	nulls[usable ? D_REASON : D_EVENT] = 'n';
 	if (!PG_ARGISNULL(2))
 		args[D_KEY] = PG_GETARG_DATUM(2);
-	else if (event->event_id != NULL)
-		args[D_KEY] = server_text(event->event_id);
 	else
-		nulls[D_KEY] = 'n';
-	nulls[D_EVENT_ID] = event->event_id != NULL ? ' ' : 'n';
-	if (event->event_id != NULL)
-		args[D_EVENT_ID] = server_text(event->event_id);
+		args[D_KEY] = server_text(event->event_id);
+	args[D_EVENT_ID] = server_text(event->event_id);
 	nulls[D_VALUE] = event->value_text != NULL ? ' ' : 'n';
 	if (event->value_text != NULL)
 		args[D_VALUE] = CStringGetTextDatum(event->value_text);
@@ -425,48 +478,73 @@ choose_id(FunctionCallInfo fcinfo, CapiEvent *event)
 															  DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
 }
 
+/* The number of the event; *is_new: false if it is there already. */
 static int64
-store_event(FunctionCallInfo fcinfo, CapiEvent *event)
+put_event(Oid owner, Datum *args, const char *nulls, bool *is_new)
 {
 	Oid			types[D_COUNT] = {
-		OIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, INT8OID, INT8OID,
+		INT4OID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, INT8OID, INT8OID,
 		TEXTOID, TEXTOID, TEXTOID, BOOLOID, INT4OID, TEXTOID
 	};
 	CapiOwnerScope scope;
-	Datum		args[D_COUNT] = {0};
-	char		nulls[D_COUNT + 1] = "";
-	StringInfoData json;
-	bool		isnull;
 	HeapTuple	row;
+	bool		isnull;
 	int64		id;
-	int			source_id;
-	char	   *key;
 
-	initStringInfo(&json);
-	choose_id(fcinfo, event);
-	fill_arguments(fcinfo, event, &json, write_event(event, &json), args, nulls);
 	SPI_connect();
-	capi_enter_owner(capi_function_owner(fcinfo->flinfo->fn_oid), &scope);
-	if (SPI_execute_with_args("SELECT p.id, p.source_id, p.key, p.is_new FROM capi._put_direct_event("
-							  "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) p",
+	capi_enter_owner(owner, &scope);
+	if (SPI_execute_with_args("SELECT p.id, p.is_new FROM capi._put_direct_event("
+							  "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) p",
 							  D_COUNT, types, args, nulls, false, 1)
 		!= SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not store an event");
 	row = SPI_tuptable->vals[0];
 	id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-	source_id = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-	key = SPI_getvalue(row, SPI_tuptable->tupdesc, 3);
-	if (DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 4, &isnull)))
-	{
-		if (!capi_queue_append(source_id, key, 0))
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("could not note the event in the queue"),
-					 errdetail("Another session holds locks on all of the queue's segments."),
-					 errhint("Try again when it is done.")));
-		capi_wake_at_commit(false);
-	}
+	*is_new = DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
 	capi_leave_owner(&scope);
 	SPI_finish();
+	return id;
+}
+
+/* Looks the segments up again before it gives up: the extension may be a new one. */
+static bool
+append_key(int source_id, const char *key)
+{
+	if (capi_queue_append(source_id, key, 0))
+		return true;
+	capi_queue_forget();
+	return capi_queue_append(source_id, key, 0);
+}
+
+/*
+ * Every lock that could have to be waited for is taken without waiting, before
+ * any statement runs (event_name.c): who sends may have a checkout open.
+ */
+static int64
+store_event(FunctionCallInfo fcinfo, CapiEvent *event)
+{
+	Datum		args[D_COUNT] = {0};
+	char		nulls[D_COUNT + 1] = "";
+	StringInfoData json;
+	bool		is_new;
+	int64		id;
+	int			source_id;
+
+	initStringInfo(&json);
+	choose_id(fcinfo, event);
+	fill_arguments(fcinfo, event, &json, write_event(event, &json), args, nulls);
+	source_id = capi_event_name_source(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+									   TextDatumGetCString(args[D_EVENT_NAME]));
+	args[D_SOURCE] = Int32GetDatum(source_id);
+	id = put_event(capi_function_owner(fcinfo->flinfo->fn_oid), args, nulls, &is_new);
+	if (!is_new)
+		return id;
+	if (!append_key(source_id, TextDatumGetCString(args[D_KEY])))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not note the event in the queue"),
+				 errdetail("Another session holds locks on all of the queue's segments."),
+				 errhint("Try again when it is done.")));
+	capi_wake_at_commit(false);
 	return id;
 }

@@ -35,7 +35,6 @@ unknown_source(CapiConfig *config, const char *name)
 		if (!config->sources[i].detached)
 			known[n++] = pstrdup(config->sources[i].name);
 	nearest = capi_nearest(name, known, n);
-	capi_config_free(config);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("source \"%s\" does not exist", name),
@@ -57,7 +56,7 @@ capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo, int argno)
 	name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
 	reader->owner = capi_function_owner(fcinfo->flinfo->fn_oid);
 	capi_enter_owner(reader->owner, &scope);
-	reader->config = capi_config_load(NULL);
+	reader->config = capi_config_read(false);
 	capi_leave_owner(&scope);
 	reader->source = NULL;
 	for (int i = 0; i < reader->config->nsources; i++)
@@ -102,7 +101,10 @@ capi_caller_keys(CapiCaller *reader, TimestampTz since, int max, int *nkeys)
 	*nkeys = (int) SPI_processed;
 	keys = palloc(sizeof(char *) * (*nkeys + 1));
 	for (int i = 0; i < *nkeys; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		keys[i] = pstrdup(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	}
 	SPI_freetuptable(SPI_tuptable);
 	capi_query_leave(&scope);
 	return keys;
@@ -142,6 +144,8 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	CapiEvent  *event = &row->event;
 
+	/* one order may have much to normalise and to hash */
+	CHECK_FOR_INTERRUPTS();
 	*reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
 	if (*reason != NULL)
 		return "ignored";

@@ -18,22 +18,43 @@
 /* Room that capi_payload_close() may need at the end of the body. */
 #define TAIL_BYTES	512
 
-CapiBatch *
-capi_batch_create(int dataset_id)
+static void batch_gone(void *arg);
+
+/* In the bodies of all batches of this process. */
+static size_t body_bytes = 0;
+
+size_t
+capi_batch_bytes(void)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "capi batch",
+	return body_bytes;
+}
+
+CapiBatch *
+capi_batch_create(MemoryContext parent, int dataset_id)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "capi batch",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	CapiBatch  *batch = palloc0(sizeof(CapiBatch));
 
 	batch->context = context;
 	batch->dataset_id = dataset_id;
+	batch->gone.func = batch_gone;
+	batch->gone.arg = batch;
+	MemoryContextRegisterResetCallback(context, &batch->gone);
 	batch->items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
 	initStringInfo(&batch->body);
 	capi_payload_open(&batch->body);
 	batch->opened_at = GetCurrentTimestamp();
 	MemoryContextSwitchTo(old);
 	return batch;
+}
+
+/* However it goes, also by an error. */
+static void
+batch_gone(void *arg)
+{
+	body_bytes -= ((CapiBatch *) arg)->counted;
 }
 
 void
@@ -61,6 +82,8 @@ capi_batch_add(CapiBatch *batch, const CapiItem *item, const char *json,
 	copy->json_len = json_len;
 	appendBinaryStringInfo(&batch->body, json, json_len);
 	batch->items[batch->n++] = copy;
+	batch->counted += json_len;
+	body_bytes += json_len;
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -78,7 +101,8 @@ capi_batch_close(CapiBatch *batch, const CapiDataset *dataset)
 CapiBatch *
 capi_batch_split(const CapiBatch *batch, int from, int until, int without)
 {
-	CapiBatch  *part = capi_batch_create(batch->dataset_id);
+	CapiBatch  *part = capi_batch_create(MemoryContextGetParent(batch->context),
+										 batch->dataset_id);
 
 	for (int i = from; i < until; i++)
 		if (i != without)

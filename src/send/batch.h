@@ -20,9 +20,15 @@ typedef struct CapiBatch
 	CapiItem  **items;			/* CAPI_MAX_BATCH_EVENTS of them at most */
 	StringInfoData body;
 	bool		closed;			/* body is complete */
+	size_t		counted;		/* of capi_batch_bytes() */
+	MemoryContextCallback gone; /* takes them off again */
 } CapiBatch;
 
-extern CapiBatch *capi_batch_create(int dataset_id);
+/* Of events in all batches, sent or not. */
+extern size_t capi_batch_bytes(void);
+
+/* Below its owner's memory, and so gone with it. */
+extern CapiBatch *capi_batch_create(MemoryContext parent, int dataset_id);
 extern void capi_batch_free(CapiBatch *batch);
 
 /* False, with nothing changed, when the event does not fit any more. */

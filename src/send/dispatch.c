@@ -290,7 +290,7 @@ load_config(void *arg)
 		GetCurrentTimestamp() < d->config_until)
 		return;
 	(void) capi_config_stale();
-	d->config = capi_config_load(d->config);
+	d->config = capi_config_load(d->config, d->context);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);
@@ -339,7 +339,7 @@ fetch(CapiDispatcher *d)
 	if (!capi_portions_have_room(d) || capi_record_is_full(d))
 		return false;
 	if (d->backlog_due_at <= GetCurrentTimestamp())
-		n = capi_backlog_take(d, items, CAPI_MAX_BATCH_EVENTS);
+		n = capi_backlog_take(d, items, capi_share_rows(d));
 	if (n == 0 && (d->look_at_queue || d->more_in_queue ||
 				   capi_intake_retry_at(d->intake) <= GetCurrentTimestamp()) &&
 		capi_share_queue_blocked_until(d) <= GetCurrentTimestamp())

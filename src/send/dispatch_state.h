@@ -130,6 +130,8 @@ extern bool capi_share_may_start(const CapiDispatcher *d,
 								 const CapiDataset *dataset);
 extern bool capi_share_has_room(const CapiDispatcher *d,
 								const CapiDataset *dataset);
+extern int64 capi_share_free_bytes(void);
+extern int	capi_share_rows(const CapiDispatcher *d);
 extern bool capi_share_is_slow(const CapiDispatcher *d,
 							   const CapiDataset *dataset, TimestampTz now);
 extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);

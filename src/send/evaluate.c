@@ -242,10 +242,13 @@ read_direct(void *arg)
 {
 	DirectRead *read = arg;
 
-	capi_direct_read(read->items, read->n, read->events);
+	capi_direct_read(read->items, read->n, capi_share_free_bytes(), read->events);
 }
 
-/* Events that capi.send() stored in their final form. */
+/*
+ * Events that capi.send() stored in their final form; as many as memory has room
+ * for, because the largest are sixty times as large as usual ones.
+ */
 static void
 take_direct(CapiChunk *chunk, CapiItem **items, int n)
 {
@@ -265,6 +268,9 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 
 		if (!event->found)
 			capi_evaluate_decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
+		else if (event->deferred)
+			capi_evaluate_decide(chunk, items[i], items[i]->attempts > 0 ?
+								 CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED, NULL);
 		else if (event->reason != NULL)
 		{
 			CapiOutcome *outcome = capi_evaluate_decide(chunk, items[i], event->expired ?
@@ -276,6 +282,8 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 		}
 		else if (route(chunk, items[i], NULL))
 			add_to_batch(chunk->d, items[i], event->json, event->json_len);
+		if (event->json != NULL)
+			pfree(event->json);
 	}
 }
 
@@ -314,7 +322,7 @@ add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 
 		if (batch != NULL)
 			capi_batch_close(batch, capi_config_dataset(d->config, batch->dataset_id));
-		batch = capi_batch_create(item->dataset_id);
+		batch = capi_batch_create(d->context, item->dataset_id);
 		old = MemoryContextSwitchTo(d->context);
 		d->batches = lappend(d->batches, batch);
 		MemoryContextSwitchTo(old);

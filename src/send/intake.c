@@ -37,16 +37,6 @@ typedef struct Miss
 	uint64		pass;
 } Miss;
 
-struct CapiIntake
-{
-	MemoryContext context;		/* of items */
-	CapiItem   *items[CAPI_MAX_BATCH_EVENTS];	/* read, not looked up */
-	int			n;
-	Miss		misses[MAX_MISSES];
-	int			nmisses;
-	TimestampTz retry_at;
-};
-
 /* What a step works on. */
 typedef struct Step
 {
@@ -55,6 +45,17 @@ typedef struct Step
 	int			got;
 	CapiKnown	known[CAPI_MAX_BATCH_EVENTS];
 } Step;
+
+struct CapiIntake
+{
+	MemoryContext context;		/* of items */
+	Step	   *unsorted;		/* rows of sources that could not be read yet */
+	CapiItem   *items[CAPI_MAX_BATCH_EVENTS];	/* read, not looked up */
+	int			n;
+	Miss		misses[MAX_MISSES];
+	int			nmisses;
+	TimestampTz retry_at;
+};
 
 CapiIntake *
 capi_intake_create(MemoryContext parent)
@@ -70,15 +71,22 @@ void
 capi_intake_reset(CapiIntake *intake)
 {
 	MemoryContextReset(intake->context);
+	intake->unsorted = NULL;
 	intake->n = 0;
 	intake->nmisses = 0;
+}
+
+static bool
+is_empty(const CapiIntake *intake)
+{
+	return intake->unsorted == NULL && intake->n == 0 && intake->nmisses == 0;
 }
 
 /* When to try again what could not be done; DT_NOEND: nothing waits. */
 TimestampTz
 capi_intake_retry_at(const CapiIntake *intake)
 {
-	return intake->n > 0 || intake->nmisses > 0 ? intake->retry_at : DT_NOEND;
+	return is_empty(intake) ? DT_NOEND : intake->retry_at;
 }
 
 static void
@@ -139,9 +147,40 @@ static bool
 has_unknown_source(const CapiDispatcher *d, const Step *step)
 {
 	for (int i = 0; i < step->got; i++)
-		if (capi_config_source(d->config, step->rows[i].source_id) == NULL)
+	{
+		CapiSource *source = capi_config_source(d->config, step->rows[i].source_id);
+
+		if (source == NULL || source->detached)
 			return true;
+	}
 	return false;
+}
+
+/* Turns rows into items and misses, when their sources are known. */
+static void
+sort_rows(CapiDispatcher *d, Step *step)
+{
+	CapiIntake *intake = d->intake;
+
+	intake->unsorted = step;
+	if (has_unknown_source(d, step))
+	{
+		capi_dispatch_reload(d);
+		/* the queue's reader is another, and emits them again */
+		if (intake->unsorted != step)
+			return;
+		if (d->reload)
+		{
+			put_off(intake);
+			return;
+		}
+	}
+	intake->unsorted = NULL;
+	for (int i = 0; i < step->got; i++)
+		if (step->rows[i].missed != 0)
+			note_miss(intake, &step->rows[i]);
+		else
+			note_item(d, &step->rows[i]);
 }
 
 static bool
@@ -162,13 +201,8 @@ read_queue(CapiDispatcher *d)
 		d->look_at_queue = true;
 		put_off(intake);
 	}
-	else if (has_unknown_source(d, step))
-		capi_dispatch_reload(d);
-	for (int i = 0; done && i < step->got; i++)
-		if (step->rows[i].missed != 0)
-			note_miss(intake, &step->rows[i]);
-		else
-			note_item(d, &step->rows[i]);
+	else
+		sort_rows(d, step);
 	MemoryContextSwitchTo(old);
 	return done;
 }
@@ -275,9 +309,20 @@ capi_intake_take(CapiDispatcher *d, CapiItem **items, bool *worked)
 	if (d->reader == NULL ||
 		(capi_intake_retry_at(intake) != DT_NOEND && intake->retry_at > GetCurrentTimestamp()))
 		return 0;
-	if (intake->n == 0 && intake->nmisses == 0)
+	if (is_empty(intake))
+	{
 		MemoryContextReset(intake->context);
-	if (intake->n == 0 && intake->nmisses == 0 && !read_queue(d))
+		if (!read_queue(d))
+			return 0;
+	}
+	else if (intake->unsorted != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(intake->context);
+
+		sort_rows(d, intake->unsorted);
+		MemoryContextSwitchTo(old);
+	}
+	if (intake->unsorted != NULL)
 		return 0;
 	*worked = intake->n > 0 || intake->nmisses > 0;
 	step = palloc0(sizeof(Step));

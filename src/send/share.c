@@ -7,7 +7,7 @@
  *
  *	- capi.max_in_flight requests are under way at once, and besides them one
  *	  of each dataset that would have none.
- *	- Memory holds a fixed number of events.  A dataset may take as many as it
+ *	- Memory holds a fixed number of events, and of bytes.  A dataset may take as many as it
  *	  leaves free, so there is always room for one more dataset.
  *	- The queue is read in the order of its rows.  When the next ones may be
  *	  those of a dataset that has no room, reading waits for it; but not for one
@@ -31,6 +31,9 @@
 
 /* Events that memory takes of any dataset, however full it is. */
 #define MIN_EVENTS		100
+
+/* When the bodies of requests have as much, memory is full: it holds 5,000 usual events. */
+#define FULL_BYTES		(16 * 1024 * 1024)
 
 /* Events taken into batches (or out of them again, if negative). */
 void
@@ -70,6 +73,25 @@ capi_share_may_start(const CapiDispatcher *d, const CapiDataset *dataset)
 		capi_transport_in_flight(d->transport) < capi_max_in_flight;
 }
 
+/* Bytes of events that memory takes before it is full. */
+int64
+capi_share_free_bytes(void)
+{
+	return (int64) FULL_BYTES - (int64) capi_batch_bytes();
+}
+
+/* How many rows of the backlog are worth reading, if theirs are like those events. */
+int
+capi_share_rows(const CapiDispatcher *d)
+{
+	int64		fit;
+
+	if (d->nwaiting == 0)
+		return CAPI_MAX_BATCH_EVENTS;
+	fit = capi_share_free_bytes() * d->nwaiting / Max((int64) capi_batch_bytes(), 1);
+	return (int) Max(Min(fit, CAPI_MAX_BATCH_EVENTS), 1);
+}
+
 /* May memory take more events of the dataset? */
 bool
 capi_share_has_room(const CapiDispatcher *d, const CapiDataset *dataset)
@@ -77,7 +99,9 @@ capi_share_has_room(const CapiDispatcher *d, const CapiDataset *dataset)
 	int			room = (capi_max_in_flight + 1) * CAPI_MAX_BATCH_EVENTS;
 
 	if (d->config->ndatasets == 1)
-		return d->nwaiting < room;
+		return d->nwaiting < room && capi_share_free_bytes() > 0;
+	if (capi_share_free_bytes() <= 0)
+		return dataset->waiting == 0;
 	return dataset->waiting < Max(2 * room - d->nwaiting, MIN_EVENTS);
 }
 

@@ -14,8 +14,8 @@
  *	3.	Certificate and host name are verified, always; there is no setting.
  *
  * LIMITS
- *	-	curl copies the header line into its send buffer, which it frees without
- *		wiping.
+ *	-	curl copies the header line into buffers of its own, which are wiped when
+ *		it frees them (transport_curl.c); nghttp2, below it, does not wipe.
  *	-	Proxy variables of the server's environment are ignored: an environment
  *		set for something else must not decide where orders are sent.
  */

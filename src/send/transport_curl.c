@@ -33,6 +33,7 @@
 #include "postgres.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <time.h>
@@ -125,6 +126,31 @@ capi_wait_event_http(void)
 	if (wait_event_http == 0)
 		wait_event_http = capi_wait_event("CapiHttp");
 	return wait_event_http;
+}
+
+/*
+ * What libcurl gives back may hold the token: it copies header lines into
+ * buffers of its own (P8).
+ */
+static void
+wipe_and_free(void *p)
+{
+	if (p != NULL)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *
+wipe_and_realloc(void *p, size_t size)
+{
+	void	   *longer = malloc(size);
+
+	if (longer != NULL && p != NULL)
+	{
+		memcpy(longer, p, Min(size, malloc_usable_size(p)));
+		wipe_and_free(p);
+	}
+	return longer;
 }
 
 /*
@@ -375,7 +401,8 @@ initialize_curl(void)
 		return;
 
 	block_signals(&saved);
-	code = curl_global_init(CURL_GLOBAL_DEFAULT);
+	code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free,
+								wipe_and_realloc, strdup, calloc);
 	restore_signals(&saved);
 	if (code != CURLE_OK)
 		ereport(ERROR,

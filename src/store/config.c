@@ -8,8 +8,9 @@
  * what it derived from the configuration.  Backends then read their rules
  * afresh (capture.c), the dispatcher loads this again.
  *
- * Tokens live only in the memory of the process that sends; the memory is
- * wiped when the configuration is replaced (P8).
+ * Tokens live only in the memory of the process that sends; whoever only reads
+ * loads none.  They are wiped when that memory goes: when the configuration is
+ * replaced, at the end of its owner, and by an error (P8).
  */
 #include "postgres.h"
 
@@ -30,6 +31,7 @@
 #include "base/wake.h"
 #include "event/event.h"
 #include "store/config.h"
+#include "store/event_name.h"
 #include "store/secret.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_config_changed);
@@ -42,7 +44,8 @@ static Oid	watched = InvalidOid;
 
 static void config_changed(Datum arg, Oid relid);
 static void load_datasets(CapiConfig *config, CapiConfig *old);
-static void load_sources(CapiConfig *config, CapiConfig *old);
+static void load_secrets(CapiConfig *config);
+static void load_sources(CapiConfig *config, CapiConfig *old, bool read_only);
 static char *column_text(HeapTuple row, TupleDesc desc, int column,
 						 MemoryContext context);
 
@@ -107,42 +110,86 @@ capi_config_reserve_table(const char *name)
 	return table_in(CAPI_RESERVE_SCHEMA, name);
 }
 
-CapiConfig *
-capi_config_load(CapiConfig *old)
+/* ---------- loading ---------- */
+
+/*
+ * The wipe belongs to the memory and not to a code path: an error that takes
+ * the memory away wipes the tokens, too.
+ */
+static void
+wipe_tokens(void *arg)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
-												  "capi configuration",
+	CapiConfig *config = arg;
+
+	for (int i = 0; i < config->ndatasets; i++)
+		if (config->datasets[i].token != NULL)
+			explicit_bzero(config->datasets[i].token,
+						   strlen(config->datasets[i].token));
+}
+
+static CapiConfig *
+create_config(MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "capi configuration",
 												  ALLOCSET_SMALL_SIZES);
 	CapiConfig *config = MemoryContextAllocZero(context, sizeof(CapiConfig));
 
-	watched = capi_config_table("source");
-	load_datasets(config, old);
-	load_sources(config, old);
+	config->wipe.func = wipe_tokens;
+	config->wipe.arg = config;
+	MemoryContextRegisterResetCallback(context, &config->wipe);
+	return config;
+}
+
+static void
+load_identity(CapiConfig *config)
+{
+	bool		isnull;
+
 	if (capi_txn_execute("SELECT capi._is_copy() FROM capi.state", true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read capi.state");
 	config->has_state = SPI_processed == 1;
 	if (config->has_state)
-	{
-		bool		isnull;
-
 		config->is_copy = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
 													 SPI_tuptable->tupdesc, 1,
 													 &isnull));
-	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+CapiConfig *
+capi_config_load(CapiConfig *old, MemoryContext parent)
+{
+	CapiConfig *config = create_config(parent);
+
+	watched = capi_config_table("source");
+	load_identity(config);
+	if (config->has_state && !config->is_copy)
+		capi_event_name_adopt();
+	load_datasets(config, old);
+	load_secrets(config);
+	/* a new snapshot, which sees what was adopted */
+	load_sources(config, old, false);
 	capi_config_free(old);
+	return config;
+}
+
+CapiConfig *
+capi_config_read(bool with_secrets)
+{
+	CapiConfig *config = create_config(CurrentMemoryContext);
+
+	load_identity(config);
+	load_datasets(config, NULL);
+	if (with_secrets)
+		load_secrets(config);
+	load_sources(config, NULL, true);
 	return config;
 }
 
 void
 capi_config_free(CapiConfig *config)
 {
-	if (config == NULL)
-		return;
-	for (int i = 0; i < config->ndatasets; i++)
-		if (config->datasets[i].token != NULL)
-			explicit_bzero(config->datasets[i].token,
-						   strlen(config->datasets[i].token));
-	MemoryContextDelete(GetMemoryChunkContext(config));
+	if (config != NULL)
+		MemoryContextDelete(GetMemoryChunkContext(config));
 }
 
 CapiDataset *
@@ -180,39 +227,112 @@ column_text(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
 	return text != NULL ? MemoryContextStrdup(context, text) : NULL;
 }
 
-/* Token of one dataset: its file if it names one, else its row of capi.secret. */
-static void
-load_token(CapiDataset *dataset, HeapTuple row, TupleDesc desc,
-		   MemoryContext context)
+/* What a column of capi.secret holds, in clear, to be wiped; NULL: problem. */
+static char *
+open_secret(HeapTuple row, TupleDesc desc, const char **problem)
 {
-	char	   *file = SPI_getvalue(row, desc, 8);
-	char	   *token = NULL;
-	char	   *secret = NULL;
-	bool		no_token;
-	bool		no_secret;
 	bool		isnull;
-	const char *problem;
-	Datum		sealed = SPI_getbinval(row, desc, 10, &no_token);
-	Datum		sealed_secret = SPI_getbinval(row, desc, 12, &no_secret);
+	bool		encrypted = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull));
+	Datum		value = SPI_getbinval(row, desc, 4, &isnull);
+	bytea	   *sealed = DatumGetByteaPP(value);
+	char	   *secret = capi_secret_open(encrypted, sealed, problem);
 
-	if (file != NULL)
-		token = capi_secret_read_file(file, &dataset->token_problem);
-	else if (no_token)
-		dataset->token_problem = "no access token is set";
-	else
-		token = capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 9, &isnull)),
-								 DatumGetByteaPP(sealed),
-								 &dataset->token_problem);
+	if ((Pointer) sealed != DatumGetPointer(value))
+		explicit_bzero(sealed, VARSIZE_ANY(sealed));
+	return secret;
+}
+
+/* Takes over and wipes the token. */
+static void
+set_token(CapiDataset *dataset, char *token, MemoryContext context)
+{
 	if (token == NULL)
 		return;
 	dataset->token = MemoryContextStrdup(context, token);
-	if (!no_secret)
-		secret = capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 11, &isnull)),
-								  DatumGetByteaPP(sealed_secret), &problem);
-	if (secret != NULL)
-		dataset->proof = MemoryContextStrdup(context,
-											 capi_secret_proof(token, secret));
 	explicit_bzero(token, strlen(token));
+}
+
+static void
+set_proof(CapiDataset *dataset, char *secret, MemoryContext context)
+{
+	if (secret == NULL)
+		return;
+	if (dataset->token != NULL)
+		dataset->proof = MemoryContextStrdup(context,
+											 capi_secret_proof(dataset->token, secret));
+	explicit_bzero(secret, strlen(secret));
+}
+
+/* Tokens first: the proof is made of both. */
+static void
+load_secret_rows(CapiConfig *config, const char *kind)
+{
+	MemoryContext context = GetMemoryChunkContext(config);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		CapiDataset *dataset = capi_config_dataset(config, atoi(SPI_getvalue(row, desc, 1)));
+		const char *problem = NULL;
+
+		if (dataset == NULL || strcmp(SPI_getvalue(row, desc, 2), kind) != 0)
+			continue;
+		if (strcmp(kind, "app_secret") == 0)
+			set_proof(dataset, open_secret(row, desc, &problem), context);
+		else if (dataset->token_file == NULL)
+		{
+			set_token(dataset, open_secret(row, desc, &problem), context);
+			dataset->token_problem = problem;
+		}
+	}
+}
+
+/*
+ * Tokens of all datasets, each from its file if it names one, else from its row
+ * of capi.secret.  A statement of its own, and a plain one, so that nothing but
+ * these rows holds what may stand there in clear; they are wiped.
+ */
+static void
+load_secrets(CapiConfig *config)
+{
+	if (capi_txn_execute("SELECT dataset_id, kind, encrypted, value FROM capi.secret",
+						 true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the secrets");
+	for (int i = 0; i < config->ndatasets; i++)
+	{
+		CapiDataset *dataset = &config->datasets[i];
+
+		if (dataset->token_file != NULL)
+			set_token(dataset, capi_secret_read_file(dataset->token_file,
+													 &dataset->token_problem),
+					  GetMemoryChunkContext(config));
+		else
+			dataset->token_problem = "no access token is set";
+	}
+	load_secret_rows(config, "access_token");
+	load_secret_rows(config, "app_secret");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		explicit_bzero(SPI_tuptable->vals[i]->t_data, SPI_tuptable->vals[i]->t_len);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* What is not in the catalog goes on as it was. */
+static void
+keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
+{
+	dataset->allowance = Min(before->allowance, dataset->events_per_hour);
+	dataset->allowance_at = before->allowance_at;
+	dataset->in_flight = before->in_flight;
+	dataset->waiting = before->waiting;
+	dataset->progress_at = before->progress_at;
+	dataset->duration_ms = before->duration_ms;
+	/* whoever set it active again wants it tried now */
+	if (before->state == dataset->state)
+	{
+		dataset->rest_until = before->rest_until;
+		dataset->failures = before->failures;
+	}
 }
 
 static void
@@ -221,16 +341,12 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 	MemoryContext context = GetMemoryChunkContext(config);
 
 	if (capi_txn_execute("SELECT d.id, d.name, d.dataset_id, d.endpoint, d.api_version,"
-						 " d.test_event_code, d.events_per_hour, d.token_file,"
-						 " t.encrypted, t.value, a.encrypted, a.value, d.state"
-						 " FROM capi.dataset d"
-						 " LEFT JOIN capi.secret t ON t.dataset_id = d.id AND t.kind = 'access_token'"
-						 " LEFT JOIN capi.secret a ON a.dataset_id = d.id AND a.kind = 'app_secret'"
-						 " WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
+						 " d.test_event_code, d.events_per_hour, d.token_file, d.state"
+						 " FROM capi.dataset d WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the datasets");
-	config->ndatasets = SPI_processed;
 	config->datasets = MemoryContextAllocZero(context,
 											  sizeof(CapiDataset) * (SPI_processed + 1));
+	config->ndatasets = SPI_processed;
 	for (int i = 0; i < config->ndatasets; i++)
 	{
 		CapiDataset *dataset = &config->datasets[i];
@@ -238,7 +354,7 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		CapiDataset *before;
 		char	   *version = SPI_getvalue(row, desc, 5);
-		char	   *state = SPI_getvalue(row, desc, 13);
+		char	   *state = SPI_getvalue(row, desc, 9);
 		char	   *url;
 
 		dataset->id = atoi(SPI_getvalue(row, desc, 1));
@@ -249,31 +365,17 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 		dataset->url = MemoryContextStrdup(context, url);
 		dataset->test_event_code = column_text(row, desc, 6, context);
 		dataset->events_per_hour = atoi(SPI_getvalue(row, desc, 7));
+		dataset->token_file = column_text(row, desc, 8, context);
 		dataset->state =
 			strcmp(state, "active") == 0 ? CAPI_DATASET_ACTIVE :
 			strcmp(state, "paused") == 0 ? CAPI_DATASET_PAUSED :
 			strcmp(state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
 			CAPI_DATASET_VERSION;
-		load_token(dataset, row, desc, context);
-
-		before = old != NULL ? capi_config_dataset(old, dataset->id) : NULL;
 		dataset->allowance = dataset->events_per_hour;
 		dataset->allowance_at = GetCurrentTimestamp();
+		before = old != NULL ? capi_config_dataset(old, dataset->id) : NULL;
 		if (before != NULL)
-		{
-			dataset->allowance = Min(before->allowance, dataset->events_per_hour);
-			dataset->allowance_at = before->allowance_at;
-			dataset->in_flight = before->in_flight;
-			dataset->waiting = before->waiting;
-			dataset->progress_at = before->progress_at;
-			dataset->duration_ms = before->duration_ms;
-			/* whoever set it active again wants it tried now */
-			if (before->state == dataset->state)
-			{
-				dataset->rest_until = before->rest_until;
-				dataset->failures = before->failures;
-			}
-		}
+			keep_run_time_members(dataset, before);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -287,7 +389,7 @@ read_minor_units(const char *text)
 }
 
 static void
-load_sources(CapiConfig *config, CapiConfig *old)
+load_sources(CapiConfig *config, CapiConfig *old, bool read_only)
 {
 	MemoryContext context = GetMemoryChunkContext(config);
 
@@ -296,7 +398,7 @@ load_sources(CapiConfig *config, CapiConfig *old)
 					" (extract(epoch FROM hold) * 1000000)::bigint, paused,"
 					" broken_since IS NOT NULL, detached_at IS NOT NULL,"
 					" time_zone, minor_units, table_name = 'capi.direct_event'::regclass"
-					" FROM capi.source", true, 0) != SPI_OK_SELECT)
+					" FROM capi.source", read_only, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the sources");
 	config->nsources = SPI_processed;
 	config->sources = MemoryContextAllocZero(context,

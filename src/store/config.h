@@ -23,6 +23,7 @@ typedef struct CapiDataset
 	char	   *name;
 	char	   *url;			/* whole URL of the events edge, no secret */
 	char	   *test_event_code;	/* or NULL */
+	char	   *token_file;		/* or NULL: the token is in capi.secret */
 	char	   *token;			/* or NULL: see token_problem */
 	char	   *proof;			/* appsecret_proof or NULL */
 	const char *token_problem;
@@ -74,6 +75,7 @@ typedef struct CapiConfig
 	CapiSource *sources;
 	bool		is_copy;		/* restored or cloned: sends nothing (P4) */
 	bool		has_state;		/* capi.state has its row */
+	MemoryContextCallback wipe; /* the tokens, when the memory goes */
 } CapiConfig;
 
 /* Registers the invalidation callback; once per process. */
@@ -82,10 +84,16 @@ extern void capi_config_init(void);
 /* True once after something of the configuration changed. */
 extern bool capi_config_stale(void);
 
-/* Inside a transaction with SPI.  Frees old, keeps its run-time members. */
-extern CapiConfig *capi_config_load(CapiConfig *old);
+/*
+ * For the sender, below its own memory context: with tokens.  Inside a
+ * transaction with SPI.  Frees old, keeps its run-time members.
+ */
+extern CapiConfig *capi_config_load(CapiConfig *old, MemoryContext parent);
 
-/* Wipes the tokens; safe on NULL. */
+/* For everybody else, in the current memory context; likewise. */
+extern CapiConfig *capi_config_read(bool with_secrets);
+
+/* Earlier than its memory context goes.  Safe on NULL. */
 extern void capi_config_free(CapiConfig *config);
 
 extern CapiDataset *capi_config_dataset(CapiConfig *config, int id);

@@ -6,6 +6,10 @@
  * are until the order has its outcome; nobody has rights on it, and no dump
  * holds it (P7).
  *
+ * A web tier may tell of orders that never come, and somebody may make it do so
+ * without end: capi.context_size bounds the table.  It never grows beyond; from
+ * half of it on the dispatcher deletes what has waited longest for nothing.
+ *
  * Called by run.c in a reader, by outcome.c and caller.c.
  */
 #include "postgres.h"
@@ -13,7 +17,9 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "storage/bufmgr.h"
+#include "storage/freespace.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -21,6 +27,13 @@
 #include "base/guc.h"
 #include "base/txn.h"
 #include "store/context.h"
+#include "store/soon.h"
+
+/* A page has room if it has as much: two rows of usual size. */
+#define USUAL_ROW_BYTES		1024
+
+PG_FUNCTION_INFO_V1(capi_sql_context_is_full);
+PG_FUNCTION_INFO_V1(capi_sql_context_obstacle);
 
 static const CapiField context_fields[CAPI_CONTEXT_FIELDS] = {
 	CAPI_FIELD_FBP, CAPI_FIELD_FBC, CAPI_FIELD_CLIENT_IP_ADDRESS,
@@ -39,22 +52,41 @@ table_is_empty(void)
 	return empty;
 }
 
-/* What one row of the table says; row: see the SELECT below. */
+/*
+ * What was said of this source goes before what was said of all, and later
+ * before earlier.  Of calls that did not see each other there are several rows;
+ * more than eight there cannot be but by somebody's intention.
+ */
+static const char read_sql[] =
+"SELECT u.n::int4, s.level::int4, c.consent, c.fields->>'fbp', c.fields->>'fbc',"
+" c.fields->>'client_ip_address', c.fields->>'client_user_agent',"
+" c.fields->>'event_source_url', c.fields->>'referrer_url'"
+" FROM unnest($1) WITH ORDINALITY AS u (key, n)"
+" CROSS JOIN (VALUES (1, $2), (2, 0)) AS s (level, id)"
+" CROSS JOIN LATERAL (SELECT * FROM capi.context x WHERE x.key = u.key AND x.source_id = s.id"
+" ORDER BY x.set_at DESC LIMIT 8) c"
+" ORDER BY u.n, s.level, c.set_at DESC";
+
+/* What one row of the table says; row: see the SELECT above. */
 static void
 add_row(HeapTuple tuple, TupleDesc desc, CapiContext *found, MemoryContext context)
 {
-	char	   *consent = SPI_getvalue(tuple, desc, 2);
-
 	found->is_known = true;
-	if (consent != NULL && consent[0] == 'f')
-		found->is_refused = true;
 	for (int i = 0; i < CAPI_CONTEXT_FIELDS; i++)
 	{
-		char	   *text = SPI_getvalue(tuple, desc, 3 + i);
+		char	   *text = SPI_getvalue(tuple, desc, 4 + i);
 
 		if (text != NULL && found->values[i] == NULL)
 			found->values[i] = MemoryContextStrdup(context, capi_event_utf8(text));
 	}
+}
+
+static int
+int_column(HeapTuple tuple, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, column, &isnull));
 }
 
 CapiContext *
@@ -65,6 +97,7 @@ capi_context_read(const CapiSource *source, char **keys, int nkeys)
 	Datum	   *texts;
 	Oid			types[2] = {TEXTARRAYOID, INT4OID};
 	Datum		args[2];
+	int			decided = -1;
 
 	if (table_is_empty())
 		return NULL;
@@ -74,22 +107,23 @@ capi_context_read(const CapiSource *source, char **keys, int nkeys)
 		texts[i] = CStringGetTextDatum(keys[i]);
 	args[0] = PointerGetDatum(construct_array(texts, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
 	args[1] = Int32GetDatum(source->id);
-	/* what was said of this source goes before what was said of all */
-	if (capi_txn_execute_with_args("SELECT u.n::int4, c.consent, c.fields->>'fbp', c.fields->>'fbc',"
-							  " c.fields->>'client_ip_address', c.fields->>'client_user_agent',"
-							  " c.fields->>'event_source_url', c.fields->>'referrer_url'"
-							  " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u (key, n)"
-							  " JOIN capi.context c ON c.key = u.key AND c.source_id IN (0, $2)"
-							  " ORDER BY c.source_id DESC", 2, types, args, NULL, true, 0)
-		!= SPI_OK_SELECT)
+	if (capi_txn_execute_with_args(read_sql, 2, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the browser contexts");
 	for (uint64 r = 0; r < SPI_processed; r++)
 	{
-		bool		isnull;
-		int			at = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[r],
-													 SPI_tuptable->tupdesc, 1, &isnull)) - 1;
+		HeapTuple	tuple = SPI_tuptable->vals[r];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		int			at = int_column(tuple, 1) - 1;
+		int			place = 2 * at + int_column(tuple, 2);
+		char	   *consent = SPI_getvalue(tuple, desc, 3);
 
-		add_row(SPI_tuptable->vals[r], SPI_tuptable->tupdesc, &found[at], context);
+		add_row(tuple, desc, &found[at], context);
+		if (consent == NULL || place == decided)
+			continue;
+		/* the last word of this source, or of all */
+		decided = place;
+		if (consent[0] == 'f')
+			found[at].is_refused = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return found;
@@ -137,6 +171,79 @@ capi_context_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
 		elog(ERROR, "could not delete browser contexts");
 }
 
+/* ---------- limits ---------- */
+
+static BlockNumber
+most_blocks(void)
+{
+	return (BlockNumber) ((int64) capi_context_size * 1024 / BLCKSZ);
+}
+
+/* As large as it may be, and VACUUM knows of no room in it. */
+static bool
+is_full(Relation rel)
+{
+	return RelationGetNumberOfBlocks(rel) >= most_blocks() &&
+		GetPageWithFreeSpace(rel, USUAL_ROW_BYTES) == InvalidBlockNumber;
+}
+
+/* capi._context_is_full(): does capi.context take no more rows? */
+Datum
+capi_sql_context_is_full(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(capi_config_table("context"), AccessShareLock);
+	bool		full = is_full(rel);
+
+	(void) fcinfo;
+	table_close(rel, AccessShareLock);
+	PG_RETURN_BOOL(full);
+}
+
+/*
+ * capi._context_obstacle(with_source): null, or why no context can be kept now.
+ * What a later statement of this call would wait for is locked here, without
+ * waiting (lock.c).
+ */
+Datum
+capi_sql_context_obstacle(PG_FUNCTION_ARGS)
+{
+	Relation	rel;
+	bool		full;
+
+	if (!capi_lock_soon("context", RowExclusiveLock) ||
+		(PG_GETARG_BOOL(0) && !capi_lock_soon("source", RowExclusiveLock)))
+		PG_RETURN_TEXT_P(cstring_to_text("Another session holds locks on capi's tables."));
+	rel = table_open(capi_config_table("context"), NoLock);
+	full = is_full(rel);
+	table_close(rel, NoLock);
+	if (full)
+		PG_RETURN_TEXT_P(cstring_to_text("Contexts of orders without an outcome take all of capi.context_size."));
+	PG_RETURN_NULL();
+}
+
+/* Half of the room is for orders to come: what was given for nothing leaves it. */
+static void
+make_room(void)
+{
+	Relation	rel = table_open(capi_config_table("context"), AccessShareLock);
+	bool		crowded = RelationGetNumberOfBlocks(rel) > most_blocks() / 2;
+	char	   *sql = psprintf("SELECT capi._evict_contexts(%d::bigint * 512)", capi_context_size);
+	bool		isnull;
+	int64		gone;
+
+	table_close(rel, AccessShareLock);
+	if (!crowded)
+		return;
+	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not make room for browser contexts");
+	gone = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	if (gone > 0)
+		ereport(LOG,
+				(errmsg("capi deleted " INT64_FORMAT " browser contexts that no event waits for", gone),
+				 errdetail("They took more than half of capi.context_size.")));
+}
+
 void
 capi_context_expire(void)
 {
@@ -144,6 +251,9 @@ capi_context_expire(void)
 							   " WHERE set_at < pg_catalog.now() - interval '%d minutes'",
 							   capi_context_retention);
 
-	if (!table_is_empty() && capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
+	if (table_is_empty())
+		return;
+	if (capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete old browser contexts");
+	make_room();
 }

@@ -39,7 +39,10 @@ extern void capi_context_complete(const CapiContext *context, CapiOrder *order);
 extern void capi_context_forget(Oid int_array, Datum source_ids,
 								Oid text_array, Datum keys);
 
-/* Deletes what is older than capi.context_retention; likewise. */
+/*
+ * Deletes what is older than capi.context_retention, and what takes too much
+ * room; likewise.
+ */
 extern void capi_context_expire(void);
 
 #endif							/* CAPI_CONTEXT_H */

@@ -15,6 +15,25 @@
 #include "base/txn.h"
 #include "store/direct.h"
 
+/*
+ * $1: the source; $2, $3, $4: keys, and for those that were tried before, id
+ * and time they were tried with.  Of an event that was given twice the first
+ * one counts, but never another than was sent already (P5).
+ */
+static const char read_sql[] =
+"SELECT e.n::int4, CASE WHEN e.bytes_before < $5 THEN e.event END, e.event_id, e.event_name,"
+" extract(epoch FROM e.event_time)::int8, e.value::text, e.currency,"
+" CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 'too_old' ELSE e.reason END,"
+" e.expired OR (e.reason IS NULL AND e.expires_at < now()),"
+" CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 2804003 ELSE e.error_subcode END,"
+" e.problems::text, e.bytes_before >= $5"
+" FROM (SELECT u.n, o.*, coalesce(sum(octet_length(o.event)) OVER"
+" (ORDER BY u.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before"
+" FROM unnest($2, $3, $4) WITH ORDINALITY AS u (key, event_id, event_time, n)"
+" CROSS JOIN LATERAL (SELECT * FROM capi.direct_event d WHERE d.source_id = $1 AND d.key = u.key"
+" ORDER BY (d.event_id = u.event_id AND extract(epoch FROM d.event_time)::int8 = u.event_time)"
+" DESC NULLS LAST, d.id LIMIT 1) o) e";
+
 static char *
 copy_utf8(HeapTuple row, int column, MemoryContext context)
 {
@@ -59,6 +78,9 @@ read_event(HeapTuple row, MemoryContext context, CapiItem *item,
 	bool		isnull;
 
 	event->found = true;
+	event->deferred = DatumGetBool(SPI_getbinval(row, desc, 12, &isnull));
+	if (event->deferred)
+		return;
 	copy_json(row, context, event);
 	item->event_id = copy_utf8(row, 3, context);
 	item->event_name = copy_utf8(row, 4, context);
@@ -74,29 +96,45 @@ read_event(HeapTuple row, MemoryContext context, CapiItem *item,
 	item->is_direct = true;
 }
 
+/* Arguments of read_sql. */
+static void
+fill_arguments(CapiItem **items, int n, int64 max_bytes, Datum *args)
+{
+	Datum	   *values = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc0(sizeof(bool) * n);
+	int			lower = 1;
+
+	args[0] = Int32GetDatum(items[0]->source_id);
+	for (int i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(items[i]->key);
+	args[1] = PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, TEXTOID,
+												 -1, false, TYPALIGN_INT));
+	for (int i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(items[i]->event_id != NULL ?
+										items[i]->event_id : items[i]->key);
+	args[2] = PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, TEXTOID,
+												 -1, false, TYPALIGN_INT));
+	for (int i = 0; i < n; i++)
+	{
+		values[i] = Int64GetDatum(items[i]->event_time_s);
+		nulls[i] = !items[i]->has_time;
+	}
+	args[3] = PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, INT8OID,
+												 sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[4] = Int64GetDatum(max_bytes);
+}
+
 void
-capi_direct_read(CapiItem **items, int n, CapiDirectEvent *events)
+capi_direct_read(CapiItem **items, int n, int64 max_bytes,
+				 CapiDirectEvent *events)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum	   *keys = palloc(sizeof(Datum) * n);
-	Oid			types[2] = {INT4OID, TEXTARRAYOID};
-	Datum		args[2];
+	Oid			types[5] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8OID};
+	Datum		args[5];
 
 	memset(events, 0, sizeof(CapiDirectEvent) * n);
-	for (int i = 0; i < n; i++)
-		keys[i] = CStringGetTextDatum(items[i]->key);
-	args[0] = Int32GetDatum(items[0]->source_id);
-	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
-	if (capi_txn_execute_with_args("SELECT u.n::int4, e.event, e.event_id, e.event_name,"
-							  " extract(epoch FROM e.event_time)::int8, e.value::text, e.currency,"
-							  " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 'too_old'"
-							  " ELSE e.reason END,"
-							  " e.expired OR (e.reason IS NULL AND e.expires_at < now()),"
-							  " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 2804003"
-							  " ELSE e.error_subcode END, e.problems::text"
-							  " FROM pg_catalog.unnest($2) WITH ORDINALITY AS u (key, n)"
-							  " JOIN capi.direct_event e ON e.source_id = $1 AND e.key = u.key",
-							  2, types, args, NULL, true, 0) != SPI_OK_SELECT)
+	fill_arguments(items, n, max_bytes, args);
+	if (capi_txn_execute_with_args(read_sql, 5, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read events");
 	for (uint64 r = 0; r < SPI_processed; r++)
 	{

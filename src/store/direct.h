@@ -11,6 +11,7 @@
 typedef struct CapiDirectEvent
 {
 	bool		found;
+	bool		deferred;		/* others came first: its turn is later */
 	char	   *json;			/* UTF-8, hashed; NULL: not to be sent */
 	int			json_len;
 	const char *reason;			/* why not, or NULL */
@@ -21,10 +22,12 @@ typedef struct CapiDirectEvent
 
 /*
  * Reads the events of the items and completes the items by what is stored of
- * id, name, time and value.  Texts in the current context.  Inside a
- * transaction with SPI, as the owner of the extension.
+ * id, name, time and value.  When those before have that many bytes, the
+ * others are deferred.  Texts in the current context.  Inside a transaction
+ * with SPI, as the owner of the extension.
  */
-extern void capi_direct_read(CapiItem **items, int n, CapiDirectEvent *events);
+extern void capi_direct_read(CapiItem **items, int n, int64 max_bytes,
+							 CapiDirectEvent *events);
 
 /* Deletes the events of items that have their outcome; likewise. */
 extern void capi_direct_forget(Oid int_array, Datum source_ids,

@@ -12,7 +12,9 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -79,6 +81,7 @@ capi_sql_seal(PG_FUNCTION_ARGS)
 				 errhint("Set capi.key_file and set the secret again, or use access_token_file.")));
 		values[1] = PointerGetDatum(cstring_to_text(secret));
 	}
+	explicit_bzero(secret, strlen(secret));
 	values[0] = BoolGetDatum(encrypt);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
 													  values, nulls)));
@@ -111,14 +114,18 @@ capi_sql_token_state(PG_FUNCTION_ARGS)
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		char	   *file = SPI_getvalue(row, desc, 1);
 		Datum		value = SPI_getbinval(row, desc, 3, &isnull);
+		char	   *token = NULL;
 
 		if (file != NULL)
-			capi_secret_read_file(file, &problem);
+			token = capi_secret_read_file(file, &problem);
 		else if (isnull)
 			problem = "no access token is set";
 		else
-			capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 2, &isnull)),
-							 DatumGetByteaPP(value), &problem);
+			token = capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 2, &isnull)),
+									 DatumGetByteaPP(value), &problem);
+		if (token != NULL)
+			explicit_bzero(token, strlen(token));
+		explicit_bzero(row->t_data, row->t_len);
 	}
 	if (problem != NULL)
 	{
@@ -164,7 +171,10 @@ capi_secret_open(bool encrypted, bytea *value, const char **problem)
 			EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG_BYTES,
 								unconstify(unsigned char *, data + 1 + NONCE_BYTES)) != 1 ||
 			EVP_DecryptFinal_ex(ctx, (unsigned char *) secret + n, &n) != 1)
+		{
+			explicit_bzero(secret, cipher_len);
 			secret = NULL;
+		}
 	}
 	EVP_CIPHER_CTX_free(ctx);
 	explicit_bzero(key, sizeof(key));
@@ -175,25 +185,33 @@ capi_secret_open(bool encrypted, bytea *value, const char **problem)
 
 /*
  * Content of a file that holds a token or a key, without white space at its
- * end; NULL when it cannot be read.  *len exceeds CAPI_MAX_SECRET_BYTES when
- * the file does.
+ * end, to be wiped; NULL when it cannot be read.  *len exceeds
+ * CAPI_MAX_SECRET_BYTES when the file does.  No stream reads it: its buffer
+ * would keep a copy.
  */
 static char *
 read_secret_file(const char *path, size_t *len)
 {
 	struct stat st;
-	FILE	   *file;
+	int			fd;
 	char	   *buf;
+	ssize_t		got;
 
 	/* opening a pipe would wait for somebody to write to it */
 	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
 		return NULL;
-	file = AllocateFile(path, "r");
-	if (file == NULL)
+	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	if (fd < 0)
 		return NULL;
 	buf = palloc0(CAPI_MAX_SECRET_BYTES + 2);
-	*len = fread(buf, 1, CAPI_MAX_SECRET_BYTES + 1, file);
-	FreeFile(file);
+	*len = 0;
+	do
+	{
+		got = read(fd, buf + *len, CAPI_MAX_SECRET_BYTES + 1 - *len);
+		if (got > 0)
+			*len += got;
+	} while (got > 0 || (got < 0 && errno == EINTR));
+	CloseTransientFile(fd);
 	while (*len > 0 && isspace((unsigned char) buf[*len - 1]))
 		buf[--*len] = '\0';
 	return buf;
@@ -218,7 +236,10 @@ capi_secret_read_file(const char *path, const char **problem)
 	for (size_t i = 0; i < len && *problem == NULL; i++)
 		if (buf[i] < '!' || buf[i] > '~')
 			*problem = "the token file holds other characters than a token has";
-	return *problem == NULL ? buf : NULL;
+	if (*problem == NULL)
+		return buf;
+	explicit_bzero(buf, CAPI_MAX_SECRET_BYTES + 2);
+	return NULL;
 }
 
 char *
@@ -260,6 +281,8 @@ read_key(unsigned char key[KEY_BYTES], const char **problem)
 		*problem = content == NULL ? "cannot be read" :
 			content_len < KEY_BYTES ? "is too short" :
 			"is longer than 4096 bytes";
+		if (content != NULL)
+			explicit_bzero(content, content_len);
 		return false;
 	}
 	ok = EVP_Digest(content, content_len, key, &len, EVP_sha256(), NULL) == 1;

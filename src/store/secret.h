@@ -9,13 +9,14 @@
 #define CAPI_MAX_SECRET_BYTES	4096
 
 /*
- * Opens what capi._seal() made.  Returns a palloc'ed string, or NULL with a
- * static reason in *problem.  Never raises for bad keys or files.
+ * Opens what capi._seal() made.  Returns a palloc'ed string, which the caller
+ * wipes, or NULL with a static reason in *problem.  Never raises for bad keys
+ * or files.
  */
 extern char *capi_secret_open(bool encrypted, bytea *value,
 							  const char **problem);
 
-/* Reads a token file, trimmed.  NULL with a static reason in *problem. */
+/* Reads a token file, trimmed; likewise.  NULL with a static reason in *problem. */
 extern char *capi_secret_read_file(const char *path, const char **problem);
 
 /* Lower-case hex HMAC-SHA256 of token keyed with app_secret (SPEC 1.2). */

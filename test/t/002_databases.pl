@@ -182,7 +182,7 @@ sub times_of
 $pid = $node->dispatcher_pid;
 my $failures = $node->sql('SELECT failures FROM capi._slot()');
 $log = $node->log_size;
-$node->sql('ALTER TABLE capi.backlog RENAME COLUMN key TO kee');
+$node->sql('ALTER TABLE capi.delivery RENAME COLUMN key TO kee');
 $node->sql("SELECT pg_terminate_backend($pid)");
 $node->pay($node->place_orders(2));
 ok($node->wait_for("SELECT failures >= $failures + 3 AND state = 'waiting to restart' FROM capi._slot()"),
@@ -195,7 +195,7 @@ SKIP: {
 	skip 'midnight', 1 if $ends[0] > $starts[1];
 	cmp_ok($starts[1] - $ends[1], '>', 1.5 * ($starts[0] - $ends[0]), 'P12: later each time');
 }
-$node->sql('ALTER TABLE capi.backlog RENAME COLUMN kee TO key');
+$node->sql('ALTER TABLE capi.delivery RENAME COLUMN kee TO key');
 $began = time;
 $node->reload;
 $node->wait_until_idle;
