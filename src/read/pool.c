@@ -86,14 +86,30 @@ struct CapiPool
 /* Of this process, for its end. */
 static CapiPool *live_pool = NULL;
 
-/* Readers at work do not look whether anybody listens still. */
+/* Interrupts what a reader does; false when it did so before. */
+static bool
+interrupt_reader(Entry *entry)
+{
+	pid_t		pid;
+
+	if (pg_atomic_exchange_u32(&entry->shared->stop, 1) != 0)
+		return false;
+	if (GetBackgroundWorkerPid(entry->worker, &pid) == BGWH_STARTED)
+		kill(pid, SIGINT);
+	return true;
+}
+
+/*
+ * Readers at work do not look whether anybody listens still.  One that is
+ * interrupted does, and ends in silence; one that cannot be ends by itself when
+ * its time is over (run.c).
+ */
 static void
-terminate_at_exit(int code, Datum arg)
+leave_at_exit(int code, Datum arg)
 {
 	for (int i = 0; live_pool != NULL && i < MAX_ENTRIES; i++)
-		if (live_pool->entries[i].state != ENTRY_FREE &&
-			live_pool->entries[i].state != ENTRY_IDLE)
-			TerminateBackgroundWorker(live_pool->entries[i].worker);
+		if (live_pool->entries[i].state == ENTRY_WORKING)
+			(void) interrupt_reader(&live_pool->entries[i]);
 	live_pool = NULL;
 }
 
@@ -107,7 +123,7 @@ capi_pool_create(MemoryContext parent)
 
 	pool->context = context;
 	if (!registered)
-		before_shmem_exit(terminate_at_exit, (Datum) 0);
+		before_shmem_exit(leave_at_exit, (Datum) 0);
 	registered = true;
 	live_pool = pool;
 	return pool;
@@ -135,9 +151,8 @@ capi_pool_destroy(CapiPool *pool)
 
 		if (entry->state == ENTRY_FREE)
 			continue;
-		/* one without work sees that the queues are gone, and ends in silence */
-		if (entry->state != ENTRY_IDLE)
-			TerminateBackgroundWorker(entry->worker);
+		if (entry->state == ENTRY_WORKING)
+			(void) interrupt_reader(entry);
 		release(entry);
 	}
 	live_pool = NULL;
@@ -315,13 +330,10 @@ capi_pool_stop(CapiPool *pool, const void *tag)
 	for (int i = 0; i < MAX_ENTRIES; i++)
 	{
 		Entry	   *entry = &pool->entries[i];
-		pid_t		pid;
 
 		if (entry->state != ENTRY_WORKING || entry->tag != tag || !entry->began ||
-			pg_atomic_exchange_u32(&entry->shared->stop, 1) != 0)
+			!interrupt_reader(entry))
 			continue;
-		if (GetBackgroundWorkerPid(entry->worker, &pid) == BGWH_STARTED)
-			kill(pid, SIGINT);
 		entry->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GRACE_MS);
 	}
 }

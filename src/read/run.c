@@ -45,6 +45,10 @@
 /* JSON kept at a time; a portion with more is read in parts. */
 #define MAX_PART_BYTES	(4 * 1024 * 1024)
 
+/* After its time a query is cancelled as often, and then the process ends. */
+#define CANCEL_MS		1000
+#define MAX_CANCELS		4
+
 /* How a part ended. */
 typedef enum PartEnd
 {
@@ -82,6 +86,7 @@ static char *failure;
 
 static TimeoutId run_timeout;
 static volatile sig_atomic_t timed_out = false;
+static volatile sig_atomic_t timeouts = 0;
 
 /* The shop's code is running: what it says is nobody's. */
 static volatile sig_atomic_t is_silent = false;
@@ -91,12 +96,18 @@ static PartEnd try_part(const CapiRequest *request, int from, int n, int limit_m
 
 /* ---------- set-up ---------- */
 
+/*
+ * Comes again and again: what traps the cancel is ended, also when nobody is
+ * there any more who would do it.
+ */
 static void
 on_timeout(void)
 {
 	timed_out = true;
 	InterruptPending = true;
 	QueryCancelPending = true;
+	if (++timeouts > MAX_CANCELS)
+		ProcDiePending = true;
 	SetLatch(MyLatch);
 }
 
@@ -381,13 +392,15 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	answer(true);
 	set_up_part(part, request, from, n);
 	timed_out = false;
+	timeouts = 0;
 	QueryCancelPending = false;
 	is_silent = true;
 	PG_TRY();
 	{
 		if (pg_atomic_read_u32(&link_shared->stop) != 0)
 			elog(ERROR, "a portion is left");
-		enable_timeout_after(run_timeout, limit_ms);
+		enable_timeout_every(run_timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms),
+							 CANCEL_MS);
 		if (n > 0)
 			read_contexts(part);
 		run_query(part);

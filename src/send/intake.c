@@ -25,8 +25,8 @@
 /* After a step that somebody's lock kept from being done. */
 #define RETRY_MS	500
 
-/* Sources with misses that could not be counted yet, at most. */
-#define MAX_MISSES	1000
+/* Misses that could not be counted yet; with more the queue waits. */
+#define MAX_MISSES	(4 * CAPI_MAX_BATCH_EVENTS)
 
 /* Rows of a source that could not be captured, and what to settle for them. */
 typedef struct Miss
@@ -54,7 +54,8 @@ struct CapiIntake
 	int			n;
 	Miss		misses[MAX_MISSES];
 	int			nmisses;
-	TimestampTz retry_at;
+	TimestampTz retry_at;		/* of rows and items */
+	TimestampTz count_at;		/* of misses */
 };
 
 CapiIntake *
@@ -76,17 +77,23 @@ capi_intake_reset(CapiIntake *intake)
 	intake->nmisses = 0;
 }
 
+/* Is there room for what the next read may bring? */
 static bool
-is_empty(const CapiIntake *intake)
+may_read(const CapiIntake *intake)
 {
-	return intake->unsorted == NULL && intake->n == 0 && intake->nmisses == 0;
+	return intake->unsorted == NULL && intake->n == 0 &&
+		intake->nmisses <= MAX_MISSES - CAPI_MAX_BATCH_EVENTS;
 }
 
 /* When to try again what could not be done; DT_NOEND: nothing waits. */
 TimestampTz
 capi_intake_retry_at(const CapiIntake *intake)
 {
-	return is_empty(intake) ? DT_NOEND : intake->retry_at;
+	TimestampTz at = DT_NOEND;
+
+	if (intake->unsorted != NULL || intake->n > 0)
+		at = intake->retry_at;
+	return intake->nmisses > 0 ? Min(at, intake->count_at) : at;
 }
 
 static void
@@ -183,7 +190,7 @@ sort_rows(CapiDispatcher *d, Step *step)
 			note_item(d, &step->rows[i]);
 }
 
-static bool
+static void
 read_queue(CapiDispatcher *d)
 {
 	CapiIntake *intake = d->intake;
@@ -204,7 +211,6 @@ read_queue(CapiDispatcher *d)
 	else
 		sort_rows(d, step);
 	MemoryContextSwitchTo(old);
-	return done;
 }
 
 /* ---------- counting ---------- */
@@ -256,8 +262,7 @@ settle_misses(CapiDispatcher *d, bool counted)
 		}
 	}
 	intake->nmisses = kept;
-	if (kept > 0)
-		put_off(intake);
+	intake->count_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
 }
 
 /* ---------- looking up ---------- */
@@ -294,6 +299,26 @@ take_new(CapiDispatcher *d, const Step *step, CapiItem **items)
 	return kept;
 }
 
+/* Rows that are left from before come first. */
+static void
+read_more(CapiDispatcher *d)
+{
+	CapiIntake *intake = d->intake;
+	MemoryContext old;
+
+	if (intake->unsorted != NULL)
+	{
+		old = MemoryContextSwitchTo(intake->context);
+		sort_rows(d, intake->unsorted);
+		MemoryContextSwitchTo(old);
+	}
+	else if (may_read(intake))
+	{
+		MemoryContextReset(intake->context);
+		read_queue(d);
+	}
+}
+
 /*
  * Items of the queue that are to be worked on, in the current context: up to
  * CAPI_MAX_BATCH_EVENTS.  *worked: whether anything was read at all.
@@ -302,33 +327,23 @@ int
 capi_intake_take(CapiDispatcher *d, CapiItem **items, bool *worked)
 {
 	CapiIntake *intake = d->intake;
+	TimestampTz now = GetCurrentTimestamp();
+	int			misses = intake->nmisses;
 	Step	   *step;
 	int			n = 0;
 
 	*worked = false;
-	if (d->reader == NULL ||
-		(capi_intake_retry_at(intake) != DT_NOEND && intake->retry_at > GetCurrentTimestamp()))
+	if (d->reader == NULL)
 		return 0;
-	if (is_empty(intake))
-	{
-		MemoryContextReset(intake->context);
-		if (!read_queue(d))
-			return 0;
-	}
-	else if (intake->unsorted != NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(intake->context);
-
-		sort_rows(d, intake->unsorted);
-		MemoryContextSwitchTo(old);
-	}
-	if (intake->unsorted != NULL)
-		return 0;
-	*worked = intake->n > 0 || intake->nmisses > 0;
+	if (intake->retry_at <= now)
+		read_more(d);
+	*worked = intake->n > 0 || intake->nmisses > misses;
 	step = palloc0(sizeof(Step));
 	step->d = d;
-	if (intake->nmisses > 0)
+	if (intake->nmisses > 0 && intake->count_at <= now)
 		settle_misses(d, capi_txn_try("capi: counting what was missed", count_misses, step));
+	if (intake->retry_at > now)
+		return 0;
 	if (intake->n > 0 && capi_txn_try("capi: looking orders up", look_up, step))
 		n = take_new(d, step, items);
 	else if (intake->n > 0)
