@@ -41,6 +41,9 @@
 /* A portion read in less makes its source a quick one again. */
 #define QUICK_MS			500
 
+/* So many orders of a portion are worth waiting for. */
+#define MANY_ORDERS			100
+
 /* Readers in a row that end or hang, after which the source is broken. */
 #define MAX_HANGS			5
 
@@ -704,7 +707,11 @@ capi_portions_obstacle(const CapiDispatcher *d, const CapiSource *source,
 	return *next > now || count_asked(d, source->id) > 0 ? "source is slow" : NULL;
 }
 
-/* Has some of a portion come, and will the rest in a moment? */
+/*
+ * Will so many events come in a moment that they fill a batch better than
+ * waiting does?  For a few of them nobody waits, or with a steady trickle
+ * batches would never go.
+ */
 bool
 capi_portions_are_arriving(const CapiDispatcher *d)
 {
@@ -714,8 +721,11 @@ capi_portions_are_arriving(const CapiDispatcher *d)
 	{
 		CapiPortion *portion = lfirst(lc);
 
-		if (portion->is_given && portion->ndone > 0 && !is_slow(d, portion) &&
-			!portion->one_by_one)
+		if (portion->has_ended || portion->one_by_one || is_slow(d, portion) ||
+			(portion->is_given && spent_ms(portion) >= SLOW_MS))
+			continue;
+		if (portion->n - portion->ndone >= MANY_ORDERS ||
+			(portion->is_given && portion->ndone > 0))
 			return true;
 	}
 	return false;
