@@ -26,8 +26,8 @@
  * 3. A dispatcher attaches before it connects and detaches after it has left
  *	  the array of processes.  So a slot that is held and not attached means
  *	  that no dispatcher is, or will get, into that database.
- * 4. wake[], armed[] and missed[] are atomics only, read and written at commit of the
- *	  shop's transactions without any lock.  An entry of wake[] may be stale
+ * 4. wake[], armed[] and missed[] are atomics only, read and written at commit of
+ *	  the shop's transactions without any lock.  An entry of wake[] may be stale
  *	  when it is used: PGPROC structures live as long as the server, and a
  *	  latch that is set without need costs its owner one turn of its loop.
  * 5. Nothing here is a pointer, a descriptor or a handle of one process.
@@ -101,6 +101,7 @@ typedef struct CapiShared
 	pg_atomic_uint32 launcher_procno;	/* PGPROC + 1, or 0 */
 	/* (database oid << 32) + (PGPROC + 1) of running dispatchers, or 0 */
 	pg_atomic_uint64 wake[CAPI_MAX_DATABASES];
+	pg_atomic_uint32 wake_changes;	/* counted up after each change of wake[] */
 	/* the dispatcher of that entry wants to be told of the next order */
 	pg_atomic_uint32 armed[CAPI_MAX_DATABASES];
 	CapiMissed	missed[CAPI_MAX_DATABASES];
@@ -122,6 +123,8 @@ static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static void request_memory(void);
 static void set_up_memory(void);
 static int	find_slot(const char *dbname);
+static int	find_wake(Oid dboid);
+static void set_wake(uint64 entry);
 static int	find_missed(Oid dboid, bool create);
 static void enter_state(CapiSlot *slot, CapiSlotState state, TimestampTz now);
 static void note_failure(CapiSlot *slot, TimestampTz now);
@@ -171,6 +174,7 @@ set_up_memory(void)
 		shared->lock = &(GetNamedLWLockTranche("capi"))->lock;
 		ConditionVariableInit(&shared->detached);
 		pg_atomic_init_u32(&shared->launcher_procno, 0);
+		pg_atomic_init_u32(&shared->wake_changes, 0);
 		for (int i = 0; i < CAPI_MAX_DATABASES; i++)
 		{
 			pg_atomic_init_u64(&shared->wake[i], 0);
@@ -200,26 +204,45 @@ void
 capi_shmem_wake_dispatcher(Oid dboid, bool urgent)
 {
 	/* Where it was last time: a backend never changes its database. */
-	static int	last = 0;
+	static int	last = -1;
+	static uint32 changes = 0;
+	uint64		entry;
 
 	if (shared == NULL)
 		return;
 
-	for (int i = 0; i < CAPI_MAX_DATABASES; i++)
+	pg_memory_barrier();
+	if (last < 0 || changes != pg_atomic_read_u32(&shared->wake_changes))
 	{
-		int			at = (last + i) % CAPI_MAX_DATABASES;
-		uint64		entry = pg_atomic_read_u64(&shared->wake[at]);
-
-		if (entry != 0 && (Oid) (entry >> 32) == dboid)
-		{
-			last = at;
-			pg_memory_barrier();
-			if (urgent || (pg_atomic_read_u32(&shared->armed[at]) != 0 &&
-						   pg_atomic_exchange_u32(&shared->armed[at], 0) != 0))
-				wake_process((uint32) entry);
-			return;
-		}
+		changes = pg_atomic_read_u32(&shared->wake_changes);
+		pg_read_barrier();
+		last = find_wake(dboid);
 	}
+	entry = pg_atomic_read_u64(&shared->wake[last]);
+	if ((Oid) (entry >> 32) != dboid)
+		return;
+	if (urgent || (pg_atomic_read_u32(&shared->armed[last]) != 0 &&
+				   pg_atomic_exchange_u32(&shared->armed[last], 0) != 0))
+		wake_process((uint32) entry);
+}
+
+/* Entry of a database's dispatcher; any other one when it has none. */
+static int
+find_wake(Oid dboid)
+{
+	for (int i = 0; i < CAPI_MAX_DATABASES; i++)
+		if ((Oid) (pg_atomic_read_u64(&shared->wake[i]) >> 32) == dboid)
+			return i;
+	return 0;
+}
+
+/* Changes this dispatcher's entry; backends look for theirs again. */
+static void
+set_wake(uint64 entry)
+{
+	pg_atomic_write_u64(&shared->wake[my_slotno], entry);
+	pg_write_barrier();
+	pg_atomic_fetch_add_u32(&shared->wake_changes, 1);
 }
 
 /*
@@ -387,8 +410,7 @@ capi_shmem_set_database(Oid dboid)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot->dboid = dboid;
-	pg_atomic_write_u64(&shared->wake[my_slotno],
-						((uint64) dboid << 32) + slot->procno);
+	set_wake(((uint64) dboid << 32) + slot->procno);
 	LWLockRelease(shared->lock);
 
 	pg_memory_barrier();
@@ -444,7 +466,7 @@ detach_dispatcher(int code, Datum arg)
 	slot = &shared->slots[my_slotno];
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u64(&shared->wake[my_slotno], 0);
+	set_wake(0);
 	slot->pid = 0;
 	slot->procno = 0;
 

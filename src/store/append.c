@@ -32,6 +32,7 @@
 
 #include "base/attempt.h"
 #include "base/block.h"
+#include "base/capi.h"
 #include "base/compat.h"
 #include "base/lock.h"
 #include "store/config.h"
@@ -70,10 +71,32 @@ typedef struct Room
 	Buffer		buffer;
 } Room;
 
+/* A row as it is stored: columns 1 to 3 and then missed or, as text, key. */
+typedef struct RowData
+{
+	uint64		xid;
+	TimestampTz captured_at;
+	int32		source_id;
+	int32		missed;
+} RowData;
+
+#define ROW_HEADER		MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(Q_COLUMNS))
+#define MAX_ROW_BYTES	(ROW_HEADER + sizeof(RowData) + VARHDRSZ + CAPI_MAX_KEY_BYTES)
+
+typedef union Row
+{
+	HeapTupleHeaderData header;
+	uint64		align;
+	char		bytes[MAX_ROW_BYTES];
+} Row;
+
 static int	look_up(void);
 static void read_hint(void *arg);
 static bool append_to(int segment, int32 source_id, const char *key,
 					  int32 missed);
+static void form_row(Row *row, HeapTuple tuple, int32 source_id,
+					 const char *key, int32 missed);
+static Size put_text(char *to, const char *text);
 static bool insert(Relation rel, Place *place, HeapTuple tuple);
 static bool has_room(Relation rel, Place *place, Size need);
 static bool make_room(Relation rel, Place *place, Size need);
@@ -166,9 +189,6 @@ static bool
 append_to(int segment, int32 source_id, const char *key, int32 missed)
 {
 	Relation	rel = RelationIdGetRelation(places[segment].relid);
-	Datum		values[Q_COLUMNS];
-	bool		nulls[Q_COLUMNS] = {false};
-	HeapTuple	tuple;
 	bool		done = false;
 
 	if (rel == NULL)
@@ -176,19 +196,66 @@ append_to(int segment, int32 source_id, const char *key, int32 missed)
 	/* whoever put a column of his own there keeps the rest */
 	if (RelationGetDescr(rel)->natts == Q_COLUMNS)
 	{
-		values[Q_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
-		values[Q_CAPTURED_AT - 1] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
-		values[Q_SOURCE_ID - 1] = Int32GetDatum(source_id);
-		values[Q_MISSED - 1] = Int32GetDatum(missed);
-		nulls[Q_MISSED - 1] = missed == 0;
-		nulls[Q_KEY - 1] = key == NULL;
-		values[Q_KEY - 1] = key != NULL ? CStringGetTextDatum(key) : (Datum) 0;
-		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-		done = insert(rel, &places[segment], tuple);
-		heap_freetuple(tuple);
+		Row			row;
+		HeapTupleData tuple;
+
+		form_row(&row, &tuple, source_id, key, missed);
+		done = insert(rel, &places[segment], &tuple);
 	}
 	RelationClose(rel);
 	return done;
+}
+
+/*
+ * What heap_form_tuple() would make of it, a third of whose work is to find out
+ * what is always the same here.  The key, of at most CAPI_MAX_KEY_BYTES, is the
+ * last column and null when captures were missed; else their number is.
+ */
+static void
+form_row(Row *row, HeapTuple tuple, int32 source_id, const char *key,
+		 int32 missed)
+{
+	HeapTupleHeader header = &row->header;
+	RowData    *data = (RowData *) (row->bytes + ROW_HEADER);
+	char	   *rest = (char *) &data->missed;
+	int			null_column = key != NULL ? Q_MISSED : Q_KEY;
+
+	memset(header, 0, ROW_HEADER);
+	HeapTupleHeaderSetNatts(header, Q_COLUMNS);
+	header->t_hoff = ROW_HEADER;
+	header->t_infomask = HEAP_HASNULL | (key != NULL ? HEAP_HASVARWIDTH : 0);
+	header->t_bits[0] = ((1 << Q_COLUMNS) - 1) & ~(1 << (null_column - 1));
+	data->xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	data->captured_at = GetCurrentStatementStartTimestamp();
+	data->source_id = source_id;
+	if (key == NULL)
+	{
+		data->missed = missed;
+		rest += sizeof(int32);
+	}
+	else
+		rest += put_text(rest, key);
+	tuple->t_data = header;
+	tuple->t_len = rest - row->bytes;
+	ItemPointerSetInvalid(&tuple->t_self);
+	tuple->t_tableOid = InvalidOid;
+}
+
+/* Writes a text as it is stored; returns its bytes. */
+static Size
+put_text(char *to, const char *text)
+{
+	Size		len = strlen(text);
+	bool		is_short = len + VARHDRSZ_SHORT <= VARATT_SHORT_MAX;
+	Size		header = is_short ? VARHDRSZ_SHORT : VARHDRSZ;
+
+	Assert(len <= CAPI_MAX_KEY_BYTES);
+	if (is_short)
+		SET_VARSIZE_SHORT(to, len + header);
+	else
+		SET_VARSIZE(to, len + header);
+	memcpy(to + header, text, len);
+	return len + header;
 }
 
 static bool
