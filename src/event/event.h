@@ -66,6 +66,7 @@ typedef struct CapiEvent
 	int			error_subcode;
 	StringInfoData problems;	/* JSON array members: dropped fields, no raw
 								 * value: {"field":"ph","problem":"..."} ; data==NULL if none */
+	int			nproblems;		/* their number */
 	bool		written[CAPI_FIELD_COUNT];	/* fields that were usable */
 	const char *value_text;		/* exact decimal text of value as sent, or NULL */
 	const char *currency;		/* as sent, or NULL */
@@ -78,7 +79,10 @@ typedef struct CapiEvent
  */
 extern char *capi_event_utf8(char *text);
 
-/* Notes what is wrong with a field, or part of one; never with its value. */
+/*
+ * Notes what is wrong with a field, or part of one; never with its value.  The
+ * same thing is noted once, and of very many things the first.
+ */
 extern void capi_event_problem(CapiEvent *ev, const char *where,
 							   const char *problem);
 

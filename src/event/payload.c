@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 
@@ -30,6 +31,17 @@
 
 /* SPEC 2: numbers of states begin here. */
 #define FIRST_STATE		1000
+
+/*
+ * Bounds of one field.  Meta documents none; they are far beyond what an order
+ * has, so that a column filled by mistake costs this event a moment, and no
+ * other its place in the request.  A customer has a handful of addresses; a
+ * hundred values of one are not one customer's.
+ */
+#define MAX_CUSTOMER_VALUES	100
+#define MAX_LIST_VALUES		10000
+#define MAX_FIELD_BYTES		(1024 * 1024)
+#define MAX_JSON_BYTES		(16 * 1024 * 1024)	/* before what is unknown goes */
 
 /* State of one event being written. */
 typedef struct Writer
@@ -164,12 +176,44 @@ append_value(Writer *w, int start, const char *raw)
 	observe(w, raw, w->scratch.data, w->doubt);
 }
 
+/* Says that the last n values or items are not sent; raw: the first of them. */
+static void
+leave_out(Writer *w, const char *raw, int n, int max, const char *what)
+{
+	char		problem[128];
+
+	if (max > 0)
+		snprintf(problem, sizeof(problem), "more than %d %s, %d were left out", max, what, n);
+	else
+		snprintf(problem, sizeof(problem), "more than 1 MB, %d %s were left out", n, what);
+	capi_event_problem(w->ev, capi_field_info(w->field)->name, problem);
+	observe(w, raw, NULL, "beyond what is sent of one field");
+}
+
+/*
+ * May one more value be looked at, of which there were so many?  If not, says
+ * so of it and those behind.
+ */
+static bool
+has_room(Writer *w, int start, int seen, int max, int i)
+{
+	CapiValues *values = &w->ev->values[w->field];
+
+	CHECK_FOR_INTERRUPTS();
+	if (seen < max && w->out->len - start < MAX_FIELD_BYTES)
+		return true;
+	leave_out(w, values->v[i], values->n - i, seen < max ? 0 : max, "values");
+	return false;
+}
+
 /* Appends the values of a list; false if none is usable. */
 static bool
 append_list(Writer *w, const CapiFieldInfo *info)
 {
 	CapiValues *values = &w->ev->values[w->field];
+	int			max = info->flags & CAPI_FIELD_HASHED ? MAX_CUSTOMER_VALUES : MAX_LIST_VALUES;
 	int			start = w->out->len;
+	int			seen = 0;		/* several may be in one text */
 
 	for (int i = 0; i < values->n; i++)
 	{
@@ -177,6 +221,8 @@ append_list(Writer *w, const CapiFieldInfo *info)
 
 		do
 		{
+			if (!has_room(w, start, seen++, max, i))
+				return w->out->len > start;
 			if (normalize_value(w, values->v[i], &rest))
 				append_value(w, start, values->v[i]);
 			else if (info->flags & CAPI_FIELD_PLACES)
@@ -199,6 +245,8 @@ append_scalar(Writer *w, const CapiFieldInfo *info)
 	{
 		const char *rest = values->v[i];
 
+		if (!has_room(w, w->out->len, i, MAX_CUSTOMER_VALUES, i))
+			return false;
 		if (!normalize_value(w, values->v[i], &rest))
 			continue;
 		append_value(w, w->out->len, values->v[i]);
@@ -222,14 +270,18 @@ static bool
 append_contents(Writer *w)
 {
 	CapiValues *values = &w->ev->values[w->field];
+	CapiContentsLimit limit = {MAX_LIST_VALUES, w->out->len + MAX_FIELD_BYTES, 0};
 	int			n = 0;
 
 	appendStringInfoChar(w->out, '[');
 	for (int i = 0; i < values->n; i++)
 		n += capi_contents_append_items(w->out, values->v[i], n > 0,
 										w->minor_digits, is_offline(w->ev),
-										report_problem, w);
+										&limit, report_problem, w);
 	appendStringInfoChar(w->out, ']');
+	if (limit.left_out > 0)
+		leave_out(w, values->v[0], limit.left_out,
+				  limit.items > 0 ? 0 : MAX_LIST_VALUES, "items");
 	return n > 0;
 }
 
@@ -241,6 +293,8 @@ static void
 append_members(Writer *w, bool *separate)
 {
 	CapiValues *values = &w->ev->values[w->field];
+	int			start = w->out->len;
+	bool		before = *separate;
 
 	if (values->n == 0)
 		return;
@@ -251,6 +305,13 @@ append_members(Writer *w, bool *separate)
 		capi_contents_append_members(w->out, values->v[0],
 									 w->field == CAPI_FIELD_CUSTOM_DATA,
 									 separate, report_problem, w);
+	if (w->out->len - start > MAX_FIELD_BYTES)
+	{
+		report_problem(w, "", "too long");
+		w->out->len = start;
+		w->out->data[start] = '\0';
+		*separate = before;
+	}
 }
 
 /* Appends what a field of JSON kind holds; false if nothing. */
@@ -481,6 +542,17 @@ append_group(Writer *w, const char *name, int first, int end, int merged,
 	}
 }
 
+/* What is not even to be parsed. */
+static void
+drop_long_json(CapiEvent *ev)
+{
+	for (int f = 0; f < CAPI_FIELD_COUNT; f++)
+		for (int i = 0; i < ev->values[f].n; i++)
+			if ((capi_field_info(f)->flags & CAPI_FIELD_JSON) != 0 &&
+				strlen(ev->values[f].v[i]) > MAX_JSON_BYTES)
+				drop_field(ev, f, "too long");
+}
+
 /* Members of app_data that have columns: taken from the object if null there. */
 static void
 hoist_app_data(CapiEvent *ev)
@@ -529,6 +601,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	ev->value_text = NULL;
 	ev->currency = NULL;
 	memset(&ev->problems, 0, sizeof(ev->problems));
+	ev->nproblems = 0;
 	memset(ev->written, 0, sizeof(ev->written));
 
 	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
@@ -538,6 +611,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	find_minor_digits(&w);
 	capi_complete_event(ev, w.country, report_problem, &w);
 	settle_data_use(ev);
+	drop_long_json(ev);
 	hoist_app_data(ev);
 	append_event(&w);
 	if (!capi_validate_fields(ev))
