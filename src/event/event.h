@@ -16,10 +16,10 @@
 /* Values of one column: a scalar has one, a list any number, null none. */
 typedef struct CapiValues
 {
-	int			n;
 	char	  **v;				/* UTF-8 text, never NULL inside */
-	bool		is_empty_list;	/* an array without members, not null */
+	int			n;
 	Oid			type;			/* of the column, InvalidOid: not from one */
+	bool		is_empty_list;	/* an array without members, not null */
 } CapiValues;
 
 /*

@@ -68,12 +68,12 @@ report_problem(void *arg, const char *where, const char *problem)
 }
 
 /* Tells a preview what became of a value. */
-static void
+static inline void
 observe(Writer *w, const char *raw, const char *sent, const char *problem)
 {
 	CapiEvent  *ev = w->ev;
 
-	if (ev->observer != NULL)
+	if (unlikely(ev->observer != NULL))
 		ev->observer(ev->observer_arg, w->field, raw,
 					 sent != NULL ? w->scratch.data : NULL, sent, problem);
 }
@@ -133,27 +133,34 @@ has_hash(StringInfo out, int start, const char *hex)
 	return false;
 }
 
-/* Appends scratch hashed, unless equal to one from start on. */
+/*
+ * Appends scratch hashed, unless equal to one from start on.  Written in place:
+ * what is not added to the length is not there.
+ */
 static void
 append_hash(Writer *w, int start, const char *raw)
 {
 	StringInfo	out = w->out;
-	char		hex[CAPI_HASH_HEX_LEN + 1] = "";
+	char	   *to;
 
-	if (!capi_hash_recognise(w->scratch.data, w->scratch.len, hex))
-		capi_hash_hex(w->scratch.data, w->scratch.len, hex);
-	if (has_hash(out, start, hex))
+	enlargeStringInfo(out, CAPI_HASH_HEX_LEN + 3);
+	to = out->data + out->len;
+	if (out->len > start)
+		*to++ = ',';
+	*to++ = '"';
+	if (!capi_hash_recognise(w->scratch.data, w->scratch.len, to))
+		capi_hash_hex(w->scratch.data, w->scratch.len, to);
+	if (has_hash(out, start, to))
 	{
+		out->data[out->len] = '\0';
 		observe(w, raw, NULL, "the same as another");
 		return;
 	}
-	observe(w, raw, hex, w->doubt);
-	enlargeStringInfo(out, CAPI_HASH_HEX_LEN + 3);
-	if (out->len > start)
-		appendStringInfoCharMacro(out, ',');
-	appendStringInfoCharMacro(out, '"');
-	appendBinaryStringInfo(out, hex, CAPI_HASH_HEX_LEN);
-	appendStringInfoCharMacro(out, '"');
+	to[CAPI_HASH_HEX_LEN] = '\0';
+	observe(w, raw, to, w->doubt);
+	to[CAPI_HASH_HEX_LEN] = '"';
+	to[CAPI_HASH_HEX_LEN + 1] = '\0';
+	out->len = to + CAPI_HASH_HEX_LEN + 1 - out->data;
 }
 
 /* Appends scratch, behind a comma if there is something from start on. */
@@ -168,9 +175,9 @@ append_value(Writer *w, int start, const char *raw)
 		return;
 	}
 	if (w->out->len > start)
-		appendStringInfoChar(w->out, ',');
+		capi_text_put_literal(w->out, ",");
 	if (info->flags & CAPI_FIELD_BARE)
-		appendBinaryStringInfo(w->out, w->scratch.data, w->scratch.len);
+		capi_text_put(w->out, w->scratch.data, w->scratch.len);
 	else
 		capi_text_append_json(w->out, w->scratch.data, w->scratch.len);
 	observe(w, raw, w->scratch.data, w->doubt);
@@ -273,12 +280,12 @@ append_contents(Writer *w)
 	CapiContentsLimit limit = {MAX_LIST_VALUES, w->out->len + MAX_FIELD_BYTES, 0};
 	int			n = 0;
 
-	appendStringInfoChar(w->out, '[');
+	capi_text_put_literal(w->out, "[");
 	for (int i = 0; i < values->n; i++)
 		n += capi_contents_append_items(w->out, values->v[i], n > 0,
 										w->minor_digits, is_offline(w->ev),
 										&limit, report_problem, w);
-	appendStringInfoChar(w->out, ']');
+	capi_text_put_literal(w->out, "]");
 	if (limit.left_out > 0)
 		leave_out(w, values->v[0], limit.left_out,
 				  limit.items > 0 ? 0 : MAX_LIST_VALUES, "items");
@@ -325,9 +332,9 @@ append_json_field(Writer *w, const CapiFieldInfo *info)
 		any = append_contents(w);
 	else
 	{
-		appendStringInfoChar(w->out, '{');
+		capi_text_put_literal(w->out, "{");
 		append_members(w, &any);
-		appendStringInfoChar(w->out, '}');
+		capi_text_put_literal(w->out, "}");
 	}
 	if (w->ev->observer != NULL)
 	{
@@ -357,13 +364,14 @@ append_field(Writer *w, int field, bool *separate)
 
 	w->field = field;
 	if (*separate)
-		appendStringInfoChar(w->out, ',');
-	appendStringInfoChar(w->out, '"');
-	appendStringInfoString(w->out, info->name);
-	if (info->flags & CAPI_FIELD_LIST)
-		appendBinaryStringInfo(w->out, "\":[", 3);
+		capi_text_put_literal(w->out, ",\"");
 	else
-		appendBinaryStringInfo(w->out, "\":", 2);
+		capi_text_put_literal(w->out, "\"");
+	capi_text_put(w->out, info->name, info->name_len);
+	if (info->flags & CAPI_FIELD_LIST)
+		capi_text_put_literal(w->out, "\":[");
+	else
+		capi_text_put_literal(w->out, "\":");
 	if (info->flags & CAPI_FIELD_JSON)
 		any = append_json_field(w, info);
 	else if (info->flags & CAPI_FIELD_LIST)
@@ -377,7 +385,7 @@ append_field(Writer *w, int field, bool *separate)
 		return;
 	}
 	if (info->flags & CAPI_FIELD_LIST)
-		appendStringInfoChar(w->out, ']');
+		capi_text_put_literal(w->out, "]");
 	w->ev->written[field] = true;
 	*separate = true;
 }
@@ -388,9 +396,11 @@ append_fields(Writer *w, int first, int end, bool *separate)
 {
 	for (int field = first; field < end; field++)
 	{
+		const CapiValues *values = &w->ev->values[field];
 		int			start = w->out->len;
 
-		if (w->ev->values[field].n == 0 && !is_telling_list(w->ev, field))
+		if (values->n == 0 &&
+			(!values->is_empty_list || !is_telling_list(w->ev, field)))
 			continue;
 		append_field(w, field, separate);
 		if (field == CAPI_FIELD_VALUE && w->out->len > start)
@@ -407,27 +417,27 @@ append_head(Writer *w)
 	CapiEvent  *ev = w->ev;
 	char		seconds[MAXINT8LEN + 1];
 
-	appendStringInfoString(w->out, "{\"event_name\":");
+	capi_text_put_literal(w->out, "{\"event_name\":");
 	if (ev->event_name != NULL && capi_text_is_valid(ev->event_name, strlen(ev->event_name)))
 		capi_text_append_json(w->out, ev->event_name, strlen(ev->event_name));
 	else
-		appendStringInfoString(w->out, "\"\"");
+		capi_text_put_literal(w->out, "\"\"");
 	if (ev->has_event_time)
 	{
 		pg_lltoa(ev->event_time_s, seconds);
-		appendStringInfoString(w->out, ",\"event_time\":");
+		capi_text_put_literal(w->out, ",\"event_time\":");
 		appendStringInfoString(w->out, seconds);
 	}
 	if (ev->event_id != NULL && ev->event_id[0] != '\0' &&
 		capi_text_is_valid(ev->event_id, strlen(ev->event_id)))
 	{
-		appendStringInfoString(w->out, ",\"event_id\":");
+		capi_text_put_literal(w->out, ",\"event_id\":");
 		capi_text_append_json(w->out, ev->event_id, strlen(ev->event_id));
 	}
 	if (ev->action_source != NULL &&
 		capi_text_is_valid(ev->action_source, strlen(ev->action_source)))
 	{
-		appendStringInfoString(w->out, ",\"action_source\":");
+		capi_text_put_literal(w->out, ",\"action_source\":");
 		capi_text_append_json(w->out, ev->action_source, strlen(ev->action_source));
 	}
 }
@@ -526,7 +536,9 @@ append_group(Writer *w, const char *name, int first, int end, int merged,
 	int			start = w->out->len;
 	bool		separate = false;
 
-	appendStringInfo(w->out, ",\"%s\":{", name);
+	capi_text_put_literal(w->out, ",\"");
+	capi_text_put(w->out, name, strlen(name));
+	capi_text_put_literal(w->out, "\":{");
 	append_fields(w, first, end, &separate);
 	if (merged >= 0)
 	{
@@ -534,7 +546,7 @@ append_group(Writer *w, const char *name, int first, int end, int merged,
 		append_members(w, &separate);
 	}
 	if (separate || required)
-		appendStringInfoChar(w->out, '}');
+		capi_text_put_literal(w->out, "}");
 	else
 	{
 		w->out->len = start;
@@ -585,7 +597,7 @@ append_event(Writer *w)
 				 CAPI_FIELD_FIRST_CUSTOM_DATA, -1, true);
 	append_group(w, "custom_data", CAPI_FIELD_FIRST_CUSTOM_DATA,
 				 CAPI_FIELD_CUSTOM_DATA, CAPI_FIELD_CUSTOM_DATA, false);
-	appendStringInfoChar(w->out, '}');
+	capi_text_put_literal(w->out, "}");
 }
 
 void
