@@ -278,3 +278,23 @@ capi_txn_execute_with_args(const char *sql, int nargs, Oid *types,
 	MemoryContextSwitchTo(context);
 	return result;
 }
+
+int
+capi_txn_execute_saved(CapiStatement *statement, Datum *args,
+					   const char *nulls, bool read_only, long max_rows)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			result;
+
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
+		statement->plan = plan;
+	}
+	result = SPI_execute_plan(statement->plan, args, nulls, read_only, max_rows);
+	MemoryContextSwitchTo(context);
+	return result;
+}

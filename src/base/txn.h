@@ -75,4 +75,23 @@ extern int	capi_txn_execute_with_args(const char *sql, int nargs,
 									   const char *nulls, bool read_only,
 									   long max_rows);
 
+/*
+ * A statement that a process runs again and again, planned once; the server
+ * plans it anew when what it reads has changed, or was made anew.  Only for
+ * statements that have one good plan, however large the tables are.
+ */
+#define CAPI_TXN_MAX_ARGS	16
+
+typedef struct CapiStatement
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[CAPI_TXN_MAX_ARGS];
+	struct _SPI_plan *plan;		/* NULL: not yet planned */
+} CapiStatement;
+
+extern int	capi_txn_execute_saved(CapiStatement *statement, Datum *args,
+								   const char *nulls, bool read_only,
+								   long max_rows);
+
 #endif							/* CAPI_TXN_H */

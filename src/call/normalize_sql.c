@@ -106,12 +106,13 @@ ignore_problem(void *arg, const char *where, const char *problem)
 static bool
 normalize_json(int field, const char *json, StringInfo out)
 {
+	CapiContentsLimit limit = {PG_INT32_MAX, PG_INT32_MAX, 0};
 	bool		any = false;
 
 	if (capi_field_info(field)->form == CAPI_FORM_CONTENTS)
 	{
 		appendStringInfoChar(out, '[');
-		any = capi_contents_append_items(out, json, false, 0, false,
+		any = capi_contents_append_items(out, json, false, 0, false, &limit,
 										 ignore_problem, NULL) > 0;
 		appendStringInfoChar(out, ']');
 		return any;

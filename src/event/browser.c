@@ -67,6 +67,26 @@ bare_address(char *s)
 	return s;
 }
 
+/* inet_ntop goes through a format string. */
+static void
+append_ipv4(StringInfo out, const unsigned char *a)
+{
+	char		buf[INET_ADDRSTRLEN];
+	int			n = 0;
+
+	for (int i = 0; i < 4; i++)
+	{
+		if (i > 0)
+			buf[n++] = '.';
+		if (a[i] > 99)
+			buf[n++] = '0' + a[i] / 100;
+		if (a[i] > 9)
+			buf[n++] = '0' + a[i] / 10 % 10;
+		buf[n++] = '0' + a[i] % 10;
+	}
+	capi_text_put(out, buf, n);
+}
+
 /*
  * Appends an address in its shortest form.  False if it is none or, with
  * *valid, one that cannot be the customer's.
@@ -79,7 +99,7 @@ append_address(char *s, StringInfo out, bool *valid)
 	char		buf[INET6_ADDRSTRLEN];
 
 	s = bare_address(s);
-	if (inet_pton(AF_INET6, s, &v6) == 1)
+	if (strchr(s, ':') != NULL && inet_pton(AF_INET6, s, &v6) == 1)
 	{
 		*valid = true;
 		if (!IN6_IS_ADDR_V4MAPPED(&v6))
@@ -96,7 +116,7 @@ append_address(char *s, StringInfo out, bool *valid)
 	*valid = true;
 	if (!is_own_ipv4((unsigned char *) &v4))
 		return false;
-	appendStringInfoString(out, inet_ntop(AF_INET, &v4, buf, sizeof(buf)));
+	append_ipv4(out, (unsigned char *) &v4);
 	return true;
 }
 
@@ -139,7 +159,48 @@ capi_form_ip(CapiInput *in, StringInfo out)
 static inline bool
 is_click_char(char c)
 {
-	return capi_form_is_alnum(c) || c == '-' || c == '_';
+	static const bool table[256] = {
+		['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+		['-'] = true, ['_'] = true
+	};
+
+	return table[(unsigned char) c];
+}
+
+static inline const char *
+skip_click_chars(const char *p, const char *end)
+{
+	while (p < end && is_click_char(*p))
+		p++;
+	return p;
+}
+
+static bool
+are_digits(const char *s, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!capi_form_is_digit(s[i]))
+			return false;
+	return true;
+}
+
+/* "fb.", a digit, and the time of the click; a point behind each. */
+#define TIME_AT			5
+#define ID_AT			(TIME_AT + MILLISECONDS_DIGITS + 1)
+
+/* Does the id, and what may be behind it, reach to the end? */
+static bool
+is_id_with_appendix(const char *id, const char *end)
+{
+	const char *id_end = skip_click_chars(id, end);
+	const char *appendix = id_end + 1;
+
+	/* "fb" twice: two values glued together */
+	if (id_end == id || (id_end - id == 2 && strncmp(id, "fb", 2) == 0))
+		return false;
+	return id_end == end ||
+		(*id_end == '.' && skip_click_chars(appendix, end) == end &&
+		 (end - appendix == 2 || end - appendix == 8));
 }
 
 /*
@@ -150,34 +211,13 @@ is_click_char(char c)
 bool
 capi_form_browser_id(CapiInput *in, StringInfo out)
 {
-	int			segment = 0;
-	int			len = 0;		/* of the segment */
-	bool		bad = in->len < 4 || strncmp(in->s, "fb.", 3) != 0;
-
-	for (int i = 0; i <= in->len && !bad; i++)
-	{
-		char		c = i < in->len ? in->s[i] : '.';
-
-		if (c == '.')
-		{
-			bad = len == 0 || segment > 4 ||
-				(segment == 1 && len != 1) ||
-				(segment == 2 && len != MILLISECONDS_DIGITS) ||
-				(segment == 4 && len != 2 && len != 8) ||
-				(segment == 3 && len == 2 &&
-				 strncmp(in->s + i - 2, "fb", 2) == 0);
-			segment++;
-			len = 0;
-			continue;
-		}
-		len++;
-		if ((segment > 2 && !is_click_char(c)) ||
-			((segment == 1 || segment == 2) && !capi_form_is_digit(c)))
-			bad = true;
-	}
-	if (bad || segment < 4)
+	if (in->len <= ID_AT || strncmp(in->s, "fb.", 3) != 0 ||
+		!capi_form_is_digit(in->s[3]) || in->s[4] != '.' ||
+		!are_digits(in->s + TIME_AT, MILLISECONDS_DIGITS) ||
+		in->s[ID_AT - 1] != '.' ||
+		!is_id_with_appendix(in->s + ID_AT, in->s + in->len))
 		return capi_form_refuse(in, "not of the form fb.1.<milliseconds>.<id>");
-	appendBinaryStringInfo(out, in->s, in->len);
+	capi_text_put(out, in->s, in->len);
 	return true;
 }
 
@@ -239,7 +279,7 @@ capi_form_click_id(CapiInput *in, StringInfo out)
 
 	if (id == NULL)
 		return capi_form_refuse(in, "not a click id, nor a URL with fbclid");
-	appendBinaryStringInfo(out, id, len);
+	capi_text_put(out, id, len);
 	return true;
 }
 
@@ -287,7 +327,7 @@ capi_form_url(CapiInput *in, StringInfo out)
 			host = end + 1;
 	if (host == end || in->s[host] == ':')
 		return capi_form_refuse(in, "names no host");
-	appendBinaryStringInfo(out, in->s, scheme);
-	appendBinaryStringInfo(out, in->s + host, in->len - host);
+	capi_text_put(out, in->s, scheme);
+	capi_text_put(out, in->s + host, in->len - host);
 	return true;
 }

@@ -58,9 +58,13 @@ complete_name(CapiEvent *ev, const char *country, CapiContentsReport report,
 	CapiSpan	text;
 	CapiSpan	given;
 	CapiName	name;
-	bool		has_first = get_text(ev, CAPI_FIELD_FN, &given);
-	bool		has_last = get_text(ev, CAPI_FIELD_LN, &given);
+	bool		has_first;
+	bool		has_last;
 
+	if (ev->values[CAPI_FIELD_NAME].n == 0)
+		return;
+	has_first = get_text(ev, CAPI_FIELD_FN, &given);
+	has_last = get_text(ev, CAPI_FIELD_LN, &given);
 	if ((has_first && has_last) || !get_text(ev, CAPI_FIELD_NAME, &text))
 		return;
 	if (!capi_person_split(text.s, text.len, country, &name))
@@ -158,6 +162,11 @@ complete_click(CapiEvent *ev, CapiContentsReport report, void *arg)
 	int			len;
 	int64		at;
 
+	/* as a rule there is one, or nothing to make it of */
+	if (ev->values[CAPI_FIELD_FBCLID].n == 0 &&
+		(ev->values[CAPI_FIELD_FBC].n == 0 ||
+		 strncmp(ev->values[CAPI_FIELD_FBC].v[0], "fb.", 3) == 0))
+		return;
 	if (get_text(ev, CAPI_FIELD_FBC, &text))
 	{
 		if (strncmp(text.s, "fb.", 3) == 0 ||

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -184,6 +185,7 @@ append_list(StringInfo out, const JsonbValue *v, const CapiMember *member,
 	it = JsonbIteratorInit(v->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_ELEM)
 			continue;
 		appendStringInfoString(out, between);
@@ -260,6 +262,7 @@ append_known(Writer *w, JsonbContainer *object, const CapiMember *list,
 		const char *problem;
 		int			before = w->out->len;
 
+		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
@@ -314,9 +317,23 @@ append_item(Writer *w, JsonbContainer *item, bool separate)
 	return true;
 }
 
+/* May one more item be written?  If not, notes how many there are still. */
+static bool
+take_room(StringInfo out, CapiContentsLimit *limit, int left)
+{
+	if (limit->items > 0 && out->len < limit->end)
+	{
+		limit->items--;
+		return true;
+	}
+	limit->left_out += left;
+	return false;
+}
+
 int
 capi_contents_append_items(StringInfo out, const char *json, bool separate,
 						   int minor_digits, bool need_quantity,
+						   CapiContentsLimit *limit,
 						   CapiContentsReport report, void *arg)
 {
 	Writer		w = {out, report, arg, minor_digits, need_quantity, false};
@@ -324,6 +341,7 @@ capi_contents_append_items(StringInfo out, const char *json, bool separate,
 	JsonbIterator *it;
 	JsonbValue	value;
 	JsonbIteratorToken token;
+	int			seen = 0;
 	int			n = 0;
 
 	if (parsed == NULL || JB_ROOT_IS_SCALAR(parsed))
@@ -332,13 +350,18 @@ capi_contents_append_items(StringInfo out, const char *json, bool separate,
 		return 0;
 	}
 	if (JB_ROOT_IS_OBJECT(parsed))
-		return append_item(&w, &parsed->root, separate) ? 1 : 0;
-
+	{
+		if (take_room(out, limit, 1))
+			n = append_item(&w, &parsed->root, separate) ? 1 : 0;
+		return n;
+	}
 	it = JsonbIteratorInit(&parsed->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
+		if (!take_room(out, limit, JB_ROOT_COUNT(parsed) - seen++))
+			break;
 		if (value.type != jbvBinary ||
 			!JsonContainerIsObject(value.val.binary.data))
 			report(arg, "contents[]", "item is not an object");
@@ -384,6 +407,7 @@ capi_contents_append_members(StringInfo out, const char *json, bool reserve,
 	it = JsonbIteratorInit(&parsed->root);
 	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);

@@ -15,6 +15,14 @@
 typedef void (*CapiContentsReport) (void *arg, const char *where,
 									const char *problem);
 
+/* How much may be written of a field, and what could not be. */
+typedef struct CapiContentsLimit
+{
+	int			items;			/* that may still be looked at */
+	int			end;			/* length of the output behind which none begins */
+	int			left_out;		/* items that were not looked at */
+} CapiContentsLimit;
+
 /*
  * Appends the items of a contents text, an array of objects or one object,
  * comma-separated; separate tells to begin with a comma.  Returns their
@@ -25,6 +33,7 @@ typedef void (*CapiContentsReport) (void *arg, const char *where,
 extern int	capi_contents_append_items(StringInfo out, const char *json,
 									   bool separate, int minor_digits,
 									   bool need_quantity,
+									   CapiContentsLimit *limit,
 									   CapiContentsReport report, void *arg);
 
 /*

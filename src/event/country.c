@@ -17,26 +17,39 @@ typedef struct NamedCode
 #include "event/country_tables.h"
 
 #define MAX_CALLING_CODE_DIGITS	3
+#define MAX_CALLING_CODE		999
+
+/* Places in the table plus 1, by the letters of the code; 0: no country. */
+static uint8 by_alpha2[26 * 26];
+
+StaticAssertDecl(lengthof(countries) < PG_UINT8_MAX, "places fit a byte");
+
+static inline bool
+is_letter(char c)
+{
+	return c >= 'a' && c <= 'z';
+}
+
+static inline int
+alpha2_place(const char *alpha2)
+{
+	return (alpha2[0] - 'a') * 26 + (alpha2[1] - 'a');
+}
 
 const CapiCountry *
 capi_country_find(const char *alpha2)
 {
-	int			low = 0;
-	int			high = lengthof(countries) - 1;
+	static bool filled = false;
+	int			at;
 
-	while (low <= high)
-	{
-		int			mid = (low + high) / 2;
-		int			cmp = strcmp(alpha2, countries[mid].alpha2);
-
-		if (cmp == 0)
-			return &countries[mid];
-		if (cmp < 0)
-			high = mid - 1;
-		else
-			low = mid + 1;
-	}
-	return NULL;
+	if (!filled)
+		for (int i = 0; i < (int) lengthof(countries); i++)
+			by_alpha2[alpha2_place(countries[i].alpha2)] = i + 1;
+	filled = true;
+	if (!is_letter(alpha2[0]) || !is_letter(alpha2[1]) || alpha2[2] != '\0')
+		return NULL;
+	at = by_alpha2[alpha2_place(alpha2)];
+	return at > 0 ? &countries[at - 1] : NULL;
 }
 
 /* Code of a name in a sorted table, or NULL. */
@@ -114,7 +127,7 @@ main_country(int calling_code)
 }
 
 static const CapiCountry *
-find_calling_code(int calling_code)
+search_calling_code(int calling_code)
 {
 	const char *alpha2 = main_country(calling_code);
 
@@ -124,6 +137,19 @@ find_calling_code(int calling_code)
 		if (countries[i].calling_code == calling_code)
 			return &countries[i];
 	return NULL;
+}
+
+static const CapiCountry *
+find_calling_code(int calling_code)
+{
+	static const CapiCountry *by_code[MAX_CALLING_CODE + 1];
+	static bool filled = false;
+
+	if (!filled)
+		for (int code = 1; code <= MAX_CALLING_CODE; code++)
+			by_code[code] = search_calling_code(code);
+	filled = true;
+	return by_code[calling_code];
 }
 
 const CapiCountry *

@@ -51,20 +51,33 @@ static const Currency currencies[] = {
 	{"YER", 2}, {"ZAR", 2}, {"ZMW", 2}, {"ZWG", 2}, {"ZWL", 2}
 };
 
+/* Letters as a number that sorts like them. */
+static inline uint32
+pack(const char *code)
+{
+	const unsigned char *c = (const unsigned char *) code;
+
+	return ((uint32) c[0] << 16) | ((uint32) c[1] << 8) | c[2];
+}
+
 int
 capi_currency_exponent(const char *code)
 {
+	uint32		wanted;
 	int			low = 0;
 	int			high = lengthof(currencies) - 1;
 
+	if (strlen(code) != 3)
+		return -1;
+	wanted = pack(code);
 	while (low <= high)
 	{
 		int			mid = (low + high) / 2;
-		int			cmp = strcmp(code, currencies[mid].code);
+		uint32		found = pack(currencies[mid].code);
 
-		if (cmp == 0)
+		if (wanted == found)
 			return currencies[mid].exponent;
-		if (cmp < 0)
+		if (wanted < found)
 			high = mid - 1;
 		else
 			low = mid + 1;

@@ -44,12 +44,11 @@ is_domain(const char *s, const char *end)
 }
 
 /* Characters that separate addresses or stand around them. */
-static inline bool
-is_delimiter(uint32 c)
-{
-	return c <= ' ' || c == 0x7F ||
-		(c < 0x80 && strchr("\"(),:;<>[\\]", c) != NULL);
-}
+static const bool delimiters[128] = {
+	[0 ... ' '] = true, ['"'] = true, ['('] = true, [')'] = true,
+	[','] = true, [':'] = true, [';'] = true, ['<'] = true, ['>'] = true,
+	['['] = true, ['\\'] = true, [']'] = true, [0x7F] = true
+};
 
 /* One "@" between two parts that may be mailbox and domain? */
 static bool
@@ -70,8 +69,7 @@ is_address(const char *s, const char *end)
 				return false;
 			at = start;
 		}
-		else if (is_delimiter(c) ||
-				 (c >= 0x80 && uc_is_property_white_space(c)))
+		else if (c < 0x80 ? delimiters[c] : uc_is_property_white_space(c))
 			return false;
 	}
 	return at != NULL && at > s && is_domain(at + 1, end);
@@ -84,6 +82,8 @@ take_bracketed(CapiInput *in)
 	int			close = in->len - 1;
 	int			open;
 
+	if (memchr(in->s, '<', in->len) == NULL)
+		return;
 	while (close > 0 && in->s[close] != '>')
 		close--;
 	open = close;
@@ -123,11 +123,17 @@ drop_scheme(CapiInput *in)
 		in->len = query - in->s;
 }
 
+static inline bool
+is_stop(char c)
+{
+	return c == '.' || c == ',' || c == ';';
+}
+
 /* Drops what encloses an address, and the stop of a sentence behind it. */
 static void
 drop_enclosure(CapiInput *in)
 {
-	while (in->len > 0 && strchr(".,;", in->s[in->len - 1]) != NULL)
+	while (in->len > 0 && is_stop(in->s[in->len - 1]))
 		in->len--;
 	while (in->len > 1 &&
 		   ((in->s[0] == '\'' && in->s[in->len - 1] == '\'') ||
@@ -178,6 +184,12 @@ skip_quoted(const char *p, const char *end)
 	return close != NULL ? close : p;
 }
 
+static inline bool
+is_mark(char c)
+{
+	return c == ',' || c == ';' || c == '|' || c == '\n';
+}
+
 /*
  * A mark ends an address only once one was seen: Berg, Anna <a@b.de> is a name
  * with a comma.  A space does when the next word is an address too.
@@ -197,9 +209,7 @@ capi_email_next(const char **s, int *len, CapiInput *in)
 			p = skip_quoted(p, end);
 		else if (*p == '@')
 			seen = true;
-		else if (seen && *p != '\0' &&
-				 (strchr(",;|\n", *p) != NULL ||
-				  (*p == ' ' && address_follows(p, end))))
+		else if (seen && (is_mark(*p) || (*p == ' ' && address_follows(p, end))))
 			break;
 	}
 	in->s = *s;

@@ -10,6 +10,9 @@
 #include "event/event.h"
 #include "event/text.h"
 
+/* A list that goes wrong in more ways goes wrong as a whole. */
+#define MAX_PROBLEMS	50
+
 char *
 capi_event_utf8(char *text)
 {
@@ -18,18 +21,42 @@ capi_event_utf8(char *text)
 	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }
 
+static void
+append_problem(StringInfo out, const char *where, const char *problem)
+{
+	appendStringInfoString(out, "{\"field\":");
+	capi_text_append_json(out, where, strlen(where));
+	appendStringInfoString(out, ",\"problem\":");
+	capi_text_append_json(out, problem, strlen(problem));
+	appendStringInfoChar(out, '}');
+}
+
 void
 capi_event_problem(CapiEvent *ev, const char *where, const char *problem)
 {
-	if (ev->problems.data == NULL)
-		initStringInfo(&ev->problems);
-	else if (ev->problems.len > 0)
-		appendStringInfoChar(&ev->problems, ',');
-	appendStringInfoString(&ev->problems, "{\"field\":");
-	capi_text_append_json(&ev->problems, where, strlen(where));
-	appendStringInfoString(&ev->problems, ",\"problem\":");
-	capi_text_append_json(&ev->problems, problem, strlen(problem));
-	appendStringInfoChar(&ev->problems, '}');
+	StringInfo	out = &ev->problems;
+	int			before = out->len;
+	int			start;
+
+	if (ev->nproblems > MAX_PROBLEMS)
+		return;
+	if (out->data == NULL)
+		initStringInfo(out);
+	else if (before > 0)
+		appendStringInfoChar(out, ',');
+	start = out->len;
+	if (ev->nproblems == MAX_PROBLEMS)
+		append_problem(out, "event", "more problems are not listed");
+	else
+		append_problem(out, where, problem);
+	/* finds at least itself */
+	if (strstr(out->data, out->data + start) < out->data + start)
+	{
+		out->len = before;
+		out->data[before] = '\0';
+	}
+	else
+		ev->nproblems++;
 }
 
 bool

@@ -16,11 +16,11 @@
 /* Values of one column: a scalar has one, a list any number, null none. */
 typedef struct CapiValues
 {
-	int			n;
 	char	  **v;				/* UTF-8 text, never NULL inside */
+	int			n;
+	Oid			type;			/* of the column, InvalidOid: not from one */
 	bool		is_empty_list;	/* an array without members, not null */
 	bool		is_too_long;	/* there was more than is ever sent, none is here */
-	Oid			type;			/* of the column, InvalidOid: not from one */
 } CapiValues;
 
 /*
@@ -67,6 +67,7 @@ typedef struct CapiEvent
 	int			error_subcode;
 	StringInfoData problems;	/* JSON array members: dropped fields, no raw
 								 * value: {"field":"ph","problem":"..."} ; data==NULL if none */
+	int			nproblems;		/* their number */
 	bool		written[CAPI_FIELD_COUNT];	/* fields that were usable */
 	const char *value_text;		/* exact decimal text of value as sent, or NULL */
 	const char *currency;		/* as sent, or NULL */
@@ -79,7 +80,10 @@ typedef struct CapiEvent
  */
 extern char *capi_event_utf8(char *text);
 
-/* Notes what is wrong with a field, or part of one; never with its value. */
+/*
+ * Notes what is wrong with a field, or part of one; never with its value.  The
+ * same thing is noted once, and of very many things the first.
+ */
 extern void capi_event_problem(CapiEvent *ev, const char *where,
 							   const char *problem);
 

@@ -12,23 +12,26 @@
 #define HASHED_LIST		(CAPI_FIELD_HASHED | CAPI_FIELD_LIST)
 #define JSON_BARE		(CAPI_FIELD_JSON | CAPI_FIELD_BARE)
 
+/* A name and its length. */
+#define NAMED(name)		name, sizeof(name) - 1
+
 #define EVENT_FIELD(id, name, form, flags, spec) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_EVENT, CAPI_FORM_##form, flags, \
+	[CAPI_FIELD_##id] = {NAMED(name), CAPI_GROUP_EVENT, CAPI_FORM_##form, flags, \
 		NULL, spec}
 #define APP_FIELD(id, name, form, flags) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_APP_DATA, CAPI_FORM_##form, flags, \
+	[CAPI_FIELD_##id] = {NAMED(name), CAPI_GROUP_APP_DATA, CAPI_FORM_##form, flags, \
 		NULL, "5"}
 #define USER_FIELD(id, name, form, flags) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_USER_DATA, CAPI_FORM_##form, flags, \
+	[CAPI_FIELD_##id] = {NAMED(name), CAPI_GROUP_USER_DATA, CAPI_FORM_##form, flags, \
 		NULL, "3.2"}
 #define CUSTOM_FIELD(id, name, form, flags) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, \
+	[CAPI_FIELD_##id] = {NAMED(name), CAPI_GROUP_CUSTOM_DATA, CAPI_FORM_##form, flags, \
 		NULL, "4"}
 #define SOURCE_FIELD(id, name, form, spec) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_SOURCE, CAPI_FORM_##form, 0, NULL, \
+	[CAPI_FIELD_##id] = {NAMED(name), CAPI_GROUP_SOURCE, CAPI_FORM_##form, 0, NULL, \
 		spec}
 #define WORD_FIELD(id, name, group, flags, words, spec) \
-	[CAPI_FIELD_##id] = {name, CAPI_GROUP_##group, CAPI_FORM_TEXT, flags, \
+	[CAPI_FIELD_##id] = {NAMED(name), CAPI_GROUP_##group, CAPI_FORM_TEXT, flags, \
 		words, spec}
 
 const char *const capi_words_delivery_category[] = {
@@ -57,18 +60,18 @@ static const char *const customer_segments[] = {
 	"customer_in_loyalty_program", NULL
 };
 
-static const CapiFieldInfo fields[CAPI_FIELD_COUNT] = {
+const CapiFieldInfo capi_fields[CAPI_FIELD_COUNT] = {
 	EVENT_FIELD(EVENT_SOURCE_URL, "event_source_url", URL, 0, "2"),
 	EVENT_FIELD(REFERRER_URL, "referrer_url", TEXT, 0, "2"),
 	EVENT_FIELD(OPT_OUT, "opt_out", BOOLEAN, CAPI_FIELD_BARE, "2"),
 	WORD_FIELD(DATA_PROCESSING_OPTIONS, "data_processing_options", EVENT,
 			   CAPI_FIELD_LIST | CAPI_FIELD_EMPTY, processing_options, "2"),
 	[CAPI_FIELD_DATA_PROCESSING_OPTIONS_COUNTRY] =
-	{"data_processing_options_country", CAPI_GROUP_EVENT, CAPI_FORM_INTEGER,
-	CAPI_FIELD_BARE, processing_countries, "2"},
+	{NAMED("data_processing_options_country"), CAPI_GROUP_EVENT,
+	CAPI_FORM_INTEGER, CAPI_FIELD_BARE, processing_countries, "2"},
 	[CAPI_FIELD_DATA_PROCESSING_OPTIONS_STATE] =
-	{"data_processing_options_state", CAPI_GROUP_EVENT, CAPI_FORM_INTEGER,
-	CAPI_FIELD_BARE, processing_states, "2"},
+	{NAMED("data_processing_options_state"), CAPI_GROUP_EVENT,
+	CAPI_FORM_INTEGER, CAPI_FIELD_BARE, processing_states, "2"},
 	WORD_FIELD(MESSAGING_CHANNEL, "messaging_channel", EVENT, 0,
 			   messaging_channels, "2"),
 	EVENT_FIELD(ADVANCED_MEASUREMENT_TABLE, "advanced_measurement_table",
@@ -143,7 +146,7 @@ int
 capi_field_lookup(const char *name)
 {
 	for (int i = 0; i < CAPI_FIELD_COUNT; i++)
-		if (strcmp(fields[i].name, name) == 0)
+		if (strcmp(capi_fields[i].name, name) == 0)
 			return i;
 	return -1;
 }
@@ -161,11 +164,4 @@ bool
 capi_field_is_list(int field)
 {
 	return (capi_field_info(field)->flags & CAPI_FIELD_LIST) != 0;
-}
-
-const CapiFieldInfo *
-capi_field_info(int field)
-{
-	Assert(field >= 0 && field < CAPI_FIELD_COUNT);
-	return &fields[field];
 }

@@ -143,12 +143,16 @@ typedef enum CapiFieldForm
 typedef struct CapiFieldInfo
 {
 	const char *name;			/* Meta's name, and the column's */
+	int			name_len;
 	CapiFieldGroup group;
 	CapiFieldForm form;
 	int			flags;
 	const char *const *words;	/* the only values, in Meta's case; NULL: any */
 	const char *spec;			/* section of the API's fact sheet */
 } CapiFieldInfo;
+
+/* By CapiField. */
+extern const CapiFieldInfo capi_fields[CAPI_FIELD_COUNT];
 
 /* Lists of words, ended by NULL, that members of objects take too. */
 extern const char *const capi_words_delivery_category[];
@@ -167,6 +171,11 @@ extern bool capi_field_is_list(int field);
  * The row of a field, never NULL for 0 .. CAPI_FIELD_COUNT - 1.  Error messages
  * that list the known names walk over that range.
  */
-extern const CapiFieldInfo *capi_field_info(int field);
+static inline const CapiFieldInfo *
+capi_field_info(int field)
+{
+	Assert(field >= 0 && field < CAPI_FIELD_COUNT);
+	return &capi_fields[field];
+}
 
 #endif							/* CAPI_FIELD_H */

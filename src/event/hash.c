@@ -16,6 +16,7 @@
 
 static EVP_MD *digest = NULL;	/* SHA-256, fetched at first use */
 static EVP_MD_CTX *context = NULL;	/* reused by every call */
+static char byte_hex[256][2];	/* both digits of each byte */
 
 /* Value of a hexadecimal digit of either case, or -1. */
 static inline int
@@ -69,6 +70,13 @@ capi_hash_recognise(const char *text, int len, char *hex)
 static void
 prepare_digest(void)
 {
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < 256; i++)
+	{
+		byte_hex[i][0] = digits[i >> 4];
+		byte_hex[i][1] = digits[i & 15];
+	}
 	if (digest == NULL)
 		digest = EVP_MD_fetch(NULL, "SHA256", NULL);
 	if (digest != NULL && context == NULL)
@@ -81,13 +89,11 @@ prepare_digest(void)
 				 errhint("Check the OpenSSL configuration of the server.")));
 }
 
-void
-capi_hash_hex(const char *text, int len, char *hex)
+static void
+hash(const char *text, int len, char *hex)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char md[SHA256_BYTES];
 
-	Assert(len > 0);
 	if (context == NULL)
 		prepare_digest();
 	if (EVP_DigestInit_ex2(context, digest, NULL) != 1 ||
@@ -99,8 +105,36 @@ capi_hash_hex(const char *text, int len, char *hex)
 				 errdetail("OpenSSL reported a failure."),
 				 errhint("Check the OpenSSL configuration of the server.")));
 	for (int i = 0; i < SHA256_BYTES; i++)
-	{
-		hex[2 * i] = digits[md[i] >> 4];
-		hex[2 * i + 1] = digits[md[i] & 15];
-	}
+		memcpy(hex + 2 * i, byte_hex[md[i]], 2);
+}
+
+/*
+ * Two letters are a country or a state: nobody's secret, in nearly every
+ * order, and few, so what they hash to is kept.
+ */
+static void
+hash_code(const char *text, char *hex)
+{
+	static char known[26 * 26][CAPI_HASH_HEX_LEN];
+	char	   *at = known[(text[0] - 'a') * 26 + (text[1] - 'a')];
+
+	if (at[0] == '\0')
+		hash(text, 2, at);
+	memcpy(hex, at, CAPI_HASH_HEX_LEN);
+}
+
+static inline bool
+is_letter(char c)
+{
+	return c >= 'a' && c <= 'z';
+}
+
+void
+capi_hash_hex(const char *text, int len, char *hex)
+{
+	Assert(len > 0);
+	if (len == 2 && is_letter(text[0]) && is_letter(text[1]))
+		hash_code(text, hex);
+	else
+		hash(text, len, hex);
 }

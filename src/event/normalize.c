@@ -31,7 +31,7 @@
 static bool
 normalize_text(CapiInput *in, StringInfo out)
 {
-	appendBinaryStringInfo(out, in->s, in->len);
+	capi_text_put(out, in->s, in->len);
 	return true;
 }
 

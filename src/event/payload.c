@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 
@@ -30,6 +31,17 @@
 
 /* SPEC 2: numbers of states begin here. */
 #define FIRST_STATE		1000
+
+/*
+ * Bounds of one field.  Meta documents none; they are far beyond what an order
+ * has, so that a column filled by mistake costs this event a moment, and no
+ * other its place in the request.  A customer has a handful of addresses; a
+ * hundred values of one are not one customer's.
+ */
+#define MAX_CUSTOMER_VALUES	100
+#define MAX_LIST_VALUES		10000
+#define MAX_FIELD_BYTES		(1024 * 1024)
+#define MAX_JSON_BYTES		(16 * 1024 * 1024)	/* before what is unknown goes */
 
 /* State of one event being written. */
 typedef struct Writer
@@ -56,12 +68,12 @@ report_problem(void *arg, const char *where, const char *problem)
 }
 
 /* Tells a preview what became of a value. */
-static void
+static inline void
 observe(Writer *w, const char *raw, const char *sent, const char *problem)
 {
 	CapiEvent  *ev = w->ev;
 
-	if (ev->observer != NULL)
+	if (unlikely(ev->observer != NULL))
 		ev->observer(ev->observer_arg, w->field, raw,
 					 sent != NULL ? w->scratch.data : NULL, sent, problem);
 }
@@ -121,27 +133,34 @@ has_hash(StringInfo out, int start, const char *hex)
 	return false;
 }
 
-/* Appends scratch hashed, unless equal to one from start on. */
+/*
+ * Appends scratch hashed, unless equal to one from start on.  Written in place:
+ * what is not added to the length is not there.
+ */
 static void
 append_hash(Writer *w, int start, const char *raw)
 {
 	StringInfo	out = w->out;
-	char		hex[CAPI_HASH_HEX_LEN + 1] = "";
+	char	   *to;
 
-	if (!capi_hash_recognise(w->scratch.data, w->scratch.len, hex))
-		capi_hash_hex(w->scratch.data, w->scratch.len, hex);
-	if (has_hash(out, start, hex))
+	enlargeStringInfo(out, CAPI_HASH_HEX_LEN + 3);
+	to = out->data + out->len;
+	if (out->len > start)
+		*to++ = ',';
+	*to++ = '"';
+	if (!capi_hash_recognise(w->scratch.data, w->scratch.len, to))
+		capi_hash_hex(w->scratch.data, w->scratch.len, to);
+	if (has_hash(out, start, to))
 	{
+		out->data[out->len] = '\0';
 		observe(w, raw, NULL, "the same as another");
 		return;
 	}
-	observe(w, raw, hex, w->doubt);
-	enlargeStringInfo(out, CAPI_HASH_HEX_LEN + 3);
-	if (out->len > start)
-		appendStringInfoCharMacro(out, ',');
-	appendStringInfoCharMacro(out, '"');
-	appendBinaryStringInfo(out, hex, CAPI_HASH_HEX_LEN);
-	appendStringInfoCharMacro(out, '"');
+	to[CAPI_HASH_HEX_LEN] = '\0';
+	observe(w, raw, to, w->doubt);
+	to[CAPI_HASH_HEX_LEN] = '"';
+	to[CAPI_HASH_HEX_LEN + 1] = '\0';
+	out->len = to + CAPI_HASH_HEX_LEN + 1 - out->data;
 }
 
 /* Appends scratch, behind a comma if there is something from start on. */
@@ -156,12 +175,42 @@ append_value(Writer *w, int start, const char *raw)
 		return;
 	}
 	if (w->out->len > start)
-		appendStringInfoChar(w->out, ',');
+		capi_text_put_literal(w->out, ",");
 	if (info->flags & CAPI_FIELD_BARE)
-		appendBinaryStringInfo(w->out, w->scratch.data, w->scratch.len);
+		capi_text_put(w->out, w->scratch.data, w->scratch.len);
 	else
 		capi_text_append_json(w->out, w->scratch.data, w->scratch.len);
 	observe(w, raw, w->scratch.data, w->doubt);
+}
+
+/* Says that the last n values or items are not sent; raw: the first of them. */
+static void
+leave_out(Writer *w, const char *raw, int n, int max, const char *what)
+{
+	char		problem[128];
+
+	if (max > 0)
+		snprintf(problem, sizeof(problem), "more than %d %s, %d were left out", max, what, n);
+	else
+		snprintf(problem, sizeof(problem), "more than 1 MB, %d %s were left out", n, what);
+	capi_event_problem(w->ev, capi_field_info(w->field)->name, problem);
+	observe(w, raw, NULL, "beyond what is sent of one field");
+}
+
+/*
+ * May one more value be looked at, of which there were so many?  If not, says
+ * so of it and those behind.
+ */
+static bool
+has_room(Writer *w, int start, int seen, int max, int i)
+{
+	CapiValues *values = &w->ev->values[w->field];
+
+	CHECK_FOR_INTERRUPTS();
+	if (seen < max && w->out->len - start < MAX_FIELD_BYTES)
+		return true;
+	leave_out(w, values->v[i], values->n - i, seen < max ? 0 : max, "values");
+	return false;
 }
 
 /* Appends the values of a list; false if none is usable. */
@@ -169,7 +218,9 @@ static bool
 append_list(Writer *w, const CapiFieldInfo *info)
 {
 	CapiValues *values = &w->ev->values[w->field];
+	int			max = info->flags & CAPI_FIELD_HASHED ? MAX_CUSTOMER_VALUES : MAX_LIST_VALUES;
 	int			start = w->out->len;
+	int			seen = 0;		/* several may be in one text */
 
 	for (int i = 0; i < values->n; i++)
 	{
@@ -177,6 +228,8 @@ append_list(Writer *w, const CapiFieldInfo *info)
 
 		do
 		{
+			if (!has_room(w, start, seen++, max, i))
+				return w->out->len > start;
 			if (normalize_value(w, values->v[i], &rest))
 				append_value(w, start, values->v[i]);
 			else if (info->flags & CAPI_FIELD_PLACES)
@@ -199,6 +252,8 @@ append_scalar(Writer *w, const CapiFieldInfo *info)
 	{
 		const char *rest = values->v[i];
 
+		if (!has_room(w, w->out->len, i, MAX_CUSTOMER_VALUES, i))
+			return false;
 		if (!normalize_value(w, values->v[i], &rest))
 			continue;
 		append_value(w, w->out->len, values->v[i]);
@@ -222,14 +277,18 @@ static bool
 append_contents(Writer *w)
 {
 	CapiValues *values = &w->ev->values[w->field];
+	CapiContentsLimit limit = {MAX_LIST_VALUES, w->out->len + MAX_FIELD_BYTES, 0};
 	int			n = 0;
 
-	appendStringInfoChar(w->out, '[');
+	capi_text_put_literal(w->out, "[");
 	for (int i = 0; i < values->n; i++)
 		n += capi_contents_append_items(w->out, values->v[i], n > 0,
 										w->minor_digits, is_offline(w->ev),
-										report_problem, w);
-	appendStringInfoChar(w->out, ']');
+										&limit, report_problem, w);
+	capi_text_put_literal(w->out, "]");
+	if (limit.left_out > 0)
+		leave_out(w, values->v[0], limit.left_out,
+				  limit.items > 0 ? 0 : MAX_LIST_VALUES, "items");
 	return n > 0;
 }
 
@@ -241,6 +300,8 @@ static void
 append_members(Writer *w, bool *separate)
 {
 	CapiValues *values = &w->ev->values[w->field];
+	int			start = w->out->len;
+	bool		before = *separate;
 
 	if (values->n == 0)
 		return;
@@ -251,6 +312,13 @@ append_members(Writer *w, bool *separate)
 		capi_contents_append_members(w->out, values->v[0],
 									 w->field == CAPI_FIELD_CUSTOM_DATA,
 									 separate, report_problem, w);
+	if (w->out->len - start > MAX_FIELD_BYTES)
+	{
+		report_problem(w, "", "too long");
+		w->out->len = start;
+		w->out->data[start] = '\0';
+		*separate = before;
+	}
 }
 
 /* Appends what a field of JSON kind holds; false if nothing. */
@@ -264,9 +332,9 @@ append_json_field(Writer *w, const CapiFieldInfo *info)
 		any = append_contents(w);
 	else
 	{
-		appendStringInfoChar(w->out, '{');
+		capi_text_put_literal(w->out, "{");
 		append_members(w, &any);
-		appendStringInfoChar(w->out, '}');
+		capi_text_put_literal(w->out, "}");
 	}
 	if (w->ev->observer != NULL)
 	{
@@ -296,13 +364,14 @@ append_field(Writer *w, int field, bool *separate)
 
 	w->field = field;
 	if (*separate)
-		appendStringInfoChar(w->out, ',');
-	appendStringInfoChar(w->out, '"');
-	appendStringInfoString(w->out, info->name);
-	if (info->flags & CAPI_FIELD_LIST)
-		appendBinaryStringInfo(w->out, "\":[", 3);
+		capi_text_put_literal(w->out, ",\"");
 	else
-		appendBinaryStringInfo(w->out, "\":", 2);
+		capi_text_put_literal(w->out, "\"");
+	capi_text_put(w->out, info->name, info->name_len);
+	if (info->flags & CAPI_FIELD_LIST)
+		capi_text_put_literal(w->out, "\":[");
+	else
+		capi_text_put_literal(w->out, "\":");
 	if (info->flags & CAPI_FIELD_JSON)
 		any = append_json_field(w, info);
 	else if (info->flags & CAPI_FIELD_LIST)
@@ -316,7 +385,7 @@ append_field(Writer *w, int field, bool *separate)
 		return;
 	}
 	if (info->flags & CAPI_FIELD_LIST)
-		appendStringInfoChar(w->out, ']');
+		capi_text_put_literal(w->out, "]");
 	w->ev->written[field] = true;
 	*separate = true;
 }
@@ -327,11 +396,13 @@ append_fields(Writer *w, int first, int end, bool *separate)
 {
 	for (int field = first; field < end; field++)
 	{
+		const CapiValues *values = &w->ev->values[field];
 		int			start = w->out->len;
 
-		if (w->ev->values[field].is_too_long)
+		if (values->is_too_long)
 			capi_event_problem(w->ev, capi_field_info(field)->name, "too long");
-		if (w->ev->values[field].n == 0 && !is_telling_list(w->ev, field))
+		if (values->n == 0 &&
+			(!values->is_empty_list || !is_telling_list(w->ev, field)))
 			continue;
 		append_field(w, field, separate);
 		if (field == CAPI_FIELD_VALUE && w->out->len > start)
@@ -348,27 +419,27 @@ append_head(Writer *w)
 	CapiEvent  *ev = w->ev;
 	char		seconds[MAXINT8LEN + 1];
 
-	appendStringInfoString(w->out, "{\"event_name\":");
+	capi_text_put_literal(w->out, "{\"event_name\":");
 	if (ev->event_name != NULL && capi_text_is_valid(ev->event_name, strlen(ev->event_name)))
 		capi_text_append_json(w->out, ev->event_name, strlen(ev->event_name));
 	else
-		appendStringInfoString(w->out, "\"\"");
+		capi_text_put_literal(w->out, "\"\"");
 	if (ev->has_event_time)
 	{
 		pg_lltoa(ev->event_time_s, seconds);
-		appendStringInfoString(w->out, ",\"event_time\":");
+		capi_text_put_literal(w->out, ",\"event_time\":");
 		appendStringInfoString(w->out, seconds);
 	}
 	if (ev->event_id != NULL && ev->event_id[0] != '\0' &&
 		capi_text_is_valid(ev->event_id, strlen(ev->event_id)))
 	{
-		appendStringInfoString(w->out, ",\"event_id\":");
+		capi_text_put_literal(w->out, ",\"event_id\":");
 		capi_text_append_json(w->out, ev->event_id, strlen(ev->event_id));
 	}
 	if (ev->action_source != NULL &&
 		capi_text_is_valid(ev->action_source, strlen(ev->action_source)))
 	{
-		appendStringInfoString(w->out, ",\"action_source\":");
+		capi_text_put_literal(w->out, ",\"action_source\":");
 		capi_text_append_json(w->out, ev->action_source, strlen(ev->action_source));
 	}
 }
@@ -467,7 +538,9 @@ append_group(Writer *w, const char *name, int first, int end, int merged,
 	int			start = w->out->len;
 	bool		separate = false;
 
-	appendStringInfo(w->out, ",\"%s\":{", name);
+	capi_text_put_literal(w->out, ",\"");
+	capi_text_put(w->out, name, strlen(name));
+	capi_text_put_literal(w->out, "\":{");
 	append_fields(w, first, end, &separate);
 	if (merged >= 0)
 	{
@@ -475,12 +548,23 @@ append_group(Writer *w, const char *name, int first, int end, int merged,
 		append_members(w, &separate);
 	}
 	if (separate || required)
-		appendStringInfoChar(w->out, '}');
+		capi_text_put_literal(w->out, "}");
 	else
 	{
 		w->out->len = start;
 		w->out->data[start] = '\0';
 	}
+}
+
+/* What is not even to be parsed. */
+static void
+drop_long_json(CapiEvent *ev)
+{
+	for (int f = 0; f < CAPI_FIELD_COUNT; f++)
+		for (int i = 0; i < ev->values[f].n; i++)
+			if ((capi_field_info(f)->flags & CAPI_FIELD_JSON) != 0 &&
+				strlen(ev->values[f].v[i]) > MAX_JSON_BYTES)
+				drop_field(ev, f, "too long");
 }
 
 /* Members of app_data that have columns: taken from the object if null there. */
@@ -515,7 +599,7 @@ append_event(Writer *w)
 				 CAPI_FIELD_FIRST_CUSTOM_DATA, -1, true);
 	append_group(w, "custom_data", CAPI_FIELD_FIRST_CUSTOM_DATA,
 				 CAPI_FIELD_CUSTOM_DATA, CAPI_FIELD_CUSTOM_DATA, false);
-	appendStringInfoChar(w->out, '}');
+	capi_text_put_literal(w->out, "}");
 }
 
 void
@@ -531,6 +615,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	ev->value_text = NULL;
 	ev->currency = NULL;
 	memset(&ev->problems, 0, sizeof(ev->problems));
+	ev->nproblems = 0;
 	memset(ev->written, 0, sizeof(ev->written));
 
 	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
@@ -540,6 +625,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	find_minor_digits(&w);
 	capi_complete_event(ev, w.country, report_problem, &w);
 	settle_data_use(ev);
+	drop_long_json(ev);
 	hoist_app_data(ev);
 	append_event(&w);
 	if (!capi_validate_fields(ev))

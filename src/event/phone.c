@@ -27,6 +27,7 @@
 #define MIN_LISTED_DIGITS	7
 #define MIN_MAIN_DIGITS		4
 
+#define MAX_CODE_DIGITS		3
 #define MAX_WORD_BYTES		32
 #define MIN_VANITY_LETTERS	3
 
@@ -303,11 +304,25 @@ is_placeholder(const char *digits, int n)
 	return true;
 }
 
+/* Writes the digits of the calling code, not terminated; returns their number. */
+static int
+calling_code_digits(const CapiCountry *country, char *digits)
+{
+	int			n = 1 + (country->calling_code > 9) + (country->calling_code > 99);
+
+	for (int i = n - 1, rest = country->calling_code; i >= 0; i--, rest /= 10)
+		digits[i] = '0' + rest % 10;
+	return n;
+}
+
 /* Appends calling code and national number; NULL, or why it is none. */
 static const char *
 append_national(const CapiCountry *country, const char *digits, int n,
 				StringInfo out)
 {
+	char		code[MAX_CODE_DIGITS];
+	int			code_len;
+
 	if (n < country->min_digits)
 		return too_short;
 	if (n > country->max_digits)
@@ -316,8 +331,9 @@ append_national(const CapiCountry *country, const char *digits, int n,
 	if (is_placeholder(digits, n) ||
 		(country->calling_code == 1 && digits[0] < '2'))
 		return "not a telephone number";
-	appendStringInfo(out, "%d", country->calling_code);
-	appendBinaryStringInfo(out, digits, n);
+	code_len = calling_code_digits(country, code);
+	capi_text_put(out, code, code_len);
+	capi_text_put(out, digits, n);
 	return NULL;
 }
 
@@ -357,8 +373,8 @@ append_international(const CapiCountry *home, char *digits, int n,
 static bool
 has_calling_code(const CapiCountry *country, const char *digits, int n)
 {
-	char		code[12];
-	int			len = snprintf(code, sizeof(code), "%d", country->calling_code);
+	char		code[MAX_CODE_DIGITS];
+	int			len = calling_code_digits(country, code);
 	int			rest = n - len;
 
 	if (!begins_with(digits, n, code, len))
@@ -497,9 +513,9 @@ separator_length(const char *p, const char *end)
 {
 	static const char *const words[] = {" or ", " and ", " oder ", " und "};
 
-	if (strchr(",;|/\n", *p) != NULL)
+	if (*p == ',' || *p == ';' || *p == '|' || *p == '/' || *p == '\n')
 		return 1;
-	if (*p == ' ')
+	if (*p == ' ' && end - p > 1 && pg_ascii_tolower(p[1]) >= 'a')
 		for (int i = 0; i < (int) lengthof(words); i++)
 		{
 			int			len = strlen(words[i]);
@@ -516,7 +532,7 @@ number_follows(const char *p, const char *end)
 {
 	const char *q = p;
 
-	while (q < end && *q != '\0' && separator_length(q, end) == 0)
+	while (q < end && separator_length(q, end) == 0)
 		q++;
 	return count_digits(p, q) >= MIN_LISTED_DIGITS;
 }
@@ -537,11 +553,13 @@ capi_phone_next(const char **s, int *len, CapiInput *in)
 		const char *start = p;
 		uint32		c;
 
-		separator = *p != '\0' ? separator_length(p, end) : 0;
-		if (separator > 0 && n >= MIN_LISTED_DIGITS &&
-			number_follows(p + separator, end))
-			break;
-		separator = 0;
+		if (n >= MIN_LISTED_DIGITS)
+		{
+			separator = separator_length(p, end);
+			if (separator > 0 && number_follows(p + separator, end))
+				break;
+			separator = 0;
+		}
 		if (capi_text_digit(&p, end, &c) >= 0)
 			n++;
 		else if (is_plus(c) && n >= MIN_LISTED_DIGITS &&
@@ -575,8 +593,7 @@ cut_remainder(CapiInput *in)
 	{
 		uint32		c;
 
-		if (n >= MIN_LISTED_DIGITS && *p != '\0' &&
-			separator_length(p, end) > 0)
+		if (n >= MIN_LISTED_DIGITS && separator_length(p, end) > 0)
 		{
 			in->len = p - in->s;
 			return true;

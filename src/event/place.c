@@ -151,7 +151,7 @@ postcode_digits(const char *country)
 	};
 
 	for (int i = 0; i < (int) lengthof(known); i++)
-		if (strcmp(country, known[i].country) == 0)
+		if (memcmp(country, known[i].country, 2) == 0)
 			return known[i].digits;
 	return 0;
 }

@@ -28,22 +28,36 @@
 #define MARK_CATEGORIES \
 	(UC_CATEGORY_MASK_P | UC_CATEGORY_MASK_S | UC_CATEGORY_MASK_Cc)
 
+/* Eight bytes at once, each handled alike. */
+#define EACH_BYTE(b)	(UINT64CONST(0x0101010101010101) * (b))
+#define HIGH_BITS		EACH_BYTE(0x80)
+
+static inline uint64
+load_chunk(const char *s)
+{
+	uint64		chunk;
+
+	memcpy(&chunk, s, sizeof(chunk));
+	return chunk;
+}
+
 bool
 capi_text_is_valid(const char *s, int len)
 {
+	uint64		seen = 0;
 	int			i = 0;
-	uint64		chunk;
 
-	for (; i + (int) sizeof(chunk) <= len; i += sizeof(chunk))
+	if (len >= (int) sizeof(seen))
 	{
-		memcpy(&chunk, s + i, sizeof(chunk));
-		if (chunk & UINT64CONST(0x8080808080808080))
-			break;
+		for (; i + (int) sizeof(seen) <= len; i += sizeof(seen))
+			seen |= load_chunk(s + i);
+		seen |= load_chunk(s + len - sizeof(seen));
 	}
-	for (; i < len; i++)
-		if (IS_HIGHBIT_SET(s[i]))
-			return pg_encoding_verifymbstr(PG_UTF8, s, len) == len;
-	return true;
+	else
+		for (; i < len; i++)
+			seen |= (unsigned char) s[i];
+	return (seen & HIGH_BITS) == 0 ||
+		pg_encoding_verifymbstr(PG_UTF8, s, len) == len;
 }
 
 /* White space of ASCII. */
@@ -73,7 +87,7 @@ is_space(ucs4_t c)
 }
 
 uint32
-capi_text_next(const char **p, const char *end)
+capi_text_decode(const char **p, const char *end)
 {
 	ucs4_t		c;
 
@@ -82,22 +96,9 @@ capi_text_next(const char **p, const char *end)
 }
 
 int
-capi_text_digit(const char **p, const char *end, uint32 *c)
+capi_text_digit_value(uint32 c)
 {
-	if (IS_HIGHBIT_SET(**p))
-	{
-		*c = capi_text_next(p, end);
-		return uc_decimal_value(*c);
-	}
-	*c = (unsigned char) *(*p)++;
-	return *c >= '0' && *c <= '9' ? (int) *c - '0' : -1;
-}
-
-/* Cannot be trimmed, seen alone: ASCII beyond the space. */
-static inline bool
-is_plain(char c)
-{
-	return c > ' ' && c != 0x7F && !IS_HIGHBIT_SET(c);
+	return uc_decimal_value(c);
 }
 
 /* Is the character one that capi_text_trim takes away? */
@@ -109,13 +110,11 @@ is_trimmed(ucs4_t c)
 }
 
 void
-capi_text_trim(const char **s, int *len)
+capi_text_trim_ends(const char **s, int *len)
 {
 	const char *p = *s;
 	const char *end = *s + *len;
 
-	if (*len > 0 && is_plain(*p) && is_plain(end[-1]))
-		return;
 	while (p < end)
 	{
 		const char *q = p;
@@ -227,6 +226,20 @@ append_unicode(StringInfo out, const char *s, int len, int flags)
 		pfree(buf);
 }
 
+/* What of the flags has a meaning for a character of ASCII. */
+static const unsigned char ascii_flags[128] = {
+	[0 ... 0x08] = CAPI_TEXT_NO_MARK,
+	['\t' ... '\r'] = CAPI_TEXT_NO_SPACE,
+	[0x0E ... 0x1F] = CAPI_TEXT_NO_MARK,
+	[' '] = CAPI_TEXT_NO_SPACE,
+	['!' ... '/'] = CAPI_TEXT_NO_MARK,
+	['0' ... '9'] = CAPI_TEXT_NO_DIGIT,
+	[':' ... '@'] = CAPI_TEXT_NO_MARK,
+	['A' ... 'Z'] = CAPI_TEXT_LOWER,
+	['[' ... '`'] = CAPI_TEXT_NO_MARK,
+	['{' ... 0x7F] = CAPI_TEXT_NO_MARK
+};
+
 void
 capi_text_append(StringInfo out, const char *s, int len, int flags)
 {
@@ -238,6 +251,7 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 	for (int i = 0; i < len; i++)
 	{
 		unsigned char c = s[i];
+		int			change;
 
 		if (IS_HIGHBIT_SET(c))
 		{
@@ -245,22 +259,11 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 			append_unicode(out, s, len, flags);
 			return;
 		}
-		if (c >= 'a' && c <= 'z')
+		change = ascii_flags[c] & flags;
+		if (change == 0)
 			*to++ = c;
-		else if (c >= 'A' && c <= 'Z')
-			*to++ = (flags & CAPI_TEXT_LOWER) ? c + 32 : c;
-		else if (c >= '0' && c <= '9')
-		{
-			if (!(flags & CAPI_TEXT_NO_DIGIT))
-				*to++ = c;
-		}
-		else if (is_ascii_space(c))
-		{
-			if (!(flags & CAPI_TEXT_NO_SPACE))
-				*to++ = c;
-		}
-		else if (!(flags & CAPI_TEXT_NO_MARK))
-			*to++ = c;
+		else if (change == CAPI_TEXT_LOWER)
+			*to++ = c + ('a' - 'A');
 	}
 	*to = '\0';
 	out->len = to - out->data;
@@ -359,23 +362,51 @@ append_json_escape(StringInfo out, unsigned char c)
 	}
 }
 
+/* Is none of the eight bytes a control character, quote or backslash? */
+static inline bool
+is_chunk_plain(uint64 chunk)
+{
+	uint64		quote = chunk ^ EACH_BYTE('"');
+	uint64		backslash = chunk ^ EACH_BYTE('\\');
+	uint64		rubout = chunk ^ EACH_BYTE(0x7F);
+	/* a byte below b: subtracting b sets its high bit, which it did not have */
+	uint64		low = (chunk - EACH_BYTE(' ')) & ~chunk;
+	uint64		special = ((quote - EACH_BYTE(1)) & ~quote) |
+		((backslash - EACH_BYTE(1)) & ~backslash) |
+		((rubout - EACH_BYTE(1)) & ~rubout);
+
+	return ((low | special) & HIGH_BITS) == 0;
+}
+
+static inline bool
+is_plain(unsigned char c)
+{
+	return c >= ' ' && c != '"' && c != '\\' && c != 0x7F;
+}
+
 void
 capi_text_append_json(StringInfo out, const char *s, int len)
 {
 	int			from = 0;		/* what follows it is not yet written */
+	int			i = 0;
 
 	enlargeStringInfo(out, len + 2);
 	appendStringInfoCharMacro(out, '"');
-	for (int i = 0; i < len; i++)
+	while (i < len)
 	{
-		unsigned char c = s[i];
-
-		if (c >= ' ' && c != '"' && c != '\\' && c != 0x7F)
+		if (i + (int) sizeof(uint64) <= len && is_chunk_plain(load_chunk(s + i)))
+		{
+			i += sizeof(uint64);
 			continue;
-		appendBinaryStringInfo(out, s + from, i - from);
-		append_json_escape(out, c);
-		from = i + 1;
+		}
+		if (!is_plain(s[i]))
+		{
+			capi_text_put(out, s + from, i - from);
+			append_json_escape(out, s[i]);
+			from = i + 1;
+		}
+		i++;
 	}
-	appendBinaryStringInfo(out, s + from, len - from);
+	capi_text_put(out, s + from, len - from);
 	appendStringInfoCharMacro(out, '"');
 }

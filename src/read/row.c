@@ -29,7 +29,7 @@
 
 /* Longest value of one field, and longest list or object of many. */
 #define MAX_VALUE_BYTES		(64 * 1024)
-#define MAX_LIST_BYTES		(1024 * 1024)
+#define MAX_LIST_BYTES		(16 * 1024 * 1024)
 
 /* Columns that are not fields of Meta's; kept in step with check.c. */
 typedef enum OwnColumn

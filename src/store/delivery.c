@@ -12,10 +12,12 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -48,58 +50,79 @@ static Oid	partition = InvalidOid;
 static TimestampTz partition_from;
 static TimestampTz partition_until;
 
+/* What many rows have in common is turned into a datum once. */
+typedef struct TextCache
+{
+	const char *text;			/* as the last row had it, or NULL */
+	Datum		datum;
+} TextCache;
+
+/* The rows of one call, on their way into the partition. */
+typedef struct Appender
+{
+	TimestampTz now;
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *target;
+	TupleDesc	desc;
+	bool		plain;			/* its indexes are as we made them */
+	TupleTableSlot *slots[CHUNK_ROWS];
+	int			made;			/* slots that there are */
+	int			filled;
+	TextCache	outcome;
+	TextCache	event_name;
+	TextCache	currency;
+} Appender;
+
+static void open_partition(Appender *a);
 static void find_partition(TimestampTz now);
-static void append_chunk(Relation rel, ResultRelInfo *target, EState *estate,
-						 TupleTableSlot **slots, int n);
-static void fill_slot(TupleTableSlot *slot, const CapiOutcome *outcome,
-					  TimestampTz now);
+static bool has_plain_indexes(const ResultRelInfo *target);
+static void append_chunk(Appender *a);
+static void fill_slot(Appender *a, TupleTableSlot *slot, const CapiOutcome *outcome);
 
 void
 capi_delivery_append(const CapiOutcome *outcomes, int n)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	EState	   *estate;
-	ResultRelInfo *target;
-	Relation	rel = NULL;
-	TupleTableSlot *slots[CHUNK_ROWS];
+	Appender	a = {.now = GetCurrentTimestamp()};
 	MemoryContext old;
-	int			made = 0;
-	int			filled = 0;
 
-	if (OidIsValid(partition) && now >= partition_from && now < partition_until)
-		rel = try_table_open(partition, RowExclusiveLock);
-	if (rel == NULL)
-	{
-		find_partition(now);
-		rel = table_open(partition, RowExclusiveLock);
-	}
-	estate = CreateExecutorState();
-	old = MemoryContextSwitchTo(estate->es_query_cxt);
-	target = makeNode(ResultRelInfo);
-	InitResultRelInfo(target, rel, 0, NULL, 0);
-	ExecOpenIndices(target, false);
+	open_partition(&a);
+	a.estate = CreateExecutorState();
+	old = MemoryContextSwitchTo(a.estate->es_query_cxt);
+	a.target = makeNode(ResultRelInfo);
+	InitResultRelInfo(a.target, a.rel, 0, NULL, 0);
+	ExecOpenIndices(a.target, false);
+	a.plain = has_plain_indexes(a.target);
+	/* a copy, which hundreds of slots need not register that they use */
+	a.desc = CreateTupleDescCopy(RelationGetDescr(a.rel));
 	for (int i = 0; i < n; i++)
 	{
 		if (outcomes[i].kind > CAPI_OUTCOME_EXPIRED)
 			continue;
-		if (filled == made)
-			slots[made++] = table_slot_create(rel, NULL);
-		fill_slot(slots[filled++], &outcomes[i], now);
-		if (filled == CHUNK_ROWS)
-		{
-			append_chunk(rel, target, estate, slots, filled);
-			filled = 0;
-		}
+		if (a.filled == a.made)
+			a.slots[a.made++] = MakeSingleTupleTableSlot(a.desc, &TTSOpsVirtual);
+		fill_slot(&a, a.slots[a.filled++], &outcomes[i]);
+		if (a.filled == CHUNK_ROWS)
+			append_chunk(&a);
 	}
-	if (filled > 0)
-		append_chunk(rel, target, estate, slots, filled);
-	for (int i = 0; i < made; i++)
-		ExecDropSingleTupleTableSlot(slots[i]);
-	ExecCloseIndices(target);
+	if (a.filled > 0)
+		append_chunk(&a);
+	ExecCloseIndices(a.target);
 	MemoryContextSwitchTo(old);
-	FreeExecutorState(estate);
+	FreeExecutorState(a.estate);
 	/* the lock stays to the end of the transaction */
-	table_close(rel, NoLock);
+	table_close(a.rel, NoLock);
+}
+
+static void
+open_partition(Appender *a)
+{
+	if (OidIsValid(partition) && a->now >= partition_from && a->now < partition_until)
+		a->rel = try_table_open(partition, RowExclusiveLock);
+	if (a->rel != NULL)
+		return;
+	find_partition(a->now);
+	a->rel = table_open(partition, RowExclusiveLock);
 }
 
 /* Maintenance makes partitions ahead of time; without one this raises. */
@@ -123,18 +146,83 @@ find_partition(TimestampTz now)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-static void
-append_chunk(Relation rel, ResultRelInfo *target, EState *estate,
-			 TupleTableSlot **slots, int n)
+/* Of columns only, for every row, unique for none? */
+static bool
+has_plain_indexes(const ResultRelInfo *target)
 {
-	table_multi_insert(rel, slots, n, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < target->ri_NumIndices; i++)
 	{
-		(void) capi_insert_index_tuples(target, slots[i], estate);
-		ResetPerTupleExprContext(estate);
+		const IndexInfo *info = target->ri_IndexRelationInfo[i];
+
+		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL ||
+			info->ii_Unique || info->ii_ExclusionOps != NULL ||
+			!info->ii_ReadyForInserts)
+			return false;
 	}
-	for (int i = 0; i < n; i++)
-		ExecClearTuple(slots[i]);
+	return true;
+}
+
+/* The BRIN index on finished_at, which all rows of a call have in common? */
+static bool
+is_by_block(const ResultRelInfo *target, int i)
+{
+	const IndexInfo *info = target->ri_IndexRelationInfo[i];
+
+	return info->ii_NumIndexAttrs == 1 &&
+		info->ii_IndexAttrNumbers[0] == L_FINISHED_AT + 1 &&
+		target->ri_IndexRelationDescs[i]->rd_rel->relam == BRIN_AM_OID;
+}
+
+/*
+ * What the executor does for each row and index, index by index.  An entry that
+ * says the same of the same block would change nothing and is spared.
+ */
+static void
+insert_entries(Appender *a, int i)
+{
+	Relation	index = a->target->ri_IndexRelationDescs[i];
+	IndexInfo  *info = a->target->ri_IndexRelationInfo[i];
+	bool		by_block = is_by_block(a->target, i);
+	BlockNumber last = InvalidBlockNumber;
+
+	for (int row = 0; row < a->filled; row++)
+	{
+		TupleTableSlot *slot = a->slots[row];
+		BlockNumber block = ItemPointerGetBlockNumber(&slot->tts_tid);
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+
+		if (by_block && block == last)
+			continue;
+		last = block;
+		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+		{
+			int			column = info->ii_IndexAttrNumbers[k] - 1;
+
+			values[k] = slot->tts_values[column];
+			nulls[k] = slot->tts_isnull[column];
+		}
+		index_insert(index, values, nulls, &slot->tts_tid, a->rel,
+					 UNIQUE_CHECK_NO, false, info);
+	}
+}
+
+static void
+append_chunk(Appender *a)
+{
+	table_multi_insert(a->rel, a->slots, a->filled, GetCurrentCommandId(true), 0, NULL);
+	if (a->plain)
+		for (int i = 0; i < a->target->ri_NumIndices; i++)
+			insert_entries(a, i);
+	else
+		for (int row = 0; row < a->filled; row++)
+		{
+			(void) capi_insert_index_tuples(a->target, a->slots[row], a->estate);
+			ResetPerTupleExprContext(a->estate);
+		}
+	for (int row = 0; row < a->filled; row++)
+		ExecClearTuple(a->slots[row]);
+	a->filled = 0;
 }
 
 static void
@@ -151,6 +239,20 @@ put_text(TupleTableSlot *slot, int column, const char *text)
 		put(slot, column, CStringGetTextDatum(text));
 }
 
+/* The same of a text that the row before mostly has, too. */
+static void
+put_common(TupleTableSlot *slot, int column, TextCache *cache, const char *text)
+{
+	if (text == NULL)
+		return;
+	if (cache->text == NULL || strcmp(cache->text, text) != 0)
+	{
+		cache->text = text;
+		cache->datum = CStringGetTextDatum(text);
+	}
+	put(slot, column, cache->datum);
+}
+
 static void
 put_nonzero(TupleTableSlot *slot, int column, int value)
 {
@@ -159,14 +261,14 @@ put_nonzero(TupleTableSlot *slot, int column, int value)
 }
 
 static void
-fill_slot(TupleTableSlot *slot, const CapiOutcome *outcome, TimestampTz now)
+fill_slot(Appender *a, TupleTableSlot *slot, const CapiOutcome *outcome)
 {
 	const CapiItem *item = outcome->item;
 	TimestampTz event_time;
 
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, L_COLUMNS * sizeof(bool));
-	put(slot, L_FINISHED_AT, TimestampTzGetDatum(now));
+	put(slot, L_FINISHED_AT, TimestampTzGetDatum(a->now));
 	put(slot, L_CAPTURED_AT, TimestampTzGetDatum(item->captured_at));
 	if (capi_item_event_time(item, &event_time))
 		put(slot, L_EVENT_TIME, TimestampTzGetDatum(event_time));
@@ -177,16 +279,16 @@ fill_slot(TupleTableSlot *slot, const CapiOutcome *outcome, TimestampTz now)
 	put(slot, L_ATTEMPTS, Int32GetDatum(item->attempts));
 	put_nonzero(slot, L_ERROR_CODE, outcome->error_code);
 	put_nonzero(slot, L_ERROR_SUBCODE, outcome->error_subcode);
-	put_text(slot, L_OUTCOME, capi_outcome_word(outcome->kind));
+	put_common(slot, L_OUTCOME, &a->outcome, capi_outcome_word(outcome->kind));
 	put_text(slot, L_KEY, item->key);
 	/* as a rule the id is the key */
 	if (item->event_id != NULL && strcmp(item->event_id, item->key) != 0)
 		put_text(slot, L_EVENT_ID, item->event_id);
-	put_text(slot, L_EVENT_NAME, item->event_name);
+	put_common(slot, L_EVENT_NAME, &a->event_name, item->event_name);
 	if (item->value != NULL)
 		put(slot, L_VALUE, DirectFunctionCall3(numeric_in, CStringGetDatum(item->value),
 											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-	put_text(slot, L_CURRENCY, item->currency);
+	put_common(slot, L_CURRENCY, &a->currency, item->currency);
 	put_text(slot, L_REASON, outcome->reason);
 	if (item->problems != NULL)
 		put(slot, L_PROBLEMS, DirectFunctionCall1(jsonb_in, CStringGetDatum(item->problems)));

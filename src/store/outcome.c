@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -258,11 +259,7 @@ capi_outcome_record(CapiOutcome *outcomes, int n)
 int64
 capi_outcome_next_request(void)
 {
-	bool		isnull;
-
-	if (capi_txn_execute("SELECT nextval('capi.request_id_seq')", false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not number a request");
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return nextval_internal(capi_config_table("request_id_seq"), true);
 }
 
 void
@@ -270,8 +267,15 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 					 int64 duration_ms, int events, size_t bytes,
 					 const CapiResult *result)
 {
-	Oid			types[13] = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID,
-	INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID};
+	static CapiStatement insert = {
+		.sql = "INSERT INTO capi.request (request_id, dataset_id, sent_at,"
+		" duration_ms, events, bytes, http_status, error_code,"
+		" error_subcode, class, message, fbtrace_id, usage_percent)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+		.nargs = 13,
+		.types = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID,
+		INT4OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID}
+	};
 	Datum		args[13];
 	char		nulls[14] = "             ";
 	bool		accepted = result->class == CAPI_CLASS_ACCEPTED;
@@ -301,11 +305,7 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 		nulls[11] = 'n';
 	if (result->usage_percent < 0)
 		nulls[12] = 'n';
-	if (capi_txn_execute_with_args("INSERT INTO capi.request (request_id, dataset_id, sent_at,"
-								   " duration_ms, events, bytes, http_status, error_code,"
-								   " error_subcode, class, message, fbtrace_id, usage_percent)"
-								   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-								   13, types, args, nulls, false, 0) != SPI_OK_INSERT)
+	if (capi_txn_execute_saved(&insert, args, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not log a request");
 }
 

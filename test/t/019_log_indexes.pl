@@ -1,0 +1,91 @@
+# P3, P10: the log is written past the executor and by plans that are kept: its
+# indexes know every row, those that an administrator adds included, and a
+# session outlives the extension it worked for.
+use strict;
+use warnings;
+
+use Test::More;
+use CapiTest::Node;
+use CapiTest::Sandbox;
+
+my $sandbox = CapiTest::Sandbox->new;
+my $node = CapiTest::Node->create('main', sandbox => $sandbox, preload => 0);
+$node->install_capi;
+$node->attach;
+$node->sql('CREATE EXTENSION amcheck');
+my $session = $node->session;
+
+sub deliver
+{
+	my ($orders) = @_;
+	$node->pay($node->place_orders($orders));
+	$session->sql("CALL capi.deliver(max_time => '10 minutes')");
+	return;
+}
+
+# Every B-tree of the log has an entry for every row that it should have.
+sub btrees_ok
+{
+	my ($name) = @_;
+	my $count = $node->sql(
+		'SELECT count(bt_index_check(i.indexrelid, true)::text) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid'
+		  . " JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree'"
+		  . " WHERE i.indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('capi.delivery'::regclass, 'capi.request'::regclass))"
+	);
+	cmp_ok($count, '>=', 3, $name);
+	return;
+}
+
+# The newest rows, found through the index on the time, and one by one.
+sub brin_ok
+{
+	my ($name) = @_;
+	my $last = $node->sql('SELECT max(finished_at) FROM capi.delivery');
+	my $count = "SELECT count(*) FROM capi.delivery WHERE finished_at >= '$last'";
+	is($node->sql("SET enable_seqscan = off; SET enable_indexscan = off; $count"),
+		$node->sql("SET enable_bitmapscan = off; $count"), $name);
+	return;
+}
+
+# --- our own indexes ---------------------------------------------------------------
+
+deliver(1);
+deliver(2500);
+btrees_ok('P10: entries of several requests');
+brin_ok('P10: of their blocks');
+# makes the next rows fall into blocks that the index knows, and others
+$node->sql('SELECT brin_summarize_new_values(indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid'
+	  . " JOIN pg_am a ON a.oid = c.relam AND a.amname = 'brin'");
+deliver(1200);
+brin_ok('P10: of blocks summarised before');
+$node->deliveries_ok('P3: all arrived');
+
+# --- and others --------------------------------------------------------------------
+
+my $partition = $node->sql('SELECT tableoid::regclass FROM capi.delivery LIMIT 1');
+$node->sql("CREATE INDEX ON $partition (request_id, outcome)");
+deliver(50);
+btrees_ok('P10: an index of columns');
+$node->sql("CREATE INDEX ON $partition (lower(key)) WHERE value > 5; CREATE UNIQUE INDEX ON $partition (source_id, key)");
+deliver(50);
+btrees_ok('P10: indexes of an expression, of some rows, without equals');
+brin_ok('P10: and the one on the time');
+$node->deliveries_ok('P3: all arrived');
+
+# --- kept plans ----------------------------------------------------------------------
+
+my $before = $node->sql('SELECT count(*) FROM capi.request');
+cmp_ok($before, '>', 3, 'requests were logged');
+$node->sql('DROP EXTENSION capi');
+$node->install_capi;
+$node->attach;
+deliver(3);
+is($node->sql('SELECT count(*) FROM capi.request'), 1, 'P12: the same session logs into an extension made anew');
+is($node->sql("SELECT count(*) FROM capi.delivery WHERE outcome = 'delivered'"), 3, 'and delivers');
+$node->sql('ALTER TABLE capi.request ADD COLUMN note text');
+deliver(3);
+is($node->sql('SELECT count(*) FROM capi.request'), 2, 'P12: and into a table that has changed');
+
+$session->quit;
+$node->stop;
+done_testing();
