@@ -44,6 +44,8 @@ static Oid	session_owner = InvalidOid;
 /* What a worker does when it is not there any more; does not return. */
 static void (*extension_gone) (void) = NULL;
 
+void		(*capi_txn_busy_hook) (void) = NULL;
+
 /* Of the present transaction. */
 static CapiOwnerScope owner_scope;
 static Oid	worker_user = InvalidOid;
@@ -93,6 +95,8 @@ start_with_extension(const char *activity, Oid *owner)
 		CommitTransactionCommand();
 		if (lock == CAPI_EXTENSION_GONE)
 			extension_gone();
+		if (capi_txn_busy_hook != NULL)
+			capi_txn_busy_hook();
 		pgstat_report_activity(STATE_RUNNING,
 							   "capi: waiting for a transaction that drops the extension");
 		/* not for the latch: whoever set it is heard by the loop's own wait */

@@ -41,6 +41,12 @@
  */
 extern void capi_txn_setup(bool in_session, Oid owner, void (*gone) (void));
 
+/*
+ * Called, if set, while a worker waits for somebody who drops the extension:
+ * what it has others do in the shop's tables is in his way.
+ */
+extern void (*capi_txn_busy_hook) (void);
+
 /* activity: shown in pg_stat_activity; a constant. */
 extern void capi_txn_begin(const char *activity);
 

@@ -38,6 +38,7 @@
 #include "utils/timestamp.h"
 
 #include "base/guc.h"
+#include "base/txn.h"
 #include "read/link.h"
 #include "read/pool.h"
 
@@ -99,6 +100,15 @@ interrupt_reader(Entry *entry)
 	return true;
 }
 
+/* capi_txn_busy_hook: a query of the shop holds locks on the shop's tables. */
+static void
+interrupt_all(void)
+{
+	for (int i = 0; live_pool != NULL && i < MAX_ENTRIES; i++)
+		if (live_pool->entries[i].state == ENTRY_WORKING)
+			(void) interrupt_reader(&live_pool->entries[i]);
+}
+
 /*
  * Readers at work do not look whether anybody listens still.  One that is
  * interrupted does, and ends in silence; one that cannot be ends by itself when
@@ -107,9 +117,7 @@ interrupt_reader(Entry *entry)
 static void
 leave_at_exit(int code, Datum arg)
 {
-	for (int i = 0; live_pool != NULL && i < MAX_ENTRIES; i++)
-		if (live_pool->entries[i].state == ENTRY_WORKING)
-			(void) interrupt_reader(&live_pool->entries[i]);
+	interrupt_all();
 	live_pool = NULL;
 }
 
@@ -126,6 +134,7 @@ capi_pool_create(MemoryContext parent)
 		before_shmem_exit(leave_at_exit, (Datum) 0);
 	registered = true;
 	live_pool = pool;
+	capi_txn_busy_hook = interrupt_all;
 	return pool;
 }
 

@@ -746,8 +746,12 @@ capi_portions_deadline(const CapiDispatcher *d)
 		if (portion->is_given && !portion->is_stopped && !is_slow(d, portion) &&
 			others_wait(d, portion->source_id))
 			until = Min(until, TimestampTzPlusMilliseconds(portion->given_at, SLOW_MS));
+		/* somebody may want to drop the extension meanwhile */
 		if (portion->is_given)
+		{
+			until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SLOW_MS));
 			continue;
+		}
 		rest = rest_until(d, portion->role);
 		if (rest > GetCurrentTimestamp())
 			until = Min(until, rest);
