@@ -254,7 +254,11 @@ settle_misses(CapiDispatcher *d, bool counted)
 		Miss	   *miss = &intake->misses[i];
 
 		if (miss->count < 0 && counted)
+		{
 			capi_queue_settle(d->reader, miss->segment, miss->pass);
+			/* until the cursor is saved it counts twice in the views */
+			d->save_at = DT_NOBEGIN;
+		}
 		else
 		{
 			miss->count = Abs(miss->count);
