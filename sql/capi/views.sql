@@ -194,7 +194,7 @@ BEGIN
         CASE WHEN capi._is_copy() THEN 'If it is now the shop''s own: SELECT capi.confirm_identity();' END;
     RETURN QUERY SELECT 'captures', coalesce(slot.missed, 0) = 0,
         format('%s rows could not be noted in the queue since the server started.', coalesce(slot.missed, 0)),
-        CASE WHEN slot.missed > 0 THEN 'Somebody held exclusive locks on capi''s queue tables; look for the missing orders.' END;
+        CASE WHEN slot.missed > 0 THEN 'Somebody held locks on all of capi''s queue tables, or none could be written to; look for the missing orders.' END;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
