@@ -23,3 +23,7 @@ SELECT capi.attach(source => 'watched', table_name => 'orders_watched',
 	SELECT id AS key, created_at AS event_time, email AS em,
 		total AS value, currency
 	FROM orders_watched $$);
+
+-- The trigger on a table of which no source knows: what any trigger costs.
+CREATE TRIGGER capi_capture AFTER INSERT OR UPDATE ON orders_idle
+	FOR EACH ROW EXECUTE FUNCTION capi.capture();

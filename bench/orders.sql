@@ -1,4 +1,4 @@
--- The order table of all measurements in four copies, each with another
+-- The order table of all measurements in five copies, each with another
 -- trigger, and a function that fills one.
 
 CREATE TABLE orders (
@@ -22,6 +22,7 @@ CREATE TABLE orders (
 
 CREATE TABLE orders_plain (LIKE orders INCLUDING ALL);		-- no trigger
 CREATE TABLE orders_watched (LIKE orders INCLUDING ALL);	-- transition rule
+CREATE TABLE orders_idle (LIKE orders INCLUDING ALL);		-- no rule
 CREATE TABLE orders_outbox (LIKE orders INCLUDING ALL);
 
 -- What is usually written by hand: a transactional outbox.

@@ -207,7 +207,7 @@ BEGIN
         CASE WHEN capi._is_copy() THEN 'If it is now the shop''s own: SELECT capi.confirm_identity();' END;
     RETURN QUERY SELECT 'captures', coalesce(slot.missed, 0) = 0,
         format('%s rows could not be noted in the queue since the server started.', coalesce(slot.missed, 0)),
-        CASE WHEN slot.missed > 0 THEN 'Somebody held exclusive locks on capi''s queue tables; look for the missing orders.' END;
+        CASE WHEN slot.missed > 0 THEN 'Somebody held locks on all of capi''s queue tables, or none could be written to; look for the missing orders.' END;
     RETURN QUERY SELECT 'readers', count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'Readers can be started.'
              ELSE format('%s orders wait because no reader could be started.', count(*)) END,

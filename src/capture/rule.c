@@ -126,10 +126,14 @@ relation_changed(Datum arg, Oid relid)
 CapiTableRules *
 capi_rule_lookup(Relation rel)
 {
+	/* Entries stay where they are, and rows mostly come from one table. */
+	static CapiTableRules *last = NULL;
 	Oid			relid = RelationGetRelid(rel);
 	CapiTableRules *entry;
 	bool		found;
 
+	if (last != NULL && last->relid == relid && last->valid)
+		return last;
 	if (rule_cache == NULL)
 	{
 		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(CapiTableRules)};
@@ -143,6 +147,7 @@ capi_rule_lookup(Relation rel)
 		entry->context = NULL;
 		entry->nrules = 0;
 	}
+	last = entry;
 	if (!entry->valid && !fill(entry, rel))
 		return NULL;
 	return entry;

@@ -66,6 +66,20 @@ INSERT INTO files VALUES ('\x0102'), (decode(repeat('ab', 510), 'hex')), (decode
     (decode(repeat('ab', 20000), 'hex'));
 SELECT left(key, 10) AS key, length(key), missed FROM noted WHERE source = 'files' ORDER BY key;
 
+-- the copy of the rules is in step with them, in what capture reads
+CREATE VIEW astray AS
+    SELECT count(*) FROM capi.source s FULL JOIN capi_reserve.source c USING (id)
+     WHERE (s.table_name, s.key_columns, s.key_types, s.query_key_type, s.on_column, s.on_type, s.on_values, s.fire_on_replica, s.detached_at)
+           IS DISTINCT FROM
+           (c.table_name, c.key_columns, c.key_types, c.query_key_type, c.on_column, c.on_type, c.on_values, c.fire_on_replica, c.detached_at);
+SELECT capi.attach('copied', 'files', 'main', key_columns => '{id}', query => 'SELECT id AS key, created_at AS event_time FROM files');
+SELECT * FROM astray;
+SELECT capi.alter_source('copied', on_column => 'created_at', fire_on_replica => true);
+SELECT * FROM astray;
+SELECT capi.detach('copied');
+SELECT * FROM astray;
+SELECT count(*) FROM capi_reserve.source;
+
 -- the queue itself: a column more, and the row goes elsewhere
 TRUNCATE files;
 ALTER TABLE capi.queue_0 ADD COLUMN mine int;

@@ -102,6 +102,8 @@ $restored->sql("SELECT capi.resume('paid_orders')");
 $restored->sql("SET client_min_messages = error; SELECT capi.alter_dataset(name => 'main', dataset_id => '222', access_token => 'sandbox-token')");
 $restored->sql('SELECT pg_sleep(0.5)');
 is($sandbox->stats->{requests}, $requests, 'P4: and sends nothing');
+is($restored->sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM capi_reserve.source"),
+	$restored->sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM capi.source"), 'P3: the copy of the rules is restored too');
 $restored->sql('SELECT capi.confirm_identity()');
 $restored->wait_until_idle;
 is(join(' ', sort { $a <=> $b } map { $_->{event_id} } $sandbox->events(dataset => '222')),
