@@ -31,8 +31,8 @@ typedef struct CapiDuePair
 
 /*
  * All such pairs, by source and dataset, in the current context; returns their
- * number.  Costs a descent of an index or two for each pair, however many rows
- * it has.
+ * number.  Costs a few descents of an index for each pair, however many rows it
+ * has.
  */
 extern int	capi_outcome_due_pairs(CapiDuePair **pairs);
 

@@ -1,6 +1,7 @@
-# P3, P10: the log is written past the executor and by plans that are kept: its
-# indexes know every row, those that an administrator adds included, and a
-# session outlives the extension it worked for.
+# P3, P10: what goes past the executor.  The log's indexes know every row, those
+# that an administrator adds included; what is due is found at the front of the
+# backlog's index, whoever put it there; a session outlives the extension it
+# worked for.
 use strict;
 use warnings;
 
@@ -71,6 +72,36 @@ deliver(50);
 btrees_ok('P10: indexes of an expression, of some rows, without equals');
 brin_ok('P10: and the one on the time');
 $node->deliveries_ok('P3: all arrived');
+
+# --- the front of the backlog ----------------------------------------------------------
+
+# begins before anything below, and now() is the time it has
+my $early = $node->session;
+$early->sql('BEGIN; SELECT now()');
+# sees what is deleted from now on
+my $old = $node->session;
+$old->sql('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM capi.backlog');
+foreach my $round (1 .. 3)
+{
+	$node->sql("SELECT capi.pause('paid_orders')");
+	deliver(40);
+	is($node->sql('SELECT count(*) FROM capi.backlog'), 40, "round $round: orders wait");
+	$node->sql("SELECT capi.resume('paid_orders')");
+	$session->sql("CALL capi.deliver()");
+	is($node->sql('SELECT count(*) FROM capi.backlog'), 0, 'P3: and are found past the dead rows');
+}
+$node->sql("INSERT INTO shop.orders (total, email, is_test, status, paid_at)"
+	  . " SELECT 1, 'test\@example.com', true, 'paid', now() FROM generate_series (1, 7)", 'shop_app');
+$session->sql('CALL capi.deliver()');
+is($node->sql("SELECT count(*) FROM capi.delivery WHERE outcome = 'ignored'"), 7, 'some are ignored');
+$node->sql("UPDATE shop.orders SET is_test = false WHERE email = 'test\@example.com'", 'shop_app');
+$early->sql("SELECT capi.redrive(status => 'ignored'); COMMIT");
+is($node->sql('SELECT count(*) FROM capi.backlog WHERE next_attempt_at < (SELECT max(finished_at) FROM capi.delivery)'),
+	7, 'what was put there with an earlier time');
+$session->sql('CALL capi.deliver()');
+is($node->sql('SELECT count(*) FROM capi.backlog'), 0, 'P3: is found as well');
+$node->deliveries_ok('P3: all arrived');
+$_->quit foreach $early, $old;
 
 # --- kept plans ----------------------------------------------------------------------
 
