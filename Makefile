@@ -91,6 +91,10 @@ test: deps
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' test/run $(TESTS)
 
+# The server-side code with UBSan; "make test" runs a part of it.
+check-sanitize: all
+	@PG_CONFIG='$(PG_CONFIG)' test/sanitize $(TESTS)
+
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
@@ -99,5 +103,5 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-style demo deps test
+.PHONY: bench check-sanitize check-style demo deps test
 .DEFAULT_GOAL := all

@@ -65,7 +65,7 @@ attach_link(dsm_handle handle, shm_mq_handle **requests, shm_mq_handle **answers
 static void
 limit_memory(void)
 {
-#if defined(RLIMIT_DATA) && !defined(__SANITIZE_ADDRESS__)
+#ifdef RLIMIT_DATA
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_DATA, &limit) != 0)

@@ -99,22 +99,8 @@ install_private_server() {
 
 	[ "$("$bin/pg_config" --sharedir)" = "$root$("$pg_config" --sharedir)" ] ||
 		die "this server cannot be moved: '$("$pg_config" --bindir)' is fixed in it"
-	[ -z "${SANITIZE:-}" ] || preload_sanitizers
 	pgxs=$(dirname "$("$pg_config" --pgxs)")/../..
 	pgxs=$(cd "$pgxs" && pwd)
-}
-
-# For test/sanitize: a server that has the sanitizers' runtime in it.  Its name
-# stays, because the server finds its folders by it.
-preload_sanitizers() {
-	mv "$bin/postgres" "$bin/postgres.real"
-	cat >"$bin/postgres" <<-WRAPPER
-		#!/bin/bash
-		export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=1:handle_segv=0:detect_stack_use_after_return=0
-		export UBSAN_OPTIONS=print_stacktrace=1
-		LD_PRELOAD=$SANITIZE exec -a "\$0" "$bin/postgres.real" "\$@"
-	WRAPPER
-	chmod 755 "$bin/postgres"
 }
 
 # Runs psql as superuser in the cluster of start_cluster.
