@@ -384,29 +384,40 @@ is_plain(unsigned char c)
 	return c >= ' ' && c != '"' && c != '\\' && c != 0x7F;
 }
 
+/* Needs nothing in the text to be escaped? */
+static bool
+is_text_plain(const char *s, int len)
+{
+	int			i = 0;
+
+	if (len < (int) sizeof(uint64))
+	{
+		while (i < len && is_plain(s[i]))
+			i++;
+		return i == len;
+	}
+	for (; i + (int) sizeof(uint64) <= len; i += sizeof(uint64))
+		if (!is_chunk_plain(load_chunk(s + i)))
+			return false;
+	return is_chunk_plain(load_chunk(s + len - sizeof(uint64)));
+}
+
 void
 capi_text_append_json(StringInfo out, const char *s, int len)
 {
 	int			from = 0;		/* what follows it is not yet written */
-	int			i = 0;
 
 	enlargeStringInfo(out, len + 2);
 	appendStringInfoCharMacro(out, '"');
-	while (i < len)
-	{
-		if (i + (int) sizeof(uint64) <= len && is_chunk_plain(load_chunk(s + i)))
+	if (!is_text_plain(s, len))
+		for (int i = 0; i < len; i++)
 		{
-			i += sizeof(uint64);
-			continue;
-		}
-		if (!is_plain(s[i]))
-		{
+			if (is_plain(s[i]))
+				continue;
 			capi_text_put(out, s + from, i - from);
 			append_json_escape(out, s[i]);
 			from = i + 1;
 		}
-		i++;
-	}
 	capi_text_put(out, s + from, len - from);
 	appendStringInfoCharMacro(out, '"');
 }
