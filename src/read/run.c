@@ -131,6 +131,17 @@ drop_message(ErrorData *edata)
 		prev_emit_log_hook(edata);
 }
 
+/*
+ * A cancel is for a part that runs; one that comes a moment too late must not
+ * end a reader that waits or answers.  An error sets the count back to zero.
+ */
+static void
+hold_cancel(void)
+{
+	QueryCancelPending = false;
+	QueryCancelHoldoffCount = 1;
+}
+
 void
 capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
 {
@@ -142,6 +153,7 @@ capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
 	run_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = drop_message;
+	hold_cancel();
 }
 
 /* ---------- answering ---------- */
@@ -394,6 +406,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	timed_out = false;
 	timeouts = 0;
 	QueryCancelPending = false;
+	QueryCancelHoldoffCount = 0;
 	is_silent = true;
 	PG_TRY();
 	{
@@ -414,7 +427,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 			timed_out ? PART_TIMED_OUT : PART_FAILED;
 	}
 	PG_END_TRY();
-	QueryCancelPending = false;
+	hold_cancel();
 	discard_session();
 	is_silent = false;
 	if (end == PART_READ)

@@ -55,6 +55,9 @@
 /* After as much reading it is time to look at answers and at the clock. */
 #define TURN_MS					100
 
+/* What is about to fill a batch is waited for so long beyond capi.linger. */
+#define FILL_MS					500
+
 /* After something that a lock of somebody's kept from being done. */
 #define LOCKED_MS				1000
 
@@ -421,7 +424,8 @@ submit_ready(CapiDispatcher *d, bool only_full)
 		bool		open = capi_batch_is_open(batch);
 
 		if (open && batch->n < CAPI_MAX_BATCH_EVENTS &&
-			(only_full || now < TimestampTzPlusMilliseconds(batch->opened_at, capi_linger)))
+			now < TimestampTzPlusMilliseconds(batch->opened_at,
+											  only_full ? capi_linger + FILL_MS : capi_linger))
 			continue;
 		if (dataset == NULL || !capi_dataset_may_send(dataset, now))
 		{

@@ -54,6 +54,14 @@ is($node->sql("SELECT count(*) <= 2 FROM pg_stat_activity WHERE backend_type = '
 is($node->sql("SELECT string_agg(DISTINCT coalesce(xact_start::text, 'none'), '') FROM pg_stat_activity WHERE backend_type = 'capi reader'"),
 	'none', 'P11: one without work holds no transaction');
 
+# a cancel that comes too late is for nobody
+my $log = $node->log_size;
+$node->sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'capi reader'");
+$node->pay($node->place_orders(2));
+$node->wait_until_idle;
+$node->deliveries_ok('P3: a reader without work is cancelled');
+unlike($node->log_since($log), qr/ERROR|FATAL/, 'P12: which is no error');
+
 # ended by hand: once is nothing, twice costs the one order its time
 my $dispatcher = $node->dispatcher_pid;
 foreach my $what ('pg_terminate_backend', 'pg_cancel_backend')
