@@ -155,11 +155,12 @@ CREATE VIEW capi.health AS
       LEFT JOIN (SELECT u.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE u.status <> 'retrying') AS queued,
                         pg_catalog.count(*) FILTER (WHERE u.status = 'retrying') AS retrying,
-                        pg_catalog.count(*) FILTER (WHERE u.reason LIKE 'no reader can be started%') AS unreadable,
+                        pg_catalog.count(*) FILTER (WHERE u.reason LIKE 'no reader can be started%'
+                                                    AND u.next_attempt_at > pg_catalog.now() - interval '10 seconds') AS unreadable,
                         pg_catalog.min(u.captured_at) AS oldest
-                   FROM (SELECT b.dataset_id, b.status, b.captured_at, b.reason FROM capi.backlog b
+                   FROM (SELECT b.dataset_id, b.status, b.captured_at, b.reason, b.next_attempt_at FROM capi.backlog b
                          UNION ALL
-                         SELECT s.dataset_id, 'queued', q.captured_at, NULL
+                         SELECT s.dataset_id, 'queued', q.captured_at, NULL, NULL
                            FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
                   GROUP BY u.dataset_id) w ON w.dataset_id = d.id
       LEFT JOIN (SELECT v.dataset_id,
@@ -214,7 +215,16 @@ BEGIN
         CASE WHEN count(*) > 0
              THEN format('Raise max_worker_processes (now %s) and restart; capi needs one for its launcher, and for each listed database one and as many as capi.readers says.',
                          current_setting('max_worker_processes')) END
-      FROM capi.backlog b WHERE b.reason LIKE 'no reader can be started%';
+      FROM capi.backlog b WHERE b.reason LIKE 'no reader can be started%'
+       AND b.next_attempt_at > now() - interval '10 seconds';
+    RETURN QUERY SELECT 'queries', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'No order waits because the query of its source fails for it.'
+             ELSE format('%s orders wait because the query of their source fails for them; the most frequent reason: %s.',
+                         count(*), mode() WITHIN GROUP (ORDER BY b.reason)) END,
+        CASE WHEN count(*) > 0
+             THEN (array_agg(format('SELECT * FROM capi.preview(%L, %L) shows the error.', s.name, b.key)))[1] END
+      FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
+     WHERE b.reason LIKE 'the query %' OR b.reason LIKE 'the reader %';
     RETURN QUERY SELECT 'contexts', NOT capi._context_is_full(),
         CASE WHEN capi._context_is_full()
              THEN format('Browser contexts of orders without an outcome take all of capi.context_size, %s: new ones are not kept.',

@@ -98,6 +98,9 @@ deliver(TimestampTz until)
 	}
 	PG_END_TRY();
 	no_worker = d->no_worker_since != 0;
+	if (!capi_enabled)
+		ereport(NOTICE,
+				(errmsg("capi.enabled is off: nothing is sent")));
 	capi_dispatch_destroy(d);
 	capi_dispatch_unlock();
 	if (no_worker)

@@ -268,6 +268,6 @@ report_no_worker(const char *dbname)
 					dbname),
 			 errdetail("Orders are still captured; their events wait, and the start is tried again every %d seconds.",
 					   NO_WORKER_RETRY_MS / 1000),
-			 errhint("Raise max_worker_processes (now %d): capi takes one worker, and one more for each database of capi.databases.",
+			 errhint("Raise max_worker_processes (now %d): capi takes one worker, and for each database of capi.databases one and as many as capi.readers says.",
 					 max_worker_processes)));
 }

@@ -66,6 +66,7 @@ typedef enum EntryState
 typedef struct Entry
 {
 	EntryState	state;
+	MemoryContext context;		/* of what belongs to it */
 	Oid			role;
 	dsm_segment *segment;
 	CapiLinkShared *shared;
@@ -144,10 +145,7 @@ release(Entry *entry)
 {
 	if (entry->segment != NULL)
 		dsm_detach(entry->segment);
-	if (entry->worker != NULL)
-		pfree(entry->worker);
-	if (entry->unsent.data != NULL)
-		pfree(entry->unsent.data);
+	MemoryContextDelete(entry->context);
 	memset(entry, 0, sizeof(*entry));
 }
 
@@ -235,9 +233,12 @@ start_worker(Entry *entry)
 static bool
 start_reader(CapiPool *pool, Entry *entry, Oid role)
 {
-	MemoryContext old = MemoryContextSwitchTo(pool->context);
+	MemoryContext old;
 	bool		started;
 
+	entry->context = AllocSetContextCreate(pool->context, "capi reader",
+										   ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(entry->context);
 	entry->role = role;
 	initStringInfo(&entry->unsent);
 	started = make_link(entry, role) && start_worker(entry);
@@ -310,7 +311,13 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 			return CAPI_GIVEN_BUSY;
 		entry = unused;
 		if (!start_reader(pool, entry, role))
-			return CAPI_GIVEN_NO_WORKER;
+		{
+			/* one that another role's idle reader holds is free in a moment */
+			if (other == NULL || other == entry)
+				return CAPI_GIVEN_NO_WORKER;
+			release(other);
+			return CAPI_GIVEN_BUSY;
+		}
 	}
 	pg_atomic_write_u32(&entry->shared->stop, 0);
 	capi_portion_write_request(&entry->unsent, request);
@@ -400,8 +407,16 @@ receive(Entry *entry, const CapiPoolEvents *events)
 		CapiMessage message;
 		Size		len;
 		void	   *data;
-		shm_mq_result got = shm_mq_receive(entry->answers, &len, &data, true);
+		shm_mq_result got;
 
+		/* the queue is full soon, and the reader waits: its time does not count */
+		if (!events->has_room(events->arg))
+		{
+			entry->deadline = Max(entry->deadline,
+								  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GRACE_MS));
+			return true;
+		}
+		got = shm_mq_receive(entry->answers, &len, &data, true);
 		if (got == SHM_MQ_WOULD_BLOCK)
 			return true;
 		if (got == SHM_MQ_DETACHED)

@@ -26,6 +26,7 @@ typedef enum CapiPortionEnd
 typedef struct CapiPoolEvents
 {
 	void	   *arg;
+	bool		(*has_room) (void *arg);	/* for what one more message holds */
 	void		(*result) (void *arg, void *tag, CapiOrderResult *result);
 	void		(*ended) (void *arg, void *tag, CapiPortionEnd how, const char *text);
 } CapiPoolEvents;

@@ -539,5 +539,9 @@ capi_query_error_text(const ErrorData *edata, bool with_no_order)
 		ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
 		return pnstrdup(edata->message, pg_mbcliplen(edata->message, strlen(edata->message),
 													 MAX_ERROR_BYTES));
-	return psprintf("the query failed with SQLSTATE %s", unpack_sql_state(edata->sqlerrcode));
+	return psprintf("the query failed with SQLSTATE %s%s", unpack_sql_state(edata->sqlerrcode),
+					edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
+					": a table that it reads is locked" :
+					edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY ?
+					": it wants more than capi.reader_memory, or the server has no more" : "");
 }

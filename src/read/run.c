@@ -16,6 +16,9 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
@@ -81,6 +84,9 @@ static shm_mq_handle *link_answers;
 static MemoryContext part_context;
 static StringInfoData message;
 
+/* The last part failed for want of memory, and is no more than one order. */
+static bool ran_out_of_memory = false;
+
 /* SQLSTATE or message of the last failed part, allocated in part_context. */
 static char *failure;
 
@@ -112,6 +118,27 @@ on_timeout(void)
 }
 
 /*
+ * The server writes some things to its standard error past every hook: when
+ * memory is out, where it went, with texts of statements that a function made
+ * of a customer's values.
+ */
+static void
+set_silent(bool silent)
+{
+	static int	log_fd = -1;
+	static int	null_fd = -1;
+
+	if (log_fd < 0)
+	{
+		log_fd = dup(STDERR_FILENO);
+		null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	}
+	if (log_fd >= 0 && null_fd >= 0)
+		(void) dup2(silent ? null_fd : log_fd, STDERR_FILENO);
+	is_silent = silent;
+}
+
+/*
  * RAISE LOG, whatever the level of the log, and the log of statements may quote
  * a customer.  That the process is ended by somebody's word may be said.
  */
@@ -122,6 +149,8 @@ drop_message(ErrorData *edata)
 	{
 		if (edata->elevel < FATAL)
 			edata->output_to_server = false;
+		else
+			set_silent(false);
 		edata->context = NULL;
 		edata->detail = NULL;
 		edata->detail_log = NULL;
@@ -166,8 +195,11 @@ answer(bool flush)
 	/* one long event must not stay for the life of the process */
 	if (message.maxlen > MAX_PART_BYTES)
 	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
 		pfree(message.data);
 		initStringInfo(&message);
+		MemoryContextSwitchTo(old);
 	}
 }
 
@@ -385,6 +417,7 @@ clean_up_failure(const Part *part)
 	MemoryContextSwitchTo(part_context);
 	failure = timed_out ? pstrdup("the query took longer than capi.query_timeout") :
 		capi_query_error_text(edata, part->n == 0);
+	ran_out_of_memory = edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY && part->n <= 1;
 	FreeErrorData(edata);
 	capi_query_forget_plans();
 	RESUME_INTERRUPTS();
@@ -405,9 +438,10 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	set_up_part(part, request, from, n);
 	timed_out = false;
 	timeouts = 0;
+	ran_out_of_memory = false;
 	QueryCancelPending = false;
 	QueryCancelHoldoffCount = 0;
-	is_silent = true;
+	set_silent(true);
 	PG_TRY();
 	{
 		if (pg_atomic_read_u32(&link_shared->stop) != 0)
@@ -429,7 +463,11 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	PG_END_TRY();
 	hold_cancel();
 	discard_session();
-	is_silent = false;
+	set_silent(false);
+	if (ran_out_of_memory)
+		ereport(LOG,
+				(errmsg("the query of source %d wants more than capi.reader_memory", request->source.id),
+				 errdetail("An order that needs so much waits, and is tried again.")));
 	if (end == PART_READ)
 		answer_results(part);
 	pfree(part);

@@ -56,7 +56,7 @@
 #define TURN_MS					100
 
 /* What is about to fill a batch is waited for so long beyond capi.linger. */
-#define FILL_MS					500
+#define FILL_MS					150
 
 /* After something that a lock of somebody's kept from being done. */
 #define LOCKED_MS				1000
@@ -519,11 +519,11 @@ time_to_wait(CapiDispatcher *d)
 	if (d->records != NIL)
 		until = Min(until, d->records_at);
 	/* with too many orders given to readers, their results wake us */
-	if (!capi_portions_have_room(d))
+	if (!capi_portions_have_room(d) || capi_record_is_full(d))
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 	until = Min(until, d->backlog_due_at);
 	/* still set: there was no room to read the queue */
 	if (d->more_in_queue || d->look_at_queue)
-		until = Min(until, capi_share_queue_blocked_until(d));
+		until = Min(until, Max(capi_share_queue_blocked_until(d), capi_intake_not_before(d->intake)));
 	return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 }

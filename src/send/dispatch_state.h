@@ -103,6 +103,7 @@ extern CapiIntake *capi_intake_create(MemoryContext parent);
 extern void capi_intake_reset(CapiIntake *intake);
 extern int	capi_intake_take(CapiDispatcher *d, CapiItem **items, bool *worked);
 extern TimestampTz capi_intake_retry_at(const CapiIntake *intake);
+extern TimestampTz capi_intake_not_before(const CapiIntake *intake);
 
 /* in backlog.c */
 extern int	capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room);

@@ -19,6 +19,10 @@
 #include "send/dispatch_state.h"
 #include "store/direct.h"
 
+/* When events are looked at again whose table is locked, or that memory has no room for. */
+#define LOCKED_MS	1000
+#define NO_ROOM_MS	100
+
 static void take_direct(CapiChunk *chunk, CapiItem **items, int n);
 static void add_to_batch(CapiDispatcher *d, CapiItem *item,
 						 const char *json, size_t len);
@@ -229,6 +233,15 @@ capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
 	outcome->error_subcode = result->error_subcode;
 }
 
+/* Not now, and nobody's fault. */
+static void
+put_off(CapiChunk *chunk, CapiItem *item, int delay_ms)
+{
+	capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
+						 CAPI_OUTCOME_QUEUED, NULL)->next_attempt_at =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+}
+
 typedef struct DirectRead
 {
 	CapiItem  **items;
@@ -258,8 +271,7 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 	if (!capi_txn_try("capi: reading events of capi.send()", read_direct, &read))
 	{
 		for (int i = 0; i < n; i++)
-			capi_evaluate_decide(chunk, items[i], items[i]->attempts > 0 ?
-								 CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED, NULL);
+			put_off(chunk, items[i], LOCKED_MS);
 		return;
 	}
 	for (int i = 0; i < n; i++)
@@ -269,8 +281,7 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 		if (!event->found)
 			capi_evaluate_decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
 		else if (event->deferred)
-			capi_evaluate_decide(chunk, items[i], items[i]->attempts > 0 ?
-								 CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED, NULL);
+			put_off(chunk, items[i], NO_ROOM_MS);
 		else if (event->reason != NULL)
 		{
 			CapiOutcome *outcome = capi_evaluate_decide(chunk, items[i], event->expired ?

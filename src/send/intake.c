@@ -96,6 +96,13 @@ capi_intake_retry_at(const CapiIntake *intake)
 	return intake->nmisses > 0 ? Min(at, intake->count_at) : at;
 }
 
+/* Somebody's lock kept the queue from being read: not before that time again. */
+TimestampTz
+capi_intake_not_before(const CapiIntake *intake)
+{
+	return intake->retry_at;
+}
+
 static void
 put_off(CapiIntake *intake)
 {

@@ -43,6 +43,7 @@
 
 /* So many orders of a portion are worth waiting for. */
 #define MANY_ORDERS			100
+#define ARRIVAL_MS			150
 
 /* Readers in a row that end or hang, after which the source is broken. */
 #define MAX_HANGS			5
@@ -68,6 +69,7 @@ typedef struct CapiPortion
 	bool		one_by_one;		/* orders that made the query fail before */
 	bool		is_given;
 	bool		is_stopped;
+	bool		is_passed_over; /* there is no reader for it just now */
 	bool		has_ended;
 	int			deaths;			/* of readers at it, or at its first order */
 	int			losses;			/* of readers before they began */
@@ -182,6 +184,21 @@ put_back_waiting(Poll *poll, int source_id, const char *reason, TimestampTz next
 
 		if (!portion->is_given && !portion->has_ended &&
 			(source_id == 0 || portion->source_id == source_id))
+			put_back(poll, portion, reason, next);
+	}
+}
+
+/* What waits for readers of a role that gets none: its sources are not to blame. */
+static void
+put_back_of_role(Poll *poll, Oid role, const char *reason, TimestampTz next)
+{
+	ListCell   *lc;
+
+	foreach(lc, poll->d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		if (!portion->is_given && !portion->has_ended && portion->role == role)
 			put_back(poll, portion, reason, next);
 	}
 }
@@ -352,7 +369,15 @@ reader_gone(Poll *poll, CapiPortion *portion, bool hung)
 	if (source != NULL)
 		source->is_slow = true;
 	put_back(poll, portion, text, rest_until(poll->d, portion->role));
-	put_back_waiting(poll, portion->source_id, "source is slow", GetCurrentTimestamp());
+	put_back_of_role(poll, portion->role, "source is slow", GetCurrentTimestamp());
+}
+
+/* CapiPoolEvents.has_room: events that are large fill memory before they are many. */
+static bool
+has_room(void *arg)
+{
+	(void) arg;
+	return capi_share_free_bytes() > 0;
 }
 
 /* CapiPoolEvents.result */
@@ -474,7 +499,7 @@ choose(const CapiDispatcher *d, TimestampTz now)
 		CapiPortion *portion = lfirst(lc);
 		Load		load;
 
-		if (portion->is_given || portion->has_ended ||
+		if (portion->is_given || portion->has_ended || portion->is_passed_over ||
 			capi_pool_is_stuck(d->pool, portion->role))
 			continue;
 		load = measure_load(d, portion);
@@ -543,19 +568,32 @@ give(Poll *poll)
 		case CAPI_GIVEN:
 			portion->is_given = true;
 			portion->given_at = now;
+			poll->any = true;
 			d->no_worker_since = 0;
 			return true;
 		case CAPI_GIVEN_BUSY:
-			return false;
+			/* another role's reader may have nothing to do */
+			portion->is_passed_over = true;
+			return true;
 		case CAPI_GIVEN_NO_WORKER:
+			portion->is_passed_over = true;
 			if (d->no_worker_since == 0)
 				d->no_worker_since = now;
 			else if (TimestampDifferenceExceeds(d->no_worker_since, now, NO_WORKER_MS))
-				put_back_waiting(poll, 0, NO_WORKER_REASON,
+				put_back_of_role(poll, portion->role, NO_WORKER_REASON,
 								 TimestampTzPlusMilliseconds(now, NO_WORKER_RETRY_MS));
-			return false;
+			return true;
 	}
 	return false;
+}
+
+static void
+allow_all(CapiDispatcher *d)
+{
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+		((CapiPortion *) lfirst(lc))->is_passed_over = false;
 }
 
 /* Does anything wait that is not slow itself, besides what source has? */
@@ -646,7 +684,7 @@ bool
 capi_portions_work(CapiDispatcher *d)
 {
 	Poll		poll = {.d = d, .chunk = {.d = d}};
-	CapiPoolEvents events = {&poll, take_result, take_end};
+	CapiPoolEvents events = {&poll, has_room, take_result, take_end};
 
 	capi_pool_poll(d->pool, &events);
 	if (!d->draining)
@@ -654,7 +692,8 @@ capi_portions_work(CapiDispatcher *d)
 		let_go(&poll);
 		make_way(&poll);
 		while (give(&poll))
-			poll.any = true;
+			 /* until nothing can be given any more */ ;
+		allow_all(d);
 	}
 	capi_answer_commit(d, poll.chunk.outcomes, poll.chunk.n);
 	remove_ended(d);
@@ -721,11 +760,9 @@ capi_portions_are_arriving(const CapiDispatcher *d)
 	{
 		CapiPortion *portion = lfirst(lc);
 
-		if (portion->has_ended || portion->one_by_one || is_slow(d, portion) ||
-			(portion->is_given && spent_ms(portion) >= SLOW_MS))
-			continue;
-		if (portion->n - portion->ndone >= MANY_ORDERS ||
-			(portion->is_given && portion->ndone > 0))
+		if (portion->is_given && !portion->one_by_one && !is_slow(d, portion) &&
+			spent_ms(portion) < ARRIVAL_MS &&
+			(portion->ndone > 0 || portion->n >= MANY_ORDERS))
 			return true;
 	}
 	return false;

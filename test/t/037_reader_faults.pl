@@ -235,6 +235,27 @@ others_go_on('memory without end');
 $node->sql("DELETE FROM bad.orders WHERE length(email) > 1000", 'tenant');
 clear();
 
+# when memory is out the server tells of its contexts, with texts of statements
+$node->sql(q{
+CREATE FUNCTION bad.hog(mail text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor;
+    n text;
+BEGIN
+    OPEN c FOR EXECUTE format('SELECT length(repeat(%L, 20000000))::text', mail);
+    FETCH c INTO n;
+    RETURN n;
+END $$}, 'tenant');
+query_is("SELECT $columns, b.email AS em, bad.hog(b.email) AS content_name FROM bad.orders b");
+my $log = $node->log_size;
+@ids = split /\n/, $node->sql("INSERT INTO bad.orders (email, note) VALUES ('hogged.customer\@private.example', 'x') RETURNING id", 'shop_app');
+ok(wait_status('^retrying: the query failed with SQLSTATE 53200: it wants more than capi.reader_memory', @ids), 'P10: out of memory is said in words');
+unlike($node->log_since($log), qr/hogged|TopMemoryContext/, 'P7: nothing of the memory is in the log');
+like($node->log_since($log), qr/wants more than capi.reader_memory/, 'P10: but that it was out');
+like($node->sql(q{SELECT detail || hint FROM capi.diagnose() WHERE "check" = 'queries' AND NOT ok}), qr/53200.*capi\.preview\('bad'/s,
+	'P10: diagnose() knows of orders for which the query fails');
+clear();
+
 # a join without its condition
 query_is("SELECT $columns, b.email AS em FROM bad.orders b, generate_series(1, 3000000) n");
 @ids = bad_orders(2);
