@@ -24,6 +24,9 @@
 #include "base/txn.h"
 #include "send/dispatch_state.h"
 
+/* How long beyond max_time answers wait for somebody's lock to be recorded. */
+#define RECORD_LIMIT_MS	30000
+
 PG_FUNCTION_INFO_V1(capi_sql_deliver);
 
 static void deliver(TimestampTz until);
@@ -98,6 +101,12 @@ deliver(TimestampTz until)
 	}
 	PG_END_TRY();
 	no_worker = d->no_worker_since != 0;
+	if (d->records != NIL)
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("answers to %d events could not be recorded", d->nrecords),
+				 errdetail("Another session holds a lock on a table of capi's; these events will be sent once more."),
+				 errhint("See pg_locks for who holds it.")));
 	if (!capi_enabled)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
@@ -124,7 +133,9 @@ work(CapiDispatcher *d, TimestampTz until)
 		(void) capi_dispatch_turn(d);
 		if (capi_dispatch_idle(d) || !capi_enabled || d->reader == NULL)
 			break;
-		if (d->draining && capi_transport_in_flight(d->transport) == 0)
+		/* an answer that is not recorded is a repeat: worth some waiting */
+		if (d->draining && capi_transport_in_flight(d->transport) == 0 &&
+			(d->records == NIL || TimestampDifferenceExceeds(until, now, RECORD_LIMIT_MS)))
 			break;
 		wait = capi_dispatch_wait_ms(d);
 		if (until != DT_NOEND && !d->draining)

@@ -149,7 +149,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 		if (capi_shmem_clear_recheck())
 			d->reload = true;
 		capi_dispatch_turn(d);
-		if (d->restart && capi_transport_in_flight(d->transport) == 0)
+		if (d->restart && capi_transport_in_flight(d->transport) == 0 && d->records == NIL)
 		{
 			capi_dispatch_finish(d);
 			capi_shmem_restart();
@@ -302,7 +302,11 @@ load_config(void *arg)
 	else if (d->reader == NULL)
 		d->reader = capi_queue_open();
 	if (d->reader != before)
+	{
+		/* items under way were emitted by another */
+		d->generation++;
 		capi_intake_reset(d->intake);
+	}
 	d->reload = false;
 	d->backlog_due_at = DT_NOBEGIN;
 	/* token files are looked at again by and by (DESIGN 4.1) */
@@ -497,10 +501,13 @@ time_to_wait(CapiDispatcher *d)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz until = TimestampTzPlusMilliseconds(now, capi_poll_interval);
+	bool		arriving = capi_portions_are_arriving(d);
 	ListCell   *lc;
 
+	if (d->records != NIL)
+		until = Min(until, d->records_at);
 	if (!may_begin(d) || d->reader == NULL)
-		return capi_poll_interval;
+		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 	/* an order may have come since the last look, and told nobody */
 	if (!d->armed && !is_lingering(d))
 		return 0;
@@ -512,12 +519,11 @@ time_to_wait(CapiDispatcher *d)
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
 
 		if (dataset == NULL || capi_share_may_start(d, dataset))
-			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, capi_linger));
+			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, arriving ?
+															capi_linger + FILL_MS : capi_linger));
 	}
 	until = Min(until, capi_portions_deadline(d));
 	until = Min(until, capi_intake_retry_at(d->intake));
-	if (d->records != NIL)
-		until = Min(until, d->records_at);
 	/* with too many orders given to readers, their results wake us */
 	if (!capi_portions_have_room(d) || capi_record_is_full(d))
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;

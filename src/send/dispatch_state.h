@@ -43,6 +43,7 @@ typedef struct CapiDispatcher
 	int			nrecords;		/* outcomes in them */
 	TimestampTz records_at;		/* they are tried again then */
 	CapiIntake *intake;			/* see intake.c */
+	int			generation;		/* counts queue readers */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
 	bool		backlog_crowded;	/* rows may be due that found no room */

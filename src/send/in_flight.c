@@ -53,7 +53,7 @@ capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes, int n)
 			pfree(entry->key);
 			hash_search(d->in_flight, &hash, HASH_REMOVE, NULL);
 		}
-		if (item->segment >= 0)
+		if (item->segment >= 0 && item->generation == d->generation && d->reader != NULL)
 			capi_queue_settle(d->reader, item->segment, item->pass);
 		if (outcomes[i].kind >= CAPI_OUTCOME_QUEUED && outcomes[i].kind < CAPI_OUTCOME_NONE)
 			d->backlog_due_at = Min(d->backlog_due_at, outcomes[i].next_attempt_at);

@@ -153,6 +153,7 @@ note_item(CapiDispatcher *d, const CapiQueueRow *row)
 	item->captured_at = row->captured_at;
 	item->segment = row->segment;
 	item->pass = row->pass;
+	item->generation = d->generation;
 	intake->items[intake->n++] = item;
 }
 
@@ -348,7 +349,8 @@ capi_intake_take(CapiDispatcher *d, CapiItem **items, bool *worked)
 		return 0;
 	if (intake->retry_at <= now)
 		read_more(d);
-	*worked = intake->n > 0 || intake->nmisses > misses;
+	*worked = intake->retry_at <= GetCurrentTimestamp() &&
+		(intake->n > 0 || intake->nmisses > misses);
 	step = palloc0(sizeof(Step));
 	step->d = d;
 	if (intake->nmisses > 0 && intake->count_at <= now)

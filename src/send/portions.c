@@ -425,6 +425,8 @@ take_end(void *arg, void *tag, CapiPortionEnd how, const char *text)
 
 	poll->any = true;
 	portion->is_given = false;
+	if (how != CAPI_END_DONE)
+		portion->is_stopped = false;
 	switch (how)
 	{
 		case CAPI_END_DONE:
@@ -653,7 +655,9 @@ let_go(Poll *poll)
 		CapiPortion *portion = lfirst(lc);
 		CapiSource *source = capi_config_source(d->config, portion->source_id);
 		const char *reason = source == NULL || source->detached ? "source detached" :
-			source->paused ? "source paused" : NULL;
+			source->paused ? "source paused" :
+			!portion->is_given && capi_pool_is_stuck(d->pool, portion->role) ?
+			"source is slow" : NULL;
 
 		if (reason == NULL || portion->has_ended)
 			continue;
@@ -739,7 +743,11 @@ capi_portions_obstacle(const CapiDispatcher *d, const CapiSource *source,
 	if (source->broken && count_asked(d, source->id) > 0)
 		return "source broken";
 	if (capi_pool_is_stuck(d->pool, source->run_as))
+	{
+		/* nobody tells when that reader has ended */
+		*next = TimestampTzPlusMilliseconds(now, SLOW_MS);
 		return "source is slow";
+	}
 	if (!source->is_slow)
 		return NULL;
 	*next = Max(now, rest_until(d, source->run_as));

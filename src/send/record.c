@@ -86,6 +86,22 @@ capi_record(CapiDispatcher *d, CapiRecord *record)
 		keep_record(d, record);
 }
 
+/* What a later answer made of the dataset's state stands. */
+static void
+drop_old_state(CapiDispatcher *d, CapiRecord *record)
+{
+	CapiDataset *dataset = capi_config_dataset(d->config, record->dataset_id);
+	CapiDatasetState state;
+
+	if (record->state == NULL)
+		return;
+	state = strcmp(record->state, "active") == 0 ? CAPI_DATASET_ACTIVE :
+		strcmp(record->state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+		CAPI_DATASET_VERSION;
+	if (dataset == NULL || dataset->state != state)
+		record->state = NULL;
+}
+
 void
 capi_record_again(CapiDispatcher *d)
 {
@@ -97,6 +113,7 @@ capi_record_again(CapiDispatcher *d)
 	{
 		CapiRecord *record = lfirst(lc);
 
+		drop_old_state(d, record);
 		/* what holds up one mostly holds up all */
 		if (!capi_txn_try("capi: recording outcomes that waited", write_record, record))
 			break;

@@ -158,7 +158,8 @@ load_identity(CapiConfig *config)
 CapiConfig *
 capi_config_load(CapiConfig *old, MemoryContext parent)
 {
-	CapiConfig *config = create_config(parent);
+	/* an error on the way takes it with the memory of the moment */
+	CapiConfig *config = create_config(CurrentMemoryContext);
 
 	watched = capi_config_table("source");
 	load_identity(config);
@@ -169,6 +170,7 @@ capi_config_load(CapiConfig *old, MemoryContext parent)
 	/* a new snapshot, which sees what was adopted */
 	load_sources(config, old, false);
 	capi_config_free(old);
+	MemoryContextSetParent(GetMemoryChunkContext(config), parent);
 	return config;
 }
 

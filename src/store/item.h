@@ -23,6 +23,7 @@ typedef struct CapiItem
 	bool		was_ignored;	/* an older row of the log says "ignored" */
 	int			segment;		/* of the queue row, -1: none */
 	uint64		pass;
+	int			generation;		/* of the reader that emitted the row */
 
 	/* Known once evaluated; pinned once sent (P5). */
 	char	   *event_id;		/* NULL: the key */
