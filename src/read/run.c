@@ -26,6 +26,7 @@
 #include "commands/sequence.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/planner.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -97,6 +98,7 @@ static volatile sig_atomic_t timeouts = 0;
 /* The shop's code is running: what it says is nobody's. */
 static volatile sig_atomic_t is_silent = false;
 static emit_log_hook_type prev_emit_log_hook = NULL;
+static planner_hook_type prev_planner_hook = NULL;
 
 static PartEnd try_part(const CapiRequest *request, int from, int n, int limit_ms);
 
@@ -171,6 +173,20 @@ hold_cancel(void)
 	QueryCancelHoldoffCount = 1;
 }
 
+/*
+ * No parallel workers, whatever a function sets: they have neither the filter
+ * of messages nor the bounds of a reader, and take the server's worker slots.
+ */
+static PlannedStmt *
+plan_serially(Query *parse, const char *query_string, int cursor_options,
+			  ParamListInfo params)
+{
+	cursor_options &= ~CURSOR_OPT_PARALLEL_OK;
+	if (prev_planner_hook)
+		return prev_planner_hook(parse, query_string, cursor_options, params);
+	return standard_planner(parse, query_string, cursor_options, params);
+}
+
 void
 capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
 {
@@ -182,6 +198,8 @@ capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
 	run_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = drop_message;
+	prev_planner_hook = planner_hook;
+	planner_hook = plan_serially;
 	hold_cancel();
 }
 

@@ -9,7 +9,9 @@ use CapiTest::Sandbox;
 
 my $sandbox = CapiTest::Sandbox->new;
 my $publisher = CapiTest::Node->create('publisher', preload => 0, init => [ allows_streaming => 'logical' ]);
-my $subscriber = CapiTest::Node->create('subscriber', sandbox => $sandbox, databases => 'shop, mirror');
+my $subscriber = CapiTest::Node->create('subscriber', sandbox => $sandbox, databases => 'shop, mirror',
+	# two dispatchers with readers, beside the workers of two subscriptions
+	conf => 'max_worker_processes = 16');
 my $mirror = $subscriber->in_database('mirror', dataset_id => '222');
 $mirror->create_shop;
 
