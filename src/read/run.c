@@ -290,7 +290,6 @@ write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
 		memcpy(copy, json.data, json.len);
 		result->json = copy;
 		result->json_len = json.len;
-		part->bytes += json.len;
 		return;
 	}
 	result->kind = event->verdict == CAPI_VERDICT_EXPIRED ?
@@ -298,6 +297,22 @@ write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
 	result->reason = keep(event->reason);
 	result->error_code = event->error_code;
 	result->error_subcode = event->error_subcode;
+}
+
+/* Texts count as JSON does: an ignore_reason may be as long. */
+static void
+count_bytes(Part *part, const CapiOrderResult *result)
+{
+	const char *texts[] = {result->reason, result->event_id, result->event_name,
+	result->problems, result->dataset};
+
+	part->bytes += result->json_len;
+	for (size_t i = 0; i < lengthof(texts); i++)
+		part->bytes += texts[i] != NULL ? strlen(texts[i]) : 0;
+	if (part->bytes <= MAX_PART_BYTES || part->n == 1)
+		return;
+	part->is_too_large = true;
+	elog(ERROR, "a portion is read in parts");
 }
 
 /* CapiOrderTaker; arg: the part. */
@@ -328,14 +343,11 @@ take_order(void *arg, int at, CapiOrder *order)
 	{
 		result->kind = CAPI_RESULT_IGNORED;
 		result->reason = keep(order->ignore_reason);
+		count_bytes(part, result);
 		return;
 	}
 	write_event(part, asked, order, result);
-	if (part->bytes > MAX_PART_BYTES && part->n > 1)
-	{
-		part->is_too_large = true;
-		elog(ERROR, "a portion is read in parts");
-	}
+	count_bytes(part, result);
 }
 
 /* ---------- one part ---------- */

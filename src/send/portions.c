@@ -183,7 +183,7 @@ put_back_waiting(Poll *poll, int source_id, const char *reason, TimestampTz next
 		CapiPortion *portion = lfirst(lc);
 
 		if (!portion->is_given && !portion->has_ended &&
-			(source_id == 0 || portion->source_id == source_id))
+			portion->source_id == source_id)
 			put_back(poll, portion, reason, next);
 	}
 }
