@@ -26,7 +26,8 @@ OBJS = $(patsubst %,src/%.o, \
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
 	datasets sources suggest context send doing logs views privileges comments)
 
-DATA       = $(wildcard sql/capi--*--*.sql)
+# Earlier versions stay as they were, so that an upgrade can be tried.
+DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
 DATA_built = sql/capi--$(EXTVERSION).sql
 
 # In the order they run; a test's name is used once over all kinds, and never
