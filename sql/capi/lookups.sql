@@ -170,6 +170,26 @@ BEGIN
         SET encrypted = excluded.encrypted, value = excluded.value, changed_at = now();
 END $$;
 
+-- A role as GRANT and REVOKE name it.
+CREATE FUNCTION capi._grantee(role oid) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END
+$$;
+
+-- A new table has the rights that somebody made its owner's default, which are
+-- not meant for what is in ours.
+CREATE FUNCTION capi._revoke_all(relation oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN SELECT DISTINCT capi._grantee(a.grantee)
+                     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+                    WHERE c.oid = relation AND a.grantee <> c.relowner LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', relation::regclass, grantee);
+    END LOOP;
+END $$;
+
 -- The row of capi.state is made with the first dataset, not at installation:
 -- a restored dump brings its own, and with it the identity it was made under.
 CREATE FUNCTION capi._init_state() RETURNS void

@@ -78,7 +78,8 @@ capi_sql_seal(PG_FUNCTION_ARGS)
 		ereport(WARNING,
 				(errmsg("the secret is stored unencrypted"),
 				 errdetail("capi.key_file is not set. Only the owner of the extension can read the secret, and pg_dump leaves it out."),
-				 errhint("Set capi.key_file and set the secret again, or use access_token_file.")));
+				 errhint("Set capi.key_file and set the secret again, or use access_token_file."),
+				 errhidestmt(true), errhidecontext(true)));
 		values[1] = PointerGetDatum(cstring_to_text(secret));
 	}
 	explicit_bzero(secret, strlen(secret));
