@@ -21,6 +21,7 @@ typedef struct CapiDataset
 {
 	int			id;
 	char	   *name;
+	char	   *endpoint;		/* where its url begins */
 	char	   *url;			/* whole URL of the events edge, no secret */
 	char	   *test_event_code;	/* or NULL */
 	char	   *token_file;		/* or NULL: the token is in capi.secret */
