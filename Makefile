@@ -8,7 +8,7 @@ MODULE_big = capi
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
-		key lock nearest pinned sender_lock shmem txn wake) \
+		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
 	$(addprefix capture/,capture rule) \
