@@ -16,7 +16,7 @@ OBJS = $(patsubst %,src/%.o, \
 		decimal email event field hash member normalize payload person phone \
 		place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
-	$(addprefix read/,caller pool portion query row run) \
+	$(addprefix read/,caller pool portion query reader_lock row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
 		in_flight intake portions record share transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
@@ -33,7 +33,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
-	migrations privileges publication query_settings send_limits \
+	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits views
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable open_admin send_beside context_beside

@@ -12,6 +12,7 @@ DECLARE
     child text := parent || to_char(from_time AT TIME ZONE 'UTC', '"_p"YYYYMMDD"_"HH24MI');
 BEGIN
     EXECUTE format('CREATE TABLE capi.%I (LIKE capi.%I INCLUDING DEFAULTS)', child, parent);
+    PERFORM capi._revoke_all(format('capi.%I', child)::regclass);
     IF parent = 'delivery' THEN
         -- key first: one order is looked up by its key alone, too; hardly two
         -- rows are equal, so looking for equal ones at each split is idle
