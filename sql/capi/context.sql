@@ -57,12 +57,39 @@ CREATE FUNCTION capi._keep_click(fields jsonb, old jsonb) RETURNS jsonb
                 THEN fields || jsonb_build_object('fbc', old->>'fbc') ELSE fields END
 $$;
 
+-- Tables of several shops in one database have the same keys: 1, 2, 3.  So what a
+-- role says of an order without a source is of the sources whose table it may
+-- write, of a column at least.  A role that writes no table of any source, one of
+-- a web tier beside the application's, is believed where all tables belong to one
+-- owner.
+CREATE FUNCTION capi._told(writer oid) RETURNS SETOF int
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH told AS (
+        SELECT s.id, c.relowner,
+               coalesce(has_any_column_privilege(writer, s.table_name, 'INSERT, UPDATE'), false) AS may
+          FROM capi.source s LEFT JOIN pg_class c ON c.oid = s.table_name
+         WHERE s.table_name <> 'capi.direct_event'::regclass)
+    SELECT t.id FROM told t
+     WHERE t.may
+        OR (SELECT NOT bool_or(o.may) AND count(DISTINCT o.relowner) = 1 FROM told o)
+$$;
+
+-- One that is named: likewise, and any where all tables belong to one owner.
+CREATE FUNCTION capi._may_tell(writer oid, source capi.source) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(has_any_column_privilege(writer, (source).table_name, 'INSERT, UPDATE'), false)
+        OR (SELECT count(DISTINCT c.relowner) = 1
+              FROM capi.source s JOIN pg_class c ON c.oid = s.table_name
+             WHERE s.table_name <> 'capi.direct_event'::regclass)
+$$;
+
 CREATE FUNCTION capi._set_context(caller oid, order_key text, context jsonb, source text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept jsonb := capi._context_fields(context);
     said boolean := (context->>'consent')::boolean;
     wanted int := 0;
+    about capi.source;
     obstacle text;
     -- no row of the table's type: to know that, the server would lock the table
     old_fields jsonb;
@@ -75,6 +102,14 @@ BEGIN
                   HINT = 'It is the text of the value that the source''s query returns as key.';
     END IF;
     obstacle := capi._context_obstacle(source IS NOT NULL);
+    IF obstacle IS NULL AND source IS NOT NULL THEN
+        about := capi._source(source);
+        wanted := about.id;
+        IF NOT capi._may_tell(caller, about) THEN
+            obstacle := format('Role "%s" has neither INSERT nor UPDATE on the table of source "%s".',
+                               pg_get_userbyid(caller), source);
+        END IF;
+    END IF;
     IF obstacle IS NOT NULL THEN
         -- a checkout must not fail, nor fill the server's log
         RAISE NOTICE 'the browser context is not kept'
@@ -82,15 +117,12 @@ BEGIN
                   HINT = 'The order is reported without it.';
         RETURN;
     END IF;
-    IF source IS NOT NULL THEN
-        wanted := (capi._source(source)).id;
-    END IF;
     -- a later call adds to an earlier one; reading what others write would fail a
     -- serializable transaction, whose row is put together with others when it is used
     IF current_setting('transaction_isolation') <> 'serializable' THEN
         SELECT c.fields, c.consent, c.set_at INTO old_fields, old_consent, old_set_at
           FROM capi.context c
-         WHERE c.key = order_key AND c.source_id = wanted ORDER BY c.set_at DESC LIMIT 1;
+         WHERE c.key = order_key AND c.source_id = wanted AND (wanted <> 0 OR c.writer = caller) ORDER BY c.set_at DESC LIMIT 1;
         IF context->>'fbclid' IS NOT NULL AND context->>'fbc' IS NULL THEN
             kept := capi._keep_click(kept, old_fields);
         END IF;
@@ -104,8 +136,8 @@ BEGIN
        AND old_set_at > clock_timestamp() - interval '1 hour' THEN
         RETURN;
     END IF;
-    INSERT INTO capi.context (key, source_id, set_at, consent, fields)
-    VALUES (order_key, wanted, clock_timestamp(), said, kept);
+    INSERT INTO capi.context (key, source_id, set_at, consent, fields, writer)
+    VALUES (order_key, wanted, clock_timestamp(), said, kept, caller);
 END $$;
 
 -- Makes room when contexts of orders that do not come take more than that: the

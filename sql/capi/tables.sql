@@ -171,7 +171,7 @@ CREATE TABLE capi.direct_name (
 ALTER TABLE capi.direct_name REPLICA IDENTITY FULL;
 
 -- What the web tier knows of an order, until it has its outcome; source_id 0
--- means every source.  Not in a dump: addresses and browsers are personal (P7).
+-- means every source that its writer may tell of (capi._told).  Not in a dump: addresses and browsers are personal (P7).
 -- A later call adds a row, so that none waits for another; the dispatcher alone
 -- deletes.  VACUUM does not shorten the file, for which it would lock out a
 -- checkout; capi.context_size bounds it.
@@ -180,7 +180,8 @@ CREATE TABLE capi.context (
     source_id int NOT NULL,
     set_at    timestamptz NOT NULL,
     consent   boolean,
-    fields    jsonb NOT NULL
+    fields    jsonb NOT NULL,
+    writer    oid NOT NULL DEFAULT 0
 ) WITH (vacuum_truncate = off);
 -- a row stays in its page: capi._context_fields() keeps as much as fits
 ALTER TABLE capi.context ALTER COLUMN key SET STORAGE MAIN, ALTER COLUMN fields SET STORAGE MAIN;
