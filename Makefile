@@ -16,7 +16,7 @@ OBJS = $(patsubst %,src/%.o, \
 		decimal email event field hash member normalize payload person phone \
 		place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
-	$(addprefix read/,caller pool portion query row run) \
+	$(addprefix read/,caller pool portion query reader_lock row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
 		in_flight intake portions record share transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \

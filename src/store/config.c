@@ -451,6 +451,7 @@ load_sources(CapiConfig *config, CapiConfig *old, bool read_only)
 			continue;
 		source->is_slow = before->is_slow;
 		source->hangs = before->hangs;
+		source->is_proven = before->is_proven && source->run_as == before->run_as;
 		if (source->broken)
 		{
 			source->failures = before->failures;

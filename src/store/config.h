@@ -66,6 +66,7 @@ typedef struct CapiSource
 	TimestampTz retry_at;		/* a broken query is not run before */
 	bool		is_slow;		/* its last portion took others' time */
 	int			hangs;			/* readers in a row that ended or hung at it */
+	bool		is_proven;		/* readers have read a portion of it to its end */
 } CapiSource;
 
 typedef struct CapiConfig
