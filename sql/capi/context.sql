@@ -75,9 +75,9 @@ CREATE FUNCTION capi._told(writer oid) RETURNS SETOF int
 $$;
 
 -- One that is named: likewise, and any where all tables belong to one owner.
-CREATE FUNCTION capi._may_tell(writer oid, source capi.source) RETURNS boolean
+CREATE FUNCTION capi._may_tell(writer oid, tab oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(has_any_column_privilege(writer, (source).table_name, 'INSERT, UPDATE'), false)
+    SELECT coalesce(has_any_column_privilege(writer, tab, 'INSERT, UPDATE'), false)
         OR (SELECT count(DISTINCT c.relowner) = 1
               FROM capi.source s JOIN pg_class c ON c.oid = s.table_name
              WHERE s.table_name <> 'capi.direct_event'::regclass)
@@ -89,7 +89,7 @@ DECLARE
     kept jsonb := capi._context_fields(context);
     said boolean := (context->>'consent')::boolean;
     wanted int := 0;
-    about capi.source;
+    tab oid;
     obstacle text;
     -- no row of the table's type: to know that, the server would lock the table
     old_fields jsonb;
@@ -103,9 +103,8 @@ BEGIN
     END IF;
     obstacle := capi._context_obstacle(source IS NOT NULL);
     IF obstacle IS NULL AND source IS NOT NULL THEN
-        about := capi._source(source);
-        wanted := about.id;
-        IF NOT capi._may_tell(caller, about) THEN
+        SELECT s.id, s.table_name INTO wanted, tab FROM capi._source(source) s;
+        IF NOT capi._may_tell(caller, tab) THEN
             obstacle := format('Role "%s" has neither INSERT nor UPDATE on the table of source "%s".',
                                pg_get_userbyid(caller), source);
         END IF;
