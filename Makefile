@@ -8,13 +8,13 @@ MODULE_big = capi
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
-		key lock nearest pinned sender_lock shmem txn wake) \
+		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country currency date \
-		decimal email event field hash member normalize payload person phone \
-		place text validate) \
+		decimal email event field hash member normalize number payload person \
+		phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller pool portion query reader_lock row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \

@@ -15,6 +15,7 @@ COMMENT ON TABLE capi.queue_2 IS 'segment of the queue: captured keys, insert-on
 COMMENT ON TABLE capi.queue_3 IS 'segment of the queue: captured keys, insert-only';
 COMMENT ON TABLE capi.backlog IS 'events that wait: for a retry, a hold time, a paused or broken thing';
 COMMENT ON TABLE capi.context IS 'browser contexts of orders that have no outcome yet';
+COMMENT ON TABLE capi.consent IS 'refusals of consent, and what was said after them';
 COMMENT ON SEQUENCE capi.direct_event_id_seq IS 'numbers of events of capi.send()';
 COMMENT ON TABLE capi.direct_event IS 'events of capi.send() that have no outcome yet, in their final form';
 COMMENT ON TABLE capi.direct_name IS 'names of events that capi.send() met first, until they are sources';
