@@ -206,6 +206,7 @@ CREATE FUNCTION capi.diagnose()
 DECLARE
     slot record;
     version text;
+    strangers text[];
 BEGIN
     SELECT * INTO slot FROM capi._slot();
     RETURN QUERY SELECT 'preloaded', slot.preloaded,
@@ -254,13 +255,23 @@ BEGIN
              THEN (array_agg(format('SELECT * FROM capi.preview(%L, %L) shows the error.', s.name, b.key)))[1] END
       FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
      WHERE b.reason LIKE 'the query %' OR b.reason LIKE 'the reader %';
-    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full(),
+    strangers := ARRAY(SELECT r.rolname::text FROM pg_roles r
+                        WHERE (r.oid IN (SELECT c.writer FROM capi.context c WHERE c.source_id = 0)
+                               OR r.rolname IN (SELECT c.writer FROM capi.consent c WHERE c.source_id = 0))
+                          AND NOT EXISTS (SELECT FROM capi._told(r.oid))
+                          AND EXISTS (SELECT FROM capi.source) ORDER BY 1);
+    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full() AND strangers = '{}',
         CASE WHEN capi._context_is_full()
              THEN format('Browser contexts of orders without an outcome take all of capi.context_size, %s: new ones are not kept.',
                          current_setting('capi.context_size'))
+             WHEN strangers <> '{}'
+             THEN format('What these roles say of orders reaches no source, since they write the table of none: %s.',
+                         array_to_string(strangers, ', '))
              ELSE 'There is room for browser contexts.' END,
         CASE WHEN capi._context_is_full()
-             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.' END;
+             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.'
+             WHEN strangers <> '{}'
+             THEN 'Several owners'' tables are attached here: grant the role UPDATE on a column of its shop''s orders.' END;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
