@@ -37,7 +37,7 @@ COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, what waits, a
 
 COMMENT ON FUNCTION capi.create_dataset(text, text, text, text, text, text, text, text, int) IS 'makes a dataset known, with its token';
 COMMENT ON FUNCTION capi.alter_dataset(text, text, text, text, text, text, text, text, int) IS 'changes a dataset; null leaves a setting as it is, an empty text removes an optional one';
-COMMENT ON FUNCTION capi.set_access_token(text, text) IS 'sets a new token; a dataset that was paused, or whose token was refused, goes on';
+COMMENT ON FUNCTION capi.set_access_token(text, text, text) IS 'sets a new token; a dataset that was paused, or whose token was refused, goes on';
 COMMENT ON FUNCTION capi.test_dataset(text, text) IS 'one request to a dataset: connection, token, version, and a test event if it has a code';
 COMMENT ON FUNCTION capi.pause_dataset(text) IS 'stops sending to a dataset; its events wait';
 COMMENT ON FUNCTION capi.resume_dataset(text) IS 'goes on sending to a dataset';

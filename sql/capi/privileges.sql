@@ -60,7 +60,7 @@ CREATE FUNCTION capi._duties()
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.match_quality(text, timestamptz)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
-           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),

@@ -21,7 +21,8 @@ CREATE TABLE capi.dataset (
     reason          text,
     state_since     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    dropped_at      timestamptz
+    dropped_at      timestamptz,
+    endpoint_by     text        -- the role that gave the endpoint
 );
 CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS NULL;
 
@@ -32,6 +33,7 @@ CREATE TABLE capi.secret (
     encrypted    boolean NOT NULL,
     value        bytea NOT NULL,
     changed_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    endpoint     text,          -- where it may be sent; null: to that of the dataset
     PRIMARY KEY (dataset_id, kind)
 );
 

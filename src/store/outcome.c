@@ -379,4 +379,5 @@ capi_outcome_maintain(void)
 	capi_context_expire();
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
+	capi_direct_shrink();
 }
