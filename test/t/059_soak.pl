@@ -44,6 +44,9 @@ my @invented = sort grep { !$sold{$_} } keys %arrived;
 
 cmp_ok(scalar keys %sold, '>', $seconds * 10, 'the shop sold: ' . keys(%sold) . ' orders');
 is("@lost", '', 'P3: no order is lost');
+diag($node->sql("SELECT o, o.xmin, s FROM shop.orders o LEFT JOIN capi.delivery_status s ON s.order_key = o.id::text"
+	  . ' WHERE o.id IN (' . join(', ', @lost[ 0 .. ($#lost > 9 ? 9 : $#lost) ]) . ')'))
+  if @lost;
 is("@invented", '', 'P5: none is reported that was not sold');
 
 # An event may have been sent twice where an answer did not come, or a process

@@ -178,11 +178,22 @@ sub later
 	return;
 }
 
+# What is mended may wait for a lock of these.
+sub close_open
+{
+	my ($self, $all) = @_;
+
+	eval { $_->[1]->quit } foreach grep { $all || $_->[0] <= time } @{ $self->{open} };
+	$self->{open} = [ grep { !$all && $_->[0] > time } @{ $self->{open} } ];
+	return;
+}
+
 sub mend_due
 {
 	my ($self, $all) = @_;
 	my @due = grep { $all || $_->[0] <= time } @{ $self->{later} };
 
+	$self->close_open($all);
 	$self->{later} = [ grep { !$all && $_->[0] > time } @{ $self->{later} } ];
 	$_->[1]->() foreach @due;
 	return;
@@ -243,6 +254,7 @@ sub until_done
 			push @{ $self->{surprises} }, 'something could not be undone in a minute';
 			last;
 		}
+		$self->close_open;
 		usleep(200_000);
 	}
 	return;
@@ -284,7 +296,7 @@ sub hold_open
 
 	return unless $session;
 	eval { $session->sql("SET lock_timeout = '2s'"); $session->send($sql); };
-	$self->later(sub { eval { $session->quit } });
+	push @{ $self->{open} }, [ time + 1 + $self->random(3000) / 1000, $session ];
 	return;
 }
 
@@ -429,6 +441,7 @@ sub settle
 	my ($self, $timeout_s) = @_;
 	my $node = $self->{node};
 
+	$self->close_open(1);
 	waitpid $_, 0 foreach @{ $self->{children} };
 	$self->{sandbox}->behave;
 	$self->{sandbox}->release;
