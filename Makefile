@@ -8,15 +8,15 @@ MODULE_big = capi
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
-		key lock nearest pinned sender_lock shmem txn wake) \
+		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country currency date \
-		decimal email event field hash member normalize payload person phone \
-		place text validate) \
+		decimal email event field hash member normalize number payload person \
+		phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
-	$(addprefix read/,caller pool portion query row run) \
+	$(addprefix read/,caller pool portion query reader_lock row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
 		in_flight intake portions record share transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
@@ -33,7 +33,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
-	migrations privileges publication query_settings send_limits \
+	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits views
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable open_admin send_beside context_beside

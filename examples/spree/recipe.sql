@@ -3,25 +3,31 @@
 --
 --   psql -d shop -f recipe.sql
 --
--- Needs a dataset called main (capi.create_dataset).  No variables: Rails keeps
--- its timestamps in UTC.
-SELECT capi.attach(
-    source     => 'orders',
-    table_name => 'spree_orders',
-    dataset    => 'main',
-    on_column  => 'payment_state',
-    on_values  => '{paid,credit_owed}',
-    query      => $query$
+-- Needs a dataset called main (capi.create_dataset).  Run again, it changes the
+-- source that is there, and no order is lost.  Rails keeps its timestamps in
+-- UTC.  What differs by shop:
+--   only_address  whose an order's only address is: "buyer", or "unknown" when
+--                 it may be that of whom a present is for
+\set ON_ERROR_STOP on
+\if :{?only_address}
+\else
+\set only_address unknown
+\endif
+
+-- In the text of the query %1$L says whose the only address is.
+SELECT format($query$
 SELECT o.id AS key,
        -- completed_at is touched last, in a transaction of its own perhaps
-       coalesce(o.completed_at, o.updated_at) AT TIME ZONE 'UTC' AS event_time,
+       coalesce(o.completed_at, o.updated_at) AS event_time,
+       CASE WHEN sold.by_staff THEN 'other' ELSE 'website' END AS action_source,
        o.number AS order_id,
-       round(coalesce(pay.paid, o.total), cur.digits) AS value,
+       due.value,
        o.currency,
        o.email AS em,
        -- numbers without calling code get that of the country below
        ARRAY[a.phone,
-             CASE WHEN s.country_id = a.country_id OR left(btrim(s.phone), 1) = '+'
+             CASE WHEN ship.name = bill.name
+                       AND (s.country_id = a.country_id OR left(btrim(s.phone), 1) = '+')
                   THEN s.phone END] AS ph,
        a.firstname AS fn,
        a.lastname AS ln,
@@ -30,14 +36,19 @@ SELECT o.id AS key,
        a.zipcode AS zp,
        c.iso AS country,
        o.user_id::text AS external_id,
-       o.last_ip_address AS client_ip_address,
-       coalesce(o.private_metadata ->> 'fbp', o.public_metadata ->> 'fbp') AS fbp,
-       coalesce(o.private_metadata ->> 'fbc', o.public_metadata ->> 'fbc') AS fbc,
+       CASE WHEN NOT sold.by_staff
+            THEN coalesce(o.last_ip_address, meta.data ->> 'client_ip_address') END AS client_ip_address,
+       meta.data ->> 'client_user_agent' AS client_user_agent,
+       meta.data ->> 'event_source_url' AS event_source_url,
+       meta.data ->> 'fbp' AS fbp,
+       meta.data ->> 'fbc' AS fbc,
        items.contents,
        items.content_ids,
        items.num_items,
        'product' AS content_type,
-       CASE WHEN o.state = 'canceled' THEN 'cancelled before it was sent' END AS ignore_reason
+       CASE WHEN o.state = 'canceled' THEN 'cancelled before it was sent'
+            WHEN due.value = 0 THEN 'free of charge'
+            END AS ignore_reason
   FROM spree_orders o
  CROSS JOIN LATERAL (
        -- digits of the currency after the point, ISO 4217
@@ -51,8 +62,24 @@ SELECT o.id AS key,
        SELECT sum(p.amount) AS paid
          FROM spree_payments p
         WHERE p.order_id = o.id AND p.state = 'completed') pay
+ CROSS JOIN LATERAL (
+       SELECT round(coalesce(pay.paid, o.total), cur.digits) AS value) due
+ CROSS JOIN LATERAL (
+       -- an order that somebody else than the customer began
+       SELECT o.created_by_id IS NOT NULL
+              AND o.created_by_id IS DISTINCT FROM o.user_id AS by_staff) sold
+ CROSS JOIN LATERAL (
+       SELECT coalesce(o.public_metadata, '{}') || coalesce(o.private_metadata, '{}') AS data) meta
   LEFT JOIN spree_addresses s ON s.id = o.ship_address_id
-  LEFT JOIN spree_addresses a ON a.id = coalesce(o.bill_address_id, o.ship_address_id)
+  -- without a billing address nothing says whose the other one is
+  LEFT JOIN spree_addresses a ON a.id = coalesce(o.bill_address_id,
+                                                 CASE WHEN %1$L = 'buyer' THEN o.ship_address_id END)
+ CROSS JOIN LATERAL (
+       SELECT nullif(lower(regexp_replace(btrim(concat_ws(' ', a.firstname, a.lastname)),
+                                          '\s+', ' ', 'g')), '') AS name) bill
+ CROSS JOIN LATERAL (
+       SELECT nullif(lower(regexp_replace(btrim(concat_ws(' ', s.firstname, s.lastname)),
+                                          '\s+', ' ', 'g')), '') AS name) ship
   LEFT JOIN spree_countries c ON c.id = a.country_id
   LEFT JOIN spree_states r ON r.id = a.state_id
  CROSS JOIN LATERAL (
@@ -75,4 +102,24 @@ SELECT o.id AS key,
         AND EXISTS (SELECT FROM spree_state_changes h
                      WHERE h.stateful_type = 'Spree::Order' AND h.stateful_id = o.id
                        AND h.name = 'payment' AND h.next_state IN ('paid', 'credit_owed')))
-$query$);
+$query$, :'only_address') AS query \gset
+
+SELECT EXISTS (SELECT FROM capi.source_status
+                WHERE source = 'orders' AND table_name = 'spree_orders'::regclass) AS attached \gset
+\if :attached
+SELECT capi.alter_source(
+    source    => 'orders',
+    on_column => 'payment_state',
+    on_values => '{paid,credit_owed}',
+    time_zone => 'UTC',
+    query     => :'query');
+\else
+SELECT capi.attach(
+    source     => 'orders',
+    table_name => 'spree_orders',
+    dataset    => 'main',
+    on_column  => 'payment_state',
+    on_values  => '{paid,credit_owed}',
+    time_zone  => 'UTC',
+    query      => :'query');
+\endif

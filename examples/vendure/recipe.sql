@@ -4,10 +4,14 @@
 --   psql -d shop -f recipe.sql
 --   psql -d shop -v zone=Europe/Vienna -v divisor=1000 -f recipe.sql
 --
--- Needs a dataset called main (capi.create_dataset).  What differs by shop:
---   zone      time zone of the Node process, which writes "orderPlacedAt" in it
---   divisor   units of money in one of the currency: 10 ^ precision of the
---             shop's MoneyStrategy, the same for every currency
+-- Needs a dataset called main (capi.create_dataset).  Run again, it changes the
+-- source that is there, and no order is lost.  What differs by shop:
+--   zone          time zone of the Node process, which writes "orderPlacedAt" in it
+--   divisor       units of money in one of the currency: 10 ^ precision of the
+--                 shop's MoneyStrategy, the same for every currency
+--   only_address  whose an order's only address is: "buyer", or "unknown" when
+--                 it may be that of whom a present is for
+\set ON_ERROR_STOP on
 \if :{?zone}
 \else
 \set zone UTC
@@ -16,26 +20,28 @@
 \else
 \set divisor 100
 \endif
+\if :{?only_address}
+\else
+\set only_address unknown
+\endif
 
--- In the text of the query %1$L is the zone, %2$s the divisor.
-SELECT capi.attach(
-    source     => 'orders',
-    table_name => '"order"',
-    dataset    => 'main',
-    on_column  => 'state',
-    on_values  => '{PaymentSettled}',
-    query      => format($query$
+-- In the text of the query %1$s is the divisor, %2$L says whose the only address is.
+SELECT format($query$
 SELECT o.id AS key,
-       o."orderPlacedAt" AT TIME ZONE %1$L AS event_time,
+       o."orderPlacedAt" AS event_time,
+       CASE WHEN h.staff THEN 'other' ELSE 'website' END AS action_source,
        o.code AS order_id,
-       round(coalesce(pay.settled, o."subTotalWithTax" + o."shippingWithTax") / %2$s.0,
-             cur.digits) AS value,
+       due.value,
        o."currencyCode" AS currency,
        c."emailAddress" AS em,
        -- numbers without calling code get that of the country below
-       ARRAY[c."phoneNumber", a.address ->> 'phoneNumber',
-             CASE WHEN ad.shipping ->> 'countryCode' = a.address ->> 'countryCode'
-                       OR left(btrim(ad.shipping ->> 'phoneNumber'), 1) = '+'
+       ARRAY[CASE WHEN buyer.known AND (a.address IS NOT NULL
+                                        OR left(btrim(c."phoneNumber"), 1) = '+')
+                  THEN c."phoneNumber" END,
+             a.address ->> 'phoneNumber',
+             CASE WHEN who.shipping = buyer.name
+                       AND (ad.shipping ->> 'countryCode' = a.address ->> 'countryCode'
+                            OR left(btrim(ad.shipping ->> 'phoneNumber'), 1) = '+')
                   THEN ad.shipping ->> 'phoneNumber' END] AS ph,
        n.fn,
        n.ln,
@@ -50,6 +56,7 @@ SELECT o.id AS key,
        'product' AS content_type,
        CASE WHEN o.type = 'Seller' THEN 'seller part of a marketplace order'
             WHEN o.state = 'Cancelled' THEN 'cancelled before it was sent'
+            WHEN due.value = 0 THEN 'free of charge'
             END AS ignore_reason
   FROM "order" o
   LEFT JOIN customer c ON c.id = o."customerId"
@@ -64,28 +71,52 @@ SELECT o.id AS key,
        -- what was paid for the order as it was placed: refunds are rows of
        -- their own, and a payment for a later modification is not counted
        SELECT sum(p.amount) FILTER (WHERE p.state = 'Settled') AS settled,
-              count(*) FILTER (WHERE p.state = 'Authorized') AS authorized
+              min(p."createdAt") FILTER (WHERE p.state NOT IN ('Created', 'Declined', 'Error')) AS at
          FROM payment p
         WHERE p."orderId" = o.id
           AND NOT EXISTS (SELECT FROM order_modification m
                            WHERE m."orderId" = o.id AND m."paymentId" = p.id)) pay
  CROSS JOIN LATERAL (
-       SELECT nullif(o."billingAddress", '')::jsonb AS billing,
-              nullif(o."shippingAddress", '')::jsonb AS shipping) ad
+       SELECT round(coalesce(pay.settled, o."subTotalWithTax" + o."shippingWithTax") / %1$s.0,
+                    cur.digits) AS value) due
  CROSS JOIN LATERAL (
-       SELECT CASE WHEN ad.billing ->> 'countryCode' <> '' THEN ad.billing
-                   ELSE ad.shipping END AS address) a
+       -- through which states it came; what staff type in begins as a draft
+       SELECT coalesce(bool_or(e.data::jsonb ->> 'to' = 'PaymentSettled'), false) AS settled,
+              coalesce(bool_or(e.data::jsonb ->> 'to' = 'Draft'), false) AS staff
+         FROM history_entry e
+        WHERE e."orderId" = o.id AND e.type = 'ORDER_STATE_TRANSITION') h
  CROSS JOIN LATERAL (
-       -- a later guest with the same e-mail renames the customer: the name in
-       -- the order's address stays, and is cut where the customer's is, if it fits
+       SELECT CASE WHEN b.billing ->> 'countryCode' <> '' THEN b.billing END AS billing,
+              nullif(o."shippingAddress", '')::jsonb AS shipping
+         FROM (SELECT nullif(o."billingAddress", '')::jsonb AS billing) b) ad
+ CROSS JOIN LATERAL (
+       SELECT nullif(lower(regexp_replace(btrim(ad.billing ->> 'fullName'), '\s+', ' ', 'g')),
+                     '') AS billing,
+              nullif(lower(regexp_replace(btrim(ad.shipping ->> 'fullName'), '\s+', ' ', 'g')),
+                     '') AS shipping,
+              nullif(lower(regexp_replace(btrim(concat_ws(' ', c."firstName", c."lastName")),
+                                          '\s+', ' ', 'g')), '') AS customer) who
+ CROSS JOIN LATERAL (
+       -- a later guest with the same e-mail renames the customer: the row tells
+       -- who bought as long as it was not written since, or names who was billed
+       SELECT coalesce(c."updatedAt" <= pay.at, true) OR who.customer = who.billing AS known) own
+ CROSS JOIN LATERAL (
+       SELECT own.known, coalesce(who.billing, CASE WHEN own.known THEN who.customer END) AS name) buyer
+ CROSS JOIN LATERAL (
+       -- without a billing address the other one, unless it names somebody else
+       SELECT CASE WHEN ad.billing IS NOT NULL THEN ad.billing
+                   WHEN who.shipping IS NULL OR who.shipping = buyer.name OR %2$L = 'buyer'
+                   THEN ad.shipping END AS address) a
+ CROSS JOIN LATERAL (
+       -- the name in an address is cut where the customer's is, if it fits
        SELECT nullif(btrim(a.address ->> 'fullName'), '') AS whole,
               ' ' || lower(c."lastName") AS tail) f
  CROSS JOIN LATERAL (
-       SELECT CASE WHEN f.whole IS NULL THEN c."firstName"
+       SELECT CASE WHEN f.whole IS NULL THEN CASE WHEN buyer.known THEN c."firstName" END
                    WHEN right(lower(f.whole), length(f.tail)) = f.tail
                    THEN left(f.whole, -length(f.tail))
                    ELSE split_part(f.whole, ' ', 1) END AS fn,
-              CASE WHEN f.whole IS NULL THEN c."lastName"
+              CASE WHEN f.whole IS NULL THEN CASE WHEN buyer.known THEN c."lastName" END
                    WHEN right(lower(f.whole), length(f.tail)) = f.tail
                    THEN right(f.whole, length(f.tail) - 1)
                    ELSE nullif(regexp_replace(f.whole, '^\S+\s*', ''), '') END AS ln) n
@@ -99,7 +130,7 @@ SELECT o.id AS key,
                       -- cancelling and modifying change quantity, not this
                       l."orderPlacedQuantity" AS quantity,
                       round(CASE WHEN l."listPriceIncludesTax" THEN p.price
-                                 ELSE round(p.price * (1 + t.rate / 100)) END / %2$s.0,
+                                 ELSE round(p.price * (1 + t.rate / 100)) END / %1$s.0,
                             cur.digits) AS price
                  FROM order_line l
                  LEFT JOIN product_variant v ON v.id = l."productVariantId"
@@ -113,10 +144,30 @@ SELECT o.id AS key,
                       SELECT coalesce(sum((x ->> 'taxRate')::numeric), 0) AS rate
                         FROM jsonb_array_elements(nullif(l."taxLines", '')::jsonb) x) t
                 WHERE l."orderId" = o.id AND l."orderPlacedQuantity" > 0) i) items
- -- placed, and no payment open; an order that was free has no payment
+ -- the state is one after the payment, or was: a cancelled or modified order
+ -- no longer says whether it was paid, and its history does
  WHERE o."orderPlacedAt" IS NOT NULL
-   AND (pay.authorized = 0
+   AND (h.settled
         OR o.state IN ('PaymentSettled', 'PartiallyShipped', 'Shipped', 'PartiallyDelivered',
                        'Delivered'))
-   AND (pay.settled IS NOT NULL OR o.state <> 'Cancelled')
-$query$, :'zone', :'divisor'));
+$query$, :'divisor', :'only_address') AS query \gset
+
+SELECT EXISTS (SELECT FROM capi.source_status
+                WHERE source = 'orders' AND table_name = '"order"'::regclass) AS attached \gset
+\if :attached
+SELECT capi.alter_source(
+    source    => 'orders',
+    on_column => 'state',
+    on_values => '{PaymentSettled}',
+    time_zone => :'zone',
+    query     => :'query');
+\else
+SELECT capi.attach(
+    source     => 'orders',
+    table_name => '"order"',
+    dataset    => 'main',
+    on_column  => 'state',
+    on_values  => '{PaymentSettled}',
+    time_zone  => :'zone',
+    query      => :'query');
+\endif

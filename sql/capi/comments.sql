@@ -6,6 +6,7 @@ COMMENT ON SEQUENCE capi.dataset_id_seq IS 'numbers of datasets';
 COMMENT ON SEQUENCE capi.source_id_seq IS 'numbers of sources';
 COMMENT ON SEQUENCE capi.request_id_seq IS 'numbers of requests';
 COMMENT ON TABLE capi.dataset IS 'datasets of Meta that events go to';
+COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests';
 COMMENT ON TABLE capi.secret IS 'access tokens and app secrets, encrypted under capi.key_file';
 COMMENT ON TABLE capi.source IS 'rules that say when a row means an event, and queries that say what the event is';
 COMMENT ON TABLE capi.state IS 'how far the queue was read, and whose copy of the database this is';
@@ -15,6 +16,7 @@ COMMENT ON TABLE capi.queue_2 IS 'segment of the queue: captured keys, insert-on
 COMMENT ON TABLE capi.queue_3 IS 'segment of the queue: captured keys, insert-only';
 COMMENT ON TABLE capi.backlog IS 'events that wait: for a retry, a hold time, a paused or broken thing';
 COMMENT ON TABLE capi.context IS 'browser contexts of orders that have no outcome yet';
+COMMENT ON TABLE capi.consent IS 'refusals of consent, and what was said after them';
 COMMENT ON SEQUENCE capi.direct_event_id_seq IS 'numbers of events of capi.send()';
 COMMENT ON TABLE capi.direct_event IS 'events of capi.send() that have no outcome yet, in their final form';
 COMMENT ON TABLE capi.direct_name IS 'names of events that capi.send() met first, until they are sources';
@@ -37,7 +39,7 @@ COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, what waits, a
 
 COMMENT ON FUNCTION capi.create_dataset(text, text, text, text, text, text, text, text, int) IS 'makes a dataset known, with its token';
 COMMENT ON FUNCTION capi.alter_dataset(text, text, text, text, text, text, text, text, int) IS 'changes a dataset; null leaves a setting as it is, an empty text removes an optional one';
-COMMENT ON FUNCTION capi.set_access_token(text, text) IS 'sets a new token; a dataset that was paused, or whose token was refused, goes on';
+COMMENT ON FUNCTION capi.set_access_token(text, text, text) IS 'sets a new token; a dataset that was paused, or whose token was refused, goes on';
 COMMENT ON FUNCTION capi.test_dataset(text, text) IS 'one request to a dataset: connection, token, version, and a test event if it has a code';
 COMMENT ON FUNCTION capi.pause_dataset(text) IS 'stops sending to a dataset; its events wait';
 COMMENT ON FUNCTION capi.resume_dataset(text) IS 'goes on sending to a dataset';

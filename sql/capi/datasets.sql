@@ -23,9 +23,9 @@ BEGIN
     -- no lock on the table: the dispatcher would wait for it (P6)
     new_id := nextval('capi.dataset_id_seq');
     INSERT INTO capi.dataset (id, name, dataset_id, endpoint, api_version,
-                              test_event_code, events_per_hour, token_file)
+                              test_event_code, events_per_hour, token_file, endpoint_by)
     VALUES (new_id, name, dataset_id, endpoint, api_version, test_event_code,
-            events_per_hour, access_token_file)
+            events_per_hour, access_token_file, pg_get_userbyid(caller))
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'dataset "%" already exists', name
@@ -56,7 +56,10 @@ CREATE FUNCTION capi._alter_dataset(caller oid, name text, dataset_id text,
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    old capi.dataset := capi._dataset(name);
+    old capi.dataset := capi._dataset_to_change(name);
+    is_super boolean := (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = caller);
+    token_given boolean := access_token IS NOT NULL OR coalesce(access_token_file, '') <> '';
+    moves boolean;
 BEGIN
     -- an empty text takes an optional setting away
     PERFORM capi._check_dataset_args(dataset_id, access_token,
@@ -65,16 +68,27 @@ BEGIN
                                      events_per_hour);
     PERFORM capi._check_token_file(caller, nullif(access_token_file, ''));
     endpoint := capi._check_endpoint(endpoint);
-    IF endpoint <> old.endpoint AND access_token IS NULL AND coalesce(access_token_file, '') = ''
-       AND capi._has_secret(old) AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = caller) THEN
+    moves := coalesce(endpoint <> old.endpoint, false);
+    IF moves AND NOT token_given AND NOT is_super AND capi._has_secret(old) THEN
         RAISE EXCEPTION 'a new endpoint needs the access token again'
             USING ERRCODE = 'insufficient_privilege',
                   DETAIL = 'The stored token is not sent to another host on the word of somebody who may not know it.',
                   HINT = 'Give access_token or access_token_file in the same call.';
     END IF;
+    IF endpoint IS NULL AND (token_given OR app_secret IS NOT NULL) THEN
+        PERFORM capi._check_giver(caller, old, NULL);
+    END IF;
+    -- a superuser, who can read them, may have them sent to another place
+    IF moves AND is_super THEN
+        UPDATE capi.secret s SET endpoint = _alter_dataset.endpoint
+         WHERE s.dataset_id = old.id AND coalesce(s.endpoint, old.endpoint) = old.endpoint;
+    ELSIF moves THEN
+        UPDATE capi.secret s SET endpoint = old.endpoint WHERE s.dataset_id = old.id AND s.endpoint IS NULL;
+    END IF;
     UPDATE capi.dataset d
        SET dataset_id = coalesce(_alter_dataset.dataset_id, d.dataset_id),
            endpoint = coalesce(_alter_dataset.endpoint, d.endpoint),
+           endpoint_by = CASE WHEN moves THEN pg_get_userbyid(caller)::text ELSE d.endpoint_by END,
            api_version = nullif(coalesce(_alter_dataset.api_version, d.api_version), ''),
            test_event_code = nullif(coalesce(_alter_dataset.test_event_code, d.test_event_code), ''),
            events_per_hour = coalesce(_alter_dataset.events_per_hour, d.events_per_hour),
@@ -103,10 +117,11 @@ CREATE FUNCTION capi.alter_dataset(name text, dataset_id text = NULL, access_tok
         api_version text = NULL, test_event_code text = NULL, events_per_hour int = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_secret';
 
-CREATE FUNCTION capi._set_access_token(caller oid, name text, access_token text) RETURNS void
+CREATE FUNCTION capi._set_access_token(caller oid, name text, access_token text, endpoint text)
+    RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    old capi.dataset := capi._dataset(name);
+    old capi.dataset := capi._dataset_to_change(name);
 BEGIN
     IF access_token IS NULL THEN
         RAISE EXCEPTION 'access_token must not be null'
@@ -114,6 +129,7 @@ BEGIN
                   HINT = 'Use capi.pause_dataset() to stop sending.';
     END IF;
     PERFORM capi._check_dataset_args(NULL, access_token, NULL, NULL, NULL, NULL, NULL);
+    PERFORM capi._check_giver(caller, old, capi._check_endpoint(endpoint));
     PERFORM capi._store_secret(old.id, 'access_token', access_token);
     UPDATE capi.dataset d SET token_file = NULL WHERE d.id = old.id;
     -- rotation resumes a paused dataset too (DESIGN 4.1)
@@ -121,7 +137,7 @@ BEGIN
      WHERE d.id = old.id AND d.state <> 'active';
     PERFORM capi._config_changed();
 END $$;
-CREATE FUNCTION capi.set_access_token(name text, access_token text)
+CREATE FUNCTION capi.set_access_token(name text, access_token text, endpoint text = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_secret';
 
 CREATE FUNCTION capi._pause_dataset(caller oid, name text) RETURNS void

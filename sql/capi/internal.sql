@@ -39,6 +39,8 @@ CREATE FUNCTION capi._rule_problem(source int) RETURNS text
 
 CREATE FUNCTION capi._context_obstacle(with_source boolean) RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_context_obstacle';
+CREATE FUNCTION capi._consent_obstacle(with_source boolean) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_consent_obstacle';
 CREATE FUNCTION capi._context_is_full() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_context_is_full';
 

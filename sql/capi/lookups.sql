@@ -27,6 +27,17 @@ BEGIN
     RETURN found_row;
 END $$;
 
+-- The same to be changed: nobody else changes it before our commit, so what was
+-- checked of it holds.
+CREATE FUNCTION capi._dataset_to_change(name text) RETURNS capi.dataset
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    locked int := (capi._dataset(name)).id;
+BEGIN
+    PERFORM FROM capi.dataset d WHERE d.id = locked FOR NO KEY UPDATE;
+    RETURN capi._dataset(name);
+END $$;
+
 -- The same for a source to refer to: it is not dropped before our commit.
 CREATE FUNCTION capi._dataset_to_use(name text) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -158,16 +169,62 @@ BEGIN
     END IF;
 END $$;
 
+-- A secret goes only where its giver knows that it goes: to Meta, or to an
+-- endpoint that he names now, that he gave before, or that a superuser gave, who
+-- could read the secret.  Else an admin could move the endpoint first, and have
+-- another give the token.
+CREATE FUNCTION capi._check_giver(caller oid, dataset capi.dataset, named text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF named IS NOT NULL AND named <> dataset.endpoint THEN
+        RAISE EXCEPTION 'dataset "%" sends to another endpoint', dataset.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = format('It sends to %s.', dataset.endpoint),
+                  HINT = 'Nothing was changed. capi.alter_dataset() gives it another endpoint.';
+    END IF;
+    IF named IS NULL AND dataset.endpoint <> 'https://graph.facebook.com'
+       AND dataset.endpoint_by IS DISTINCT FROM pg_get_userbyid(caller)::text
+       AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = dataset.endpoint_by AND r.rolsuper) THEN
+        RAISE EXCEPTION 'dataset "%" does not send to Meta', dataset.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = format('It sends to %s.', dataset.endpoint)
+                           || coalesce(format(' Role "%s" set that.', dataset.endpoint_by), ''),
+                  HINT = 'If the secret is meant for there, give that endpoint in the same call.';
+    END IF;
+END $$;
+
 CREATE FUNCTION capi._store_secret(dataset int, what text, secret text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF secret IS NULL THEN
         RETURN;
     END IF;
-    INSERT INTO capi.secret AS s (dataset_id, kind, encrypted, value)
-    SELECT dataset, what, e.encrypted, e.value FROM capi._seal(secret) e
+    INSERT INTO capi.secret AS s (dataset_id, kind, encrypted, value, endpoint)
+    SELECT dataset, what, e.encrypted, e.value, d.endpoint
+      FROM capi._seal(secret) e, capi.dataset d WHERE d.id = dataset
     ON CONFLICT (dataset_id, kind) DO UPDATE
-        SET encrypted = excluded.encrypted, value = excluded.value, changed_at = now();
+        SET encrypted = excluded.encrypted, value = excluded.value, changed_at = now(),
+            endpoint = excluded.endpoint;
+END $$;
+
+-- A role as GRANT and REVOKE name it.
+CREATE FUNCTION capi._grantee(role oid) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END
+$$;
+
+-- A new table has the rights that somebody made its owner's default, which are
+-- not meant for what is in ours.
+CREATE FUNCTION capi._revoke_all(relation oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN SELECT DISTINCT capi._grantee(a.grantee)
+                     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+                    WHERE c.oid = relation AND a.grantee <> c.relowner LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', relation::regclass, grantee);
+    END LOOP;
 END $$;
 
 -- The row of capi.state is made with the first dataset, not at installation:

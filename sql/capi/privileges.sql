@@ -60,7 +60,7 @@ CREATE FUNCTION capi._duties()
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.match_quality(text, timestamptz)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
-           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),
@@ -73,9 +73,31 @@ $$;
 CREATE FUNCTION capi.grant_access(grantee regrole, duty text)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA capi FROM PUBLIC;
-REVOKE ALL ON ALL PROCEDURES IN SCHEMA capi FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA capi FROM PUBLIC;
-REVOKE ALL ON SCHEMA capi FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA capi_reserve FROM PUBLIC;
-REVOKE ALL ON SCHEMA capi_reserve FROM PUBLIC;
+-- Nothing to anybody, whatever ALTER DEFAULT PRIVILEGES says of new objects.
+SELECT capi._revoke_all(c.oid) FROM pg_catalog.pg_class c
+ WHERE c.relnamespace IN ('capi'::regnamespace, 'capi_reserve'::regnamespace);
+DO $$
+DECLARE
+    item record;
+BEGIN
+    FOR item IN
+        SELECT 'SCHEMA' AS kind, n.oid::pg_catalog.regnamespace::text AS name, a.grantee, n.nspowner AS owner
+          FROM pg_catalog.pg_namespace n
+         CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
+         WHERE n.nspname IN ('capi', 'capi_reserve')
+        UNION
+        SELECT 'ROUTINE', p.oid::pg_catalog.regprocedure::text, a.grantee, p.proowner
+          FROM pg_catalog.pg_proc p
+         CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a
+         WHERE p.pronamespace = 'capi'::regnamespace
+        UNION
+        -- not the row types of tables, which have the rights of all types
+        SELECT 'TYPE', t.oid::pg_catalog.regtype::text, a.grantee, t.typowner
+          FROM pg_catalog.pg_type t
+         CROSS JOIN LATERAL pg_catalog.aclexplode(t.typacl) a
+         WHERE t.typnamespace IN ('capi'::regnamespace, 'capi_reserve'::regnamespace) AND a.grantee <> 0 LOOP
+        CONTINUE WHEN item.grantee = item.owner;
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', item.kind, item.name,
+                                  capi._grantee(item.grantee));
+    END LOOP;
+END $$;

@@ -274,7 +274,7 @@ BEGIN
             USING ERRCODE = 'duplicate_object',
                   DETAIL = (SELECT format('It is attached to table "%s".', s.table_name)
                               FROM capi.source s WHERE s.name = source),
-                  HINT = 'Change it with capi.alter_source(), or capi.detach() it first.';
+                  HINT = 'Change it with capi.alter_source(). For another table call capi.detach() and capi.attach() in one transaction: then no order is lost.';
     END IF;
     PERFORM capi._sync_trigger(table_name);
     PERFORM capi._config_changed();

@@ -21,7 +21,8 @@ CREATE TABLE capi.dataset (
     reason          text,
     state_since     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    dropped_at      timestamptz
+    dropped_at      timestamptz,
+    endpoint_by     text        -- the role that gave the endpoint
 );
 CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS NULL;
 
@@ -40,6 +41,7 @@ CREATE TABLE capi.secret (
     encrypted    boolean NOT NULL,
     value        bytea NOT NULL,
     changed_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    endpoint     text,          -- where it may be sent; null: to that of the dataset
     PRIMARY KEY (dataset_id, kind)
 );
 
@@ -185,13 +187,24 @@ CREATE TABLE capi.context (
     key       text COLLATE "C" NOT NULL,
     source_id int NOT NULL,
     set_at    timestamptz NOT NULL,
-    consent   boolean,
     fields    jsonb NOT NULL
 ) WITH (vacuum_truncate = off);
 -- a row stays in its page: capi._context_fields() keeps as much as fits
 ALTER TABLE capi.context ALTER COLUMN key SET STORAGE MAIN, ALTER COLUMN fields SET STORAGE MAIN;
 CREATE INDEX context_key ON capi.context (key, source_id, set_at);
 ALTER TABLE capi.context REPLICA IDENTITY FULL;
+
+-- Who refused consent, and who gave it after that; source_id 0 means every
+-- source, the last word counts.  It outlives contexts and outcomes, because an
+-- order can be captured again; it holds no personal data, and is in a dump.
+CREATE TABLE capi.consent (
+    key       text COLLATE "C" NOT NULL,
+    source_id int NOT NULL,
+    said_at   timestamptz NOT NULL,
+    given     boolean NOT NULL
+) WITH (vacuum_truncate = off);
+CREATE INDEX consent_key ON capi.consent (key, source_id, said_at);
+ALTER TABLE capi.consent REPLICA IDENTITY FULL;
 
 -- The logs' indexes are those of their partitions (capi._add_partition): a dump
 -- holds the partitions, and could not be restored if these had their indexes
@@ -248,3 +261,4 @@ SELECT pg_catalog.pg_extension_config_dump('capi.direct_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_name', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');

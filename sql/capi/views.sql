@@ -150,7 +150,8 @@ CREATE VIEW capi.health AS
              ORDER BY r.sent_at DESC LIMIT 1) AS last_error,
            NULL::timestamptz AS token_expires_at,
            (SELECT r.usage_percent FROM capi.request r
-             WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent
+             WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent,
+           d.endpoint
       FROM capi.dataset d
      CROSS JOIN LATERAL (SELECT CASE WHEN d.state = 'active' THEN capi._token_state(d.id) END AS problem) t
       LEFT JOIN (SELECT u.dataset_id,
@@ -248,7 +249,8 @@ BEGIN
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)
-             ELSE format('State %s: %s.', h.state, coalesce(h.reason, 'no reason given')) END,
+             ELSE format('State %s: %s.', h.state, coalesce(h.reason, 'no reason given')) END
+        || CASE WHEN h.endpoint <> 'https://graph.facebook.com' THEN format(' It sends to %s.', h.endpoint) ELSE '' END,
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
                      WHEN 'no token' THEN 'Set a token with capi.set_access_token().'

@@ -37,32 +37,35 @@ PG_FUNCTION_INFO_V1(capi_sql_as_owner);
 PG_FUNCTION_INFO_V1(capi_sql_as_owner_path);
 PG_FUNCTION_INFO_V1(capi_sql_as_owner_secret);
 
-static Datum call_twin(FunctionCallInfo fcinfo, bool with_path);
+static Datum call_twin(FunctionCallInfo fcinfo, bool with_path, bool is_secret);
 static Oid	find_twin(Oid funcid, bool with_path, Oid *owner);
 static char *effective_search_path(void);
 
 Datum
 capi_sql_as_owner(PG_FUNCTION_ARGS)
 {
-	return call_twin(fcinfo, false);
+	return call_twin(fcinfo, false, false);
 }
 
 /* The twin also gets the caller's search_path, for queries to be stored. */
 Datum
 capi_sql_as_owner_path(PG_FUNCTION_ARGS)
 {
-	return call_twin(fcinfo, true);
+	return call_twin(fcinfo, true, false);
 }
 
 /*
- * One of the arguments is a secret: forget the text of the statement.  In shared
- * memory it is written over up to its end, not only up to ours.
+ * One of the arguments is a secret, and the statement holds it, if not one of
+ * those around it that messages tell as their context: forget them.  In shared
+ * memory the text is written over up to its end, not only up to ours.
  */
 Datum
 capi_sql_as_owner_secret(PG_FUNCTION_ARGS)
 {
 	static const char *const hidden = "<statement with a secret, text removed by capi>";
+	ErrorContextCallback *callers = error_context_stack;
 	char	   *blank = palloc(pgstat_track_activity_query_size);
+	Datum		result;
 
 	memset(blank, ' ', pgstat_track_activity_query_size - 1);
 	blank[pgstat_track_activity_query_size - 1] = '\0';
@@ -70,7 +73,11 @@ capi_sql_as_owner_secret(PG_FUNCTION_ARGS)
 	pgstat_report_activity(STATE_RUNNING, blank);
 	pgstat_report_activity(STATE_RUNNING, hidden);
 	pfree(blank);
-	return call_twin(fcinfo, false);
+	/* after an error it is brought back by who catches that */
+	error_context_stack = NULL;
+	result = call_twin(fcinfo, false, true);
+	error_context_stack = callers;
+	return result;
 }
 
 /*
@@ -113,7 +120,7 @@ capi_function_owner(Oid funcid)
  * and settings by itself; only the normal way out must do it here.
  */
 static Datum
-call_twin(FunctionCallInfo fcinfo, bool with_path)
+call_twin(FunctionCallInfo fcinfo, bool with_path, bool is_secret)
 {
 	LOCAL_FCINFO(call, FUNC_MAX_ARGS);
 	MemoryContext caller_context = CurrentMemoryContext;
@@ -150,6 +157,7 @@ call_twin(FunctionCallInfo fcinfo, bool with_path)
 		edata = CopyErrorData();
 		FlushErrorState();
 		edata->context = NULL;
+		edata->hide_stmt |= is_secret;
 		ReThrowError(edata);
 	}
 	PG_END_TRY();

@@ -121,24 +121,12 @@ begin_in_session(void)
 
 /* The other settings of the process are those of the owner already. */
 static void
-begin_in_worker(const char *activity, bool is_query)
+begin_in_worker(const char *activity)
 {
 	Oid			owner;
 
-	if (is_query)
-	{
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		pgstat_report_activity(STATE_RUNNING, activity);
-		owner = capi_extension_owner();
-		if (!OidIsValid(owner))
-			extension_gone();
-	}
-	else
-	{
-		start_with_extension(activity, &owner);
-		capi_pinned_locally(CAPI_PINNED_TXN, GUC_ACTION_LOCAL);
-	}
+	start_with_extension(activity, &owner);
+	capi_pinned_locally(CAPI_PINNED_TXN, GUC_ACTION_LOCAL);
 	/* what a trigger sets ends with it */
 	worker_nest_level = NewGUCNestLevel();
 	GetUserIdAndSecContext(&worker_user, &worker_sec_context);
@@ -147,28 +135,16 @@ begin_in_worker(const char *activity, bool is_query)
 	SPI_connect();
 }
 
-static void
-begin(const char *activity, bool is_query)
+void
+capi_txn_begin(const char *activity)
 {
 	outer_context = CurrentMemoryContext;
 	if (session)
 		begin_in_session();
 	else
-		begin_in_worker(activity, is_query);
+		begin_in_worker(activity);
 	capi_sender_lock_keep();
 	MemoryContextSwitchTo(outer_context);
-}
-
-void
-capi_txn_begin(const char *activity)
-{
-	begin(activity, false);
-}
-
-void
-capi_txn_begin_query(const char *activity)
-{
-	begin(activity, true);
 }
 
 /* Commits the outer transaction, to which the subtransaction is history. */

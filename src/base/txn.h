@@ -3,9 +3,9 @@
  *		Short transactions of the dispatcher, in a worker or in a session.
  *
  * Every one has a snapshot and SPI at hand; none is open while the network is
- * waited for (P11).  In a worker, each but those that run a shop's query holds
- * a lock that keeps the extension from being dropped under it; when it was
- * dropped, the worker ends there and then, without an error.
+ * waited for (P11).  In a worker, each holds a lock that keeps the extension
+ * from being dropped under it; when it was dropped, the worker ends there and
+ * then, without an error.
  *
  * None waits long for a lock: after 200 ms the statement fails with SQLSTATE
  * 55P03 (lock_not_available).  Whoever can put off or repeat what he does in
@@ -49,9 +49,6 @@ extern void (*capi_txn_busy_hook) (void);
 
 /* activity: shown in pg_stat_activity; a constant. */
 extern void capi_txn_begin(const char *activity);
-
-/* For a source's query: DROP EXTENSION need not wait for that. */
-extern void capi_txn_begin_query(const char *activity);
 
 extern void capi_txn_commit(void);
 

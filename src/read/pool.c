@@ -18,9 +18,10 @@
  *		+ GRACE_MS			given up: it serves no interrupt
  *
  * A reader that was given up keeps its entry until it has ended, does not count
- * among those that work, and keeps its role from getting another: so there are
- * never more of them than roles, nor than MAX_ENTRIES.  It is never killed
- * harder: the server would restart for that.
+ * among those that work, and keeps its role from getting another.  It is never
+ * killed harder: the server would restart for that.  When this process ends, it
+ * stays; the next pool finds it by its lock (reader_lock.c), and waits likewise.
+ * So a role has never more of them than it had readers when the first one hung.
  *
  * Waits for nothing and raises only for want of memory.  Decides nothing about
  * orders: send/evaluate.c does.
@@ -41,6 +42,7 @@
 #include "base/txn.h"
 #include "read/link.h"
 #include "read/pool.h"
+#include "read/reader_lock.h"
 
 /* Readers, those given up included. */
 #define MAX_ENTRIES			64
@@ -53,6 +55,13 @@
 
 /* One without work is ended after that. */
 #define IDLE_LIMIT_MS		60000
+
+/*
+ * How often to look whether a reader of an earlier pool has ended: most do at
+ * once, those beyond GRACE_MS hang.
+ */
+#define LEFTOVER_MS			50
+#define LEFTOVER_HUNG_MS	1000
 
 typedef enum EntryState
 {
@@ -79,10 +88,19 @@ typedef struct Entry
 	TimestampTz deadline;
 } Entry;
 
+/* A role of which a reader of an earlier pool is still there. */
+typedef struct Leftover
+{
+	Oid			role;
+	TimestampTz since;
+	TimestampTz look_at;
+} Leftover;
+
 struct CapiPool
 {
 	MemoryContext context;
 	Entry		entries[MAX_ENTRIES];
+	List	   *leftovers;
 };
 
 /* Of this process, for its end. */
@@ -125,15 +143,11 @@ leave_at_exit(int code, Datum arg)
 CapiPool *
 capi_pool_create(MemoryContext parent)
 {
-	static bool registered = false;
 	MemoryContext context = AllocSetContextCreate(parent, "capi readers",
 												  ALLOCSET_DEFAULT_SIZES);
 	CapiPool   *pool = MemoryContextAllocZero(context, sizeof(CapiPool));
 
 	pool->context = context;
-	if (!registered)
-		before_shmem_exit(leave_at_exit, (Datum) 0);
-	registered = true;
 	live_pool = pool;
 	capi_txn_busy_hook = interrupt_all;
 	return pool;
@@ -233,9 +247,14 @@ start_worker(Entry *entry)
 static bool
 start_reader(CapiPool *pool, Entry *entry, Oid role)
 {
+	static bool registered = false;
 	MemoryContext old;
 	bool		started;
 
+	/* here, so that it comes before the sender's lock is given back */
+	if (!registered)
+		before_shmem_exit(leave_at_exit, (Datum) 0);
+	registered = true;
 	entry->context = AllocSetContextCreate(pool->context, "capi reader",
 										   ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(entry->context);
@@ -251,6 +270,80 @@ start_reader(CapiPool *pool, Entry *entry, Oid role)
 }
 
 /* ---------- giving ---------- */
+
+static bool
+has_entry(const CapiPool *pool, Oid role)
+{
+	for (int i = 0; i < MAX_ENTRIES; i++)
+		if (pool->entries[i].state != ENTRY_FREE && pool->entries[i].role == role)
+			return true;
+	return false;
+}
+
+static Leftover *
+find_leftover(const CapiPool *pool, Oid role)
+{
+	ListCell   *lc;
+
+	foreach(lc, pool->leftovers)
+	{
+		Leftover   *leftover = lfirst(lc);
+
+		if (leftover->role == role)
+			return leftover;
+	}
+	return NULL;
+}
+
+/*
+ * Is a reader of an earlier pool still at work for the role?  With one of its
+ * own the pool has looked before.
+ */
+static bool
+is_left_over(CapiPool *pool, Oid role, TimestampTz now)
+{
+	Leftover   *leftover = find_leftover(pool, role);
+	MemoryContext old;
+
+	if (leftover != NULL)
+		return true;
+	if (has_entry(pool, role) || !capi_reader_lock_held(role))
+		return false;
+	old = MemoryContextSwitchTo(pool->context);
+	leftover = palloc(sizeof(Leftover));
+	leftover->role = role;
+	leftover->since = now;
+	leftover->look_at = TimestampTzPlusMilliseconds(now, LEFTOVER_MS);
+	pool->leftovers = lappend(pool->leftovers, leftover);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static bool
+has_hung(const Leftover *leftover, TimestampTz now)
+{
+	return TimestampDifferenceExceeds(leftover->since, now, GRACE_MS);
+}
+
+static void
+look_after_leftovers(CapiPool *pool, TimestampTz now)
+{
+	ListCell   *lc;
+
+	foreach(lc, pool->leftovers)
+	{
+		Leftover   *leftover = lfirst(lc);
+
+		if (now < leftover->look_at)
+			continue;
+		leftover->look_at = TimestampTzPlusMilliseconds(now, has_hung(leftover, now) ?
+														LEFTOVER_HUNG_MS : LEFTOVER_MS);
+		if (capi_reader_lock_held(leftover->role))
+			continue;
+		pool->leftovers = foreach_delete_current(pool->leftovers, lc);
+		pfree(leftover);
+	}
+}
 
 /* Counts those that work or wait, and finds what a portion might be given to. */
 static int
@@ -296,7 +389,7 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 	Entry	   *unused;
 	int			live;
 
-	if (capi_pool_is_stuck(pool, role))
+	if (capi_pool_is_stuck(pool, role) || is_left_over(pool, role, now))
 		return CAPI_GIVEN_BUSY;
 	live = survey(pool, role, &entry, &other, &unused);
 	if (entry == NULL)
@@ -332,12 +425,15 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 bool
 capi_pool_is_stuck(const CapiPool *pool, Oid role)
 {
+	Leftover   *leftover;
+
 	for (int i = 0; i < MAX_ENTRIES; i++)
 		if (pool->entries[i].role == role &&
 			(pool->entries[i].state == ENTRY_GIVEN_UP ||
 			 pool->entries[i].state == ENTRY_TERMINATED))
 			return true;
-	return false;
+	leftover = find_leftover(pool, role);
+	return leftover != NULL && has_hung(leftover, GetCurrentTimestamp());
 }
 
 void
@@ -472,13 +568,17 @@ capi_pool_poll(CapiPool *pool, const CapiPoolEvents *events)
 	for (int i = 0; i < MAX_ENTRIES; i++)
 		if (pool->entries[i].state != ENTRY_FREE)
 			poll_entry(&pool->entries[i], events, now);
+	look_after_leftovers(pool, now);
 }
 
 TimestampTz
 capi_pool_deadline(const CapiPool *pool)
 {
 	TimestampTz deadline = DT_NOEND;
+	ListCell   *lc;
 
+	foreach(lc, pool->leftovers)
+		deadline = Min(deadline, ((Leftover *) lfirst(lc))->look_at);
 	for (int i = 0; i < MAX_ENTRIES; i++)
 		if (pool->entries[i].state != ENTRY_FREE)
 			deadline = Min(deadline, pool->entries[i].deadline);

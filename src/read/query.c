@@ -114,12 +114,17 @@ silence(const char *name, int level)
 								 GUC_ACTION_SAVE, true, 0, false);
 }
 
+/* A role that became a superuser since has no such rights here. */
+Oid
+capi_query_role(Oid run_as)
+{
+	return superuser_arg(run_as) ? ROLE_PG_READ_ALL_DATA : run_as;
+}
+
 void
 capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 {
-	/* a role that became a superuser since, or is gone, has no rights here */
-	if (superuser_arg(run_as))
-		run_as = ROLE_PG_READ_ALL_DATA;
+	run_as = capi_query_role(run_as);
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->nest_level = NewGUCNestLevel();
 	capi_pinned_locally(CAPI_PINNED_QUERY, GUC_ACTION_SAVE);

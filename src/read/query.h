@@ -23,6 +23,9 @@ typedef struct CapiQueryScope
 	bool		read_only;		/* what the transaction was before */
 } CapiQueryScope;
 
+/* The role that a source's query runs as (P9).  Inside a transaction. */
+extern Oid	capi_query_role(Oid run_as);
+
 /*
  * Inside a transaction: from here to capi_query_leave() statements run as the
  * role, never as a superuser (P9), read-only, with the search_path.

@@ -33,6 +33,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
@@ -43,6 +44,7 @@
 #include "base/extension.h"
 #include "event/payload.h"
 #include "read/query.h"
+#include "read/reader_lock.h"
 #include "read/run.h"
 #include "store/context.h"
 
@@ -372,6 +374,32 @@ commit(void)
 	MemoryContextSwitchTo(part_context);
 }
 
+/*
+ * The session is the role's, so that session_user says so and there is nobody
+ * to go back to: what a function could set or reset gains nothing (P9), nor
+ * does what runs at the commit.
+ */
+static void
+become_role(Oid run_as)
+{
+	Oid			role;
+	char	   *name;
+
+	StartTransactionCommand();
+	role = capi_query_role(run_as);
+	if (role != GetSessionUserId())
+	{
+		name = GetUserNameFromId(role, true);
+		/* one that is gone has no name, and no rights */
+		if (name == NULL)
+			SetSessionAuthorization(role, false);
+		else
+			SetConfigOption("session_authorization", name, PGC_SUSET, PGC_S_OVERRIDE);
+		SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	CommitTransactionCommand();
+}
+
 /* Contexts are the extension's, and read as its owner. */
 static void
 read_contexts(Part *part)
@@ -463,6 +491,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	Part	   *part = MemoryContextAlloc(TopMemoryContext, sizeof(Part));
 	volatile PartEnd end = PART_READ;
 
+	capi_reader_lock_keep(link_shared->role);
 	capi_portion_write_begin(&message, limit_ms);
 	answer(true);
 	set_up_part(part, request, from, n);
@@ -593,6 +622,7 @@ read_all(const CapiRequest *request)
 void
 capi_run_portion(const CapiRequest *request)
 {
+	become_role(request->source.run_as);
 	if (request->one_by_one ? read_each(request) : read_all(request))
 		capi_portion_write_done(&message);
 	else

@@ -22,6 +22,10 @@ typedef struct CapiInFlight
 	uint64		hash;			/* hash key */
 	int			source_id;
 	char	   *key;
+	TimestampTz captured_at;	/* of its latest capture */
+	int			generation;		/* of the queue's reader, and its pass; 0: */
+	uint64		pass;			/* it was in the backlog */
+	bool		again;			/* captured after it may have been read */
 } CapiInFlight;
 
 typedef struct CapiIntake CapiIntake;
@@ -119,6 +123,9 @@ extern bool capi_record_is_full(const CapiDispatcher *d);
 
 /* in in_flight.c */
 extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);
+extern void capi_in_flight_captured(CapiDispatcher *d, const CapiItem *item);
+extern void capi_in_flight_revise(CapiDispatcher *d, CapiOutcome *outcomes,
+								  int n);
 extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 								   int n);
 

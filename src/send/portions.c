@@ -20,7 +20,9 @@
  *
  * A reader that ended at a portion twice, or hung, is taken for the fault of one
  * of its orders: they are read one by one from then on, so that it is known at
- * which one it was.  A source at which readers only end and hang is broken.
+ * which one it was.  A source at which readers only end and hang is broken.  A query
+ * that was never read to its end is tried by one reader of its role at a time,
+ * so that it does not make all of them hang at once.
  *
  * Called by dispatch.c.  Runs no SQL of the shop and waits for nothing.
  */
@@ -385,7 +387,10 @@ reader_gone(Poll *poll, CapiPortion *portion, bool hung)
 		return;
 	let_rest(poll->d, portion->role, spent_ms(portion));
 	if (source != NULL)
+	{
 		source->is_slow = true;
+		source->is_proven = false;
+	}
 	put_back(poll, portion, text, rest_until(poll->d, portion->role));
 	put_back_of_role(poll, portion->role, "source is slow", GetCurrentTimestamp());
 }
@@ -423,6 +428,8 @@ portion_done(Poll *poll, CapiPortion *portion)
 
 	if (portion->ndone == portion->n)
 		portion->has_ended = true;
+	if (portion->has_ended && source != NULL)
+		source->is_proven = true;
 	if (source == NULL)
 		put_back(poll, portion, "source detached", GetCurrentTimestamp());
 	else if (portion->has_ended && spent_ms(portion) < QUICK_MS)
@@ -475,11 +482,23 @@ is_slow(const CapiDispatcher *d, const CapiPortion *portion)
 	return source != NULL && source->is_slow;
 }
 
-/* Portions under way: of all slow sources, of the role's slow ones, of role and source. */
+static bool
+is_proven(const CapiDispatcher *d, const CapiPortion *portion)
+{
+	CapiSource *source = capi_config_source(d->config, portion->source_id);
+
+	return source != NULL && source->is_proven;
+}
+
+/*
+ * Portions under way: of all slow sources, of the role's slow and unproven ones,
+ * of role and source.
+ */
 typedef struct Load
 {
 	int			slow;
 	int			slow_of_role;
+	int			unproven_of_role;
 	int			of_role;
 	int			of_source;
 } Load;
@@ -500,6 +519,7 @@ measure_load(const CapiDispatcher *d, const CapiPortion *portion)
 		slow = is_slow(d, other);
 		load.slow += slow;
 		load.slow_of_role += slow && other->role == portion->role;
+		load.unproven_of_role += !is_proven(d, other) && other->role == portion->role;
 		load.of_role += other->role == portion->role;
 		load.of_source += other->source_id == portion->source_id;
 	}
@@ -523,6 +543,8 @@ choose(const CapiDispatcher *d, TimestampTz now)
 			capi_pool_is_stuck(d->pool, portion->role))
 			continue;
 		load = measure_load(d, portion);
+		if (load.unproven_of_role > 0 || (load.of_role > 0 && !is_proven(d, portion)))
+			continue;
 		if (is_slow(d, portion) &&
 			(load.slow_of_role > 0 || load.slow >= Max(capi_readers - 1, 1) ||
 			 rest_until(d, portion->role) > now))

@@ -265,6 +265,15 @@ set_proof(CapiDataset *dataset, char *secret, MemoryContext context)
 	explicit_bzero(secret, strlen(secret));
 }
 
+/* Was it given for where the dataset sends now? */
+static bool
+is_meant_for(const CapiDataset *dataset, HeapTuple row, TupleDesc desc)
+{
+	char	   *endpoint = SPI_getvalue(row, desc, 5);
+
+	return endpoint == NULL || strcmp(endpoint, dataset->endpoint) == 0;
+}
+
 /* Tokens first: the proof is made of both. */
 static void
 load_secret_rows(CapiConfig *config, const char *kind)
@@ -280,7 +289,12 @@ load_secret_rows(CapiConfig *config, const char *kind)
 
 		if (dataset == NULL || strcmp(SPI_getvalue(row, desc, 2), kind) != 0)
 			continue;
-		if (strcmp(kind, "app_secret") == 0)
+		if (!is_meant_for(dataset, row, desc))
+		{
+			if (strcmp(kind, "access_token") == 0 && dataset->token_file == NULL)
+				dataset->token_problem = CAPI_TOKEN_OF_ANOTHER_ENDPOINT;
+		}
+		else if (strcmp(kind, "app_secret") == 0)
 			set_proof(dataset, open_secret(row, desc, &problem), context);
 		else if (dataset->token_file == NULL)
 		{
@@ -298,7 +312,7 @@ load_secret_rows(CapiConfig *config, const char *kind)
 static void
 load_secrets(CapiConfig *config)
 {
-	if (capi_txn_execute("SELECT dataset_id, kind, encrypted, value FROM capi.secret",
+	if (capi_txn_execute("SELECT dataset_id, kind, encrypted, value, endpoint FROM capi.secret",
 						 true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the secrets");
 	for (int i = 0; i < config->ndatasets; i++)
@@ -381,7 +395,8 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 
 		dataset->id = atoi(SPI_getvalue(row, desc, 1));
 		dataset->name = column_text(row, desc, 2, context);
-		url = psprintf("%s/%s/%s/events", SPI_getvalue(row, desc, 4),
+		dataset->endpoint = column_text(row, desc, 4, context);
+		url = psprintf("%s/%s/%s/events", dataset->endpoint,
 					   version != NULL ? version : capi_api_version,
 					   SPI_getvalue(row, desc, 3));
 		dataset->url = MemoryContextStrdup(context, url);
@@ -459,6 +474,7 @@ load_sources(CapiConfig *config, CapiConfig *old, bool read_only)
 			continue;
 		source->is_slow = before->is_slow;
 		source->hangs = before->hangs;
+		source->is_proven = before->is_proven && source->run_as == before->run_as;
 		if (source->broken)
 		{
 			source->failures = before->failures;

@@ -21,6 +21,7 @@ typedef struct CapiDataset
 {
 	int			id;
 	char	   *name;
+	char	   *endpoint;		/* where its url begins */
 	char	   *url;			/* whole URL of the events edge, no secret */
 	char	   *test_event_code;	/* or NULL */
 	char	   *token_file;		/* or NULL: the token is in capi.secret */
@@ -70,6 +71,7 @@ typedef struct CapiSource
 	TimestampTz retry_at;		/* a broken query is not run before */
 	bool		is_slow;		/* its last portion took others' time */
 	int			hangs;			/* readers in a row that ended or hung at it */
+	bool		is_proven;		/* readers have read a portion of it to its end */
 } CapiSource;
 
 typedef struct CapiConfig

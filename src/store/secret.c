@@ -78,7 +78,8 @@ capi_sql_seal(PG_FUNCTION_ARGS)
 		ereport(WARNING,
 				(errmsg("the secret is stored unencrypted"),
 				 errdetail("capi.key_file is not set. Only the owner of the extension can read the secret, and pg_dump leaves it out."),
-				 errhint("Set capi.key_file and set the secret again, or use access_token_file.")));
+				 errhint("Set capi.key_file and set the secret again, or use access_token_file."),
+				 errhidestmt(true), errhidecontext(true)));
 		values[1] = PointerGetDatum(cstring_to_text(secret));
 	}
 	explicit_bzero(secret, strlen(secret));
@@ -102,7 +103,8 @@ capi_sql_token_state(PG_FUNCTION_ARGS)
 	text	   *result = NULL;
 
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT d.token_file, s.encrypted, s.value"
+	if (SPI_execute_with_args("SELECT d.token_file, s.encrypted, s.value,"
+							  " s.endpoint <> d.endpoint"
 							  " FROM capi.dataset d LEFT JOIN capi.secret s"
 							  " ON s.dataset_id = d.id AND s.kind = 'access_token'"
 							  " WHERE d.id = $1", 1, argtypes, args, NULL,
@@ -120,6 +122,8 @@ capi_sql_token_state(PG_FUNCTION_ARGS)
 			token = capi_secret_read_file(file, &problem);
 		else if (isnull)
 			problem = "no access token is set";
+		else if (DatumGetBool(SPI_getbinval(row, desc, 4, &isnull)) && !isnull)
+			problem = CAPI_TOKEN_OF_ANOTHER_ENDPOINT;
 		else
 			token = capi_secret_open(DatumGetBool(SPI_getbinval(row, desc, 2, &isnull)),
 									 DatumGetByteaPP(value), &problem);

@@ -8,6 +8,10 @@
 /* Longest secret taken from SQL or from a file. */
 #define CAPI_MAX_SECRET_BYTES	4096
 
+/* What is said of a token that is not sent, for its giver did not mean this. */
+#define CAPI_TOKEN_OF_ANOTHER_ENDPOINT \
+	"the access token was given for another endpoint; it must be given again"
+
 /*
  * Opens what capi._seal() made.  Returns a palloc'ed string, which the caller
  * wipes, or NULL with a static reason in *problem.  Never raises for bad keys

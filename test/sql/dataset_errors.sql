@@ -116,7 +116,7 @@ DROP TABLE sold;
 
 -- a key file that cannot be used: the token is not stored in clear instead
 SET capi.key_file = '/nonexistent/key';
-SELECT capi.set_access_token(name => 'shop', access_token => 'a-token');
+SELECT capi.set_access_token(name => 'shop', access_token => 'a-token', endpoint => 'https://elsewhere.example');
 RESET capi.key_file;
 
 -- settings

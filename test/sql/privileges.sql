@@ -289,7 +289,7 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
 -- a statement with a token shows nowhere
 RESET SESSION AUTHORIZATION;
 SET client_min_messages = error;
-SELECT capi.set_access_token('main', 'b-token'), (SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid());
+SELECT capi.set_access_token('main', 'b-token', endpoint => 'https://127.0.0.1:9'), (SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid());
 DO $$ BEGIN PERFORM capi.set_access_token('main', 'b token'); END $$;
 
 -- a schema that was there before, of somebody who could have put anything into it

@@ -15,6 +15,7 @@ my %linz = (first_name => 'Élodie', last_name => "O'Brien", city => 'Linz/Donau
 	country_code => 'at', province => 'at-4', postal_code => '4020', phone => '0732 12 34 56');
 my %bill = (first_name => 'Jane', last_name => 'Roe', city => 'New York', country_code => 'us',
 	province => 'US-NY', postal_code => '10001-1234', phone => '(212) 555-0100');
+my %account = (first_name => 'Élodie', last_name => "O'Brien", has_account => 't');
 my %of_elodie = (em => 'elodie@example.com', ph => '43732123456', fn => 'élodie', ln => 'obrien',
 	ct => 'linzdonau', zp => '4020', country => 'at', currency => 'EUR');
 
@@ -25,7 +26,7 @@ sub cart
 	my (%with) = @_;
 
 	return Medusa->cart(time => $time += 60, email => 'elodie@example.com',
-		customer => 'cus_' . ++$n, address => {%linz}, total => '118.776',
+		customer => 'cus_' . ++$n, address => {%linz}, billing => {%linz}, total => '118.776',
 		items => [ [ 'SHIRT', '24.99', 3 ], [ undef, '19.01', 1 ] ], %with);
 }
 
@@ -66,20 +67,55 @@ $shop->ignores($half->{id}, 'captured in part', 'part paid');
 
 # --- purchases, read at once -------------------------------------------------
 
-my $paid = cart(metadata => { fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1700000000000.AbC-_d' });
+my %browser = (fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1700000000000.AbC-_d',
+	client_ip_address => '203.0.113.9', client_user_agent => 'Mozilla/5.0 (X11)');
+my $paid = cart(metadata => {%browser});
 $shop->run($paid->buy);
-reports($paid, 'captured by staff', fbp => 'fb.1.1700000000000.123456', fbc => 'fb.1.1700000000000.AbC-_d');
+reports($paid, 'captured by staff', %browser);
+
+my $short = cart(metadata => { ip => '203.0.113.9', user_agent => 'Mozilla/5.0 (X11)' });
+$shop->run($short->buy);
+reports($short, 'other names in the metadata', client_ip_address => '203.0.113.9',
+	client_user_agent => 'Mozilla/5.0 (X11)');
+
+# --- whose data: the recipient's never beside the buyer's e-mail ---------------
+
+my %of_jane = (ph => '12125550100', fn => 'jane', ln => 'roe', ct => 'newyork', st => 'ny',
+	zp => '10001', country => 'us');
+my %of_nobody = map { $_ => undef } qw(ph fn ln ct st zp country);
+
+my $auto = cart(billing => {%bill}, address => { %linz, phone => '+43 732 123456' });
+$shop->run($auto->buy_at_once);
+reports($auto, 'captured at checkout, a present', %of_jane);
 
 # a number that would be one in the other country, too
-my $auto = cart(billing => {%bill}, address => { %linz, phone => '732 212 3456' });
-$shop->run($auto->buy_at_once);
-reports($auto, 'captured at checkout', ph => '12125550100', fn => 'jane',
-	ln => 'roe', ct => 'newyork', st => 'ny', zp => '10001', country => 'us');
+my $hers = cart(billing => {%bill}, address => { %linz, first_name => 'jane ', last_name => 'ROE',
+		phone => '732 212 3456' });
+$shop->run($hers->buy_at_once);
+reports($hers, 'two addresses of one person', %of_jane);
 
-my $abroad = cart(billing => {%bill}, address => { %linz, phone => ' +43 732 123456' });
+my $abroad = cart(billing => {%bill}, address => { %linz, first_name => 'Jane', last_name => 'Roe',
+		phone => ' +43 732 123456' });
 $shop->run($abroad->buy_at_once);
-reports($abroad, 'a number with its calling code', ph => [ '12125550100', '43732123456' ],
-	fn => 'jane', ln => 'roe', ct => 'newyork', st => 'ny', zp => '10001', country => 'us');
+reports($abroad, 'a number with its calling code', %of_jane, ph => [ '12125550100', '43732123456' ]);
+
+my $guest = cart(billing => undef);
+$shop->run($guest->buy);
+reports($guest, 'a guest without billing address: nobody says that it is hers', %of_nobody);
+
+my $member = cart(billing => undef, account => {%account});
+$shop->run($member->buy);
+reports($member, 'an account of the name in the only address');
+
+my $gift = cart(billing => undef, account => {%account}, address => {%bill});
+$shop->run($gift->buy);
+reports($gift, 'an account that sends a present', %of_nobody, fn => 'élodie', ln => 'obrien');
+
+my $other = cart(billing => undef, account => { %account, email => 'else@example.com' });
+$shop->run($other->buy);
+reports($other, 'an account of another e-mail', %of_nobody);
+
+# --- more purchases ----------------------------------------------------------
 
 $shop->run($failed->place, $failed->refuse, $failed->place, $failed->authorize, $failed->capture);
 reports($failed, 'refused twice, then paid as another order');
@@ -90,14 +126,16 @@ delete $shop->{ignored}{ $half->{id} };
 
 my $coins = cart();
 $shop->run($coins->start, $coins->place, $coins->authorize,
-	$coins->capture(amount => '18.77', part => 1), $coins->capture(amount => '100', part => 1));
+	$coins->capture(amount => '18.77', part => 1));
+$shop->settle;
+$shop->run($coins->capture(amount => '100', part => 1));
 reports($coins, 'all but a part of a cent', value => '118.77');
 
 $shop->run($draft->authorize, $draft->capture);
-reports($draft, 'a former draft, whose totals lack the tax', value => '533.15');
+reports($draft, 'a former draft, whose totals lack the tax', action_source => 'other', value => '533.15');
 
 my $yen = cart(currency => 'jpy', total => '46111.2', items => [ [ 'FAN', '41919.27', 1 ] ],
-	billing => { country_code => 'at' });
+	account => {%account}, billing => { country_code => 'at' });
 $shop->run($yen->buy);
 reports($yen, 'yen, and an empty billing address', value => '46111', currency => 'JPY',
 	contents => [ [ 'FAN', 1, '41919' ] ]);
@@ -114,10 +152,26 @@ $anew->{total} = $price;
 $shop->run($anew->collect_anew, $anew->authorize, $anew->capture);
 reports($anew, 'its payment collection was replaced');
 
-my $anywhere = cart(address => { last_name => 'Roe', province => 'Kent' });
+my $anywhere = cart(billing => { last_name => 'Roe', province => 'Kent' });
 $shop->run($anywhere->buy);
 reports($anywhere, 'an address without country', ph => undef, fn => undef, ln => 'roe', ct => undef,
 	st => 'kent', zp => undef, country => undef);
+
+my $raised = cart(total => '38.84', items => [ [ 'SHIRT', '38.84', 1 ] ]);
+$shop->run($raised->start, $raised->place, $raised->authorize,
+	$raised->edit_before_capture('SOCKS', '8.37', '47.21'), $raised->authorize, $raised->capture);
+reports($raised, 'edited upwards before it was captured', value => '47.21');
+
+my $raised_half = cart(total => '38.84', items => [ [ 'SHIRT', '38.84', 1 ] ]);
+$shop->run($raised_half->start, $raised_half->place, $raised_half->authorize,
+	$raised_half->edit_before_capture('SOCKS', '8.37', '47.21'), $raised_half->authorize,
+	$raised_half->capture(amount => '38.84', part => 1));
+$shop->ignores($raised_half->{id}, 'as much as it cost before the edit', 'part paid');
+
+my $free = cart(total => '0', items => [ [ 'SAMPLE', '0', 1 ] ]);
+$shop->run($free->take_free);
+$shop->settle;
+is($shop->captured($free->{id}), '', 'not captured: nothing to pay');
 
 $shop->run($authorized->ship, $authorized->capture);
 reports($authorized, 'captured when it was shipped');
@@ -174,7 +228,7 @@ reports($refunded, 'refunded');
 reports($part, 'part refunded');
 reports($split, 'two captures and a refund');
 reports($shipped, 'shipped');
-reports($late_draft, 'a former draft, part refunded', value => '533.15');
+reports($late_draft, 'a former draft, part refunded', action_source => 'other', value => '533.15');
 reports($reduced, 'edited down before it was captured', value => '100');
 reports($edited, 'captured');
 
@@ -199,4 +253,10 @@ $shop->run(@steps);
 reports($between, 'read half cancelled');
 
 $shop->nothing_else;
+$shop->runs_again(sub { my $order = cart(); return ($order, $order->buy) });
+
+$shop->attach('only_address=buyer');
+my $one = cart(billing => undef);
+$shop->run($one->buy);
+reports($one, 'the only address is the buyer\'s');
 done_testing();

@@ -23,7 +23,7 @@ sub cart
 {
 	my (%with) = @_;
 
-	return Spree->cart(completed_at => ++$time, address => {%home}, columns => { user_id => 77 },
+	return Spree->cart(completed_at => ++$time, address => {%home}, billing => {%home}, columns => { user_id => 77 },
 		total => 60, items => [ [ 1, '19.99', 2 ], [ 2, '20.02', 1 ] ], %with);
 }
 
@@ -78,7 +78,7 @@ $shop->run($credit->shop, $credit->add_payment(10, 'completed'),
 	$credit->add_payment(50, 'completed'), $credit->complete(split => 1));
 reports($credit, 'store credit and a card');
 
-my $abroad = cart(billing => {%london}, address => { %home, phone => '+1 408 555 0100' },
+my $abroad = cart(billing => {%london}, address => { %home, firstname => ' PAT', lastname => 'lee', phone => '+1 408 555 0100' },
 	currency => 'GBP', columns => {});
 $shop->run($abroad->buy);
 reports($abroad, 'billed elsewhere', currency => 'GBP', ph => [ '442079460958', '14085550100' ],
@@ -91,11 +91,34 @@ reports($yen, 'yen', value => '5000', currency => 'JPY', contents => [ [ 'CAP-RE
 
 my $free = cart(total => 0, items => [ [ 1, 0, 1 ] ]);
 $shop->run($free->shop, $free->complete);
-reports($free, 'free of charge', value => '0', contents => [ [ 'CAP-RED', 1, '0' ] ]);
+$shop->ignores($free->{id}, 'nothing to pay', 'free of charge');
 
 my $too_much = cart();
 $shop->run($too_much->shop, $too_much->add_payment(61, 'completed'), $too_much->complete);
 reports($too_much, 'paid too much', value => '61');
+
+# --- whose data ---------------------------------------------------------------
+
+my @NOBODY = map { $_ => undef } qw(ph fn ln ct st zp country);
+my $gift = cart(address => { %london, phone => '+44 20 7946 0958' });
+$shop->run($gift->buy);
+reports($gift, 'a present');
+
+my $bare = cart(billing => undef);
+$shop->run($bare->buy);
+reports($bare, 'no billing address: nobody says whose the other is', @NOBODY);
+
+my $guest = cart(billing => undef, columns => {}, address => {%london});
+$shop->run($guest->buy);
+reports($guest, 'a guest without billing address', @NOBODY, external_id => undef);
+
+my $phoned = cart(columns => { user_id => 77, created_by_id => 1 });
+$shop->run($phoned->buy);
+reports($phoned, 'typed in by staff', action_source => 'other', client_ip_address => undef);
+
+my $himself = cart(columns => { user_id => 77, created_by_id => 77 });
+$shop->run($himself->buy);
+reports($himself, 'begun by the customer');
 
 # --- afterwards: nothing is reported twice -----------------------------------
 
@@ -120,6 +143,12 @@ reports($reduced, 'an item taken out since', contents => [ [ 'CAP-RED', 2, '19.9
 is($shop->captured($half->{id}), '', 'not captured: part paid and cancelled');
 
 $shop->nothing_else;
+$shop->runs_again(sub { my $order = cart(); return ($order, $order->buy) });
+
+$shop->attach('only_address=buyer');
+my $one = cart(billing => undef);
+$shop->run($one->buy);
+reports($one, 'the only address is the buyer\'s');
 
 # P2: Spree 6 renames what the rule watches
 $shop->sql('ALTER TABLE spree_orders RENAME payment_state TO payment_status', 'shop_owner');

@@ -20,7 +20,7 @@ sub order
 {
 	my (%with) = @_;
 
-	return Saleor->order(time => $time += 60, address => {%gdansk}, total => '149.97',
+	return Saleor->order(time => $time += 60, address => {%gdansk}, billing => {%gdansk}, total => '149.97',
 		items => [ [ 'BOOK', '49.99', 2 ], [ undef, '49.99', 1 ], [ 'TOTE', 0, 1, { is_gift => 't' } ] ],
 		%with);
 }
@@ -102,16 +102,49 @@ my $dinar = order(currency => 'KWD', total => '12.345', items => [ [ 'BOOK', '12
 		postal_code => '', country => 'KW', phone => '2245 0000' });
 $shop->run($dinar->buy);
 reports($dinar, 'three decimals, billed elsewhere', value => '12.345', currency => 'KWD',
-	ph => [ '96522450000', '48583050001' ], fn => 'noor', ln => 'alsabah', ct => 'kuwaitcity',
+	ph => '96522450000', fn => 'noor', ln => 'alsabah', ct => 'kuwaitcity',
 	zp => undef, country => 'kw', contents => [ [ 'BOOK', 1, '12.345' ] ]);
 
 my $yen = order(currency => 'JPY', total => '1200.000', items => [ [ 'BOOK', '1200.000', 1 ] ]);
 $shop->run($yen->buy);
 reports($yen, 'yen', value => '1200', currency => 'JPY', contents => [ [ 'BOOK', 1, '1200' ] ]);
 
-my $digital = order(address => undef);
+my $digital = order(address => undef, billing => undef);
 $shop->run($digital->buy);
 reports($digital, 'no address at all', map { $_ => undef } qw(ph fn ln ct zp country));
+
+# --- whose data ---------------------------------------------------------------
+
+my @NOWHERE = map { $_ => undef } qw(ph ct zp country);
+my %jan = (first_name => 'Jan', last_name => 'Nowak', city => 'Kraków', postal_code => '30-001',
+	country => 'PL', phone => '+48 12 305 00 02');
+my $gift = order(address => {%jan});
+$shop->run($gift->buy);
+reports($gift, 'a present');
+
+my $both = order(address => { %jan, first_name => 'ewa', last_name => ' Wiśniewska' });
+$shop->run($both->buy);
+reports($both, 'two addresses of one person', ph => [ '48583050001', '48123050002' ]);
+
+my $guest = order(billing => undef);
+$shop->run($guest->buy);
+reports($guest, 'a guest without billing address', @NOWHERE, fn => undef, ln => undef);
+
+my $member = order(billing => undef, columns => { user_id => 12 });
+$shop->run($member->buy);
+reports($member, 'an account of the name in the only address', external_id => '12');
+
+my $bare_gift = order(billing => undef, address => {%jan}, columns => { user_id => 12 });
+$shop->run($bare_gift->buy);
+reports($bare_gift, 'an account that sends a present', @NOWHERE, external_id => '12');
+
+my $elsewhere = order(billing => undef, columns => { user_id => 13 });
+$shop->run($elsewhere->buy);
+reports($elsewhere, 'an account of another e-mail', @NOWHERE, fn => undef, ln => undef, external_id => '13');
+
+my $free = order(total => '0', items => [ [ 'BOOK', 0, 1 ] ]);
+$shop->run($free->buy);
+$shop->ignores($free->{id}, 'nothing to pay', 'free of charge');
 
 # --- afterwards, and read late -----------------------------------------------
 
@@ -138,4 +171,10 @@ $shop->run($statements[-1]);
 reports($lost, 'the entry comes late');
 
 $shop->nothing_else;
+$shop->runs_again(sub { my $order = order(); return ($order, $order->buy) });
+
+$shop->attach('only_address=buyer');
+my $one = order(billing => undef);
+$shop->run($one->buy);
+reports($one, 'the only address is the buyer\'s');
 done_testing();

@@ -104,13 +104,31 @@ my $canada = quotation(partner => { name => 'Zoé', email => 'zoe@example.ca',
 	email_normalized => 'zoe@example.ca', phone => '514-555-0199', city => 'Montréal', zip => 'H2Y 1C6',
 	state_id => 1, country_id => 2 }, ship => { %claire, phone => '+32 2 555 12 12' });
 $shop->run($canada->buy);
-reports($canada, 'billed elsewhere, one name', em => 'zoe@example.ca', ph => [ '15145550199', '3225551212' ],
+reports($canada, 'a present, one name', em => 'zoe@example.ca', ph => '15145550199',
 	fn => 'zoé', ln => undef, ct => 'montréal', st => 'qc', zp => 'h2y1c6', country => 'ca');
 
 my $yen = quotation(currency => 2, total => 12345, lines => [ [ 4, '0.75', 2000 ], [ 1, '2.5', 10345 ] ]);
 $shop->run($yen->buy);
 reports($yen, 'yen, by weight', value => '12345', currency => 'JPY',
 	contents => [ [ 'COFFEE', 1, '2000' ], [ 'DESK', 3, '3448' ] ]);
+
+# --- whose data ---------------------------------------------------------------
+
+# the delivery address is taken for the bill, too: Odoo 18 offers it
+my $gift = quotation(ship => { name => 'Bob Peeters', email => 'bob@example.be',
+		email_normalized => 'bob@example.be', phone => '02 555 99 99', city => 'Gent', zip => '9000',
+		country_id => 1 }, billed_to_ship => 1);
+$shop->run($gift->buy);
+reports($gift, 'a present that is billed to the recipient');
+
+my $second = quotation(ship => { %claire, name => 'claire van den broeck ', phone => '09 555 12 12',
+		city => 'Gent' });
+$shop->run($second->buy);
+reports($second, 'a second address of her own', ph => [ '3225551212', '3295551212' ]);
+
+my $free = quotation(total => 0, lines => [ [ 1, 1, 0 ] ]);
+$shop->run($free->shop, $free->confirm);
+$shop->ignores($free->{id}, 'nothing to pay', 'free of charge');
 
 # --- afterwards, and read late -----------------------------------------------
 
@@ -136,4 +154,5 @@ reports($captured, 'captured in two parts');
 reports($renamed, 'the customer was edited since');
 
 $shop->nothing_else;
+$shop->runs_again(sub { my $order = quotation(); return ($order, $order->buy) });
 done_testing();

@@ -51,8 +51,8 @@ reports($paid, 'a customer with an account');
 
 my $guest = order(columns => { guest_email => 'guest@example.fr' }, billing => {%paris});
 $shop->run($guest->buy);
-reports($guest, 'a guest, billed elsewhere', em => 'guest@example.fr', external_id => undef,
-	fn => 'marie', ln => 'dupont', ct => 'paris', st => undef, zp => '75001', country => 'fr');
+reports($guest, 'a guest, billed elsewhere: a present', em => 'guest@example.fr', external_id => undef,
+	ph => undef, fn => 'marie', ln => 'dupont', ct => 'paris', st => undef, zp => '75001', country => 'fr');
 
 my $digital = order(shipping => undef, columns => { guest_email => 'guest@example.fr' });
 $shop->run($digital->buy);
@@ -67,6 +67,27 @@ my $yen = order(currency => 'JPY', total => '1000.00', lines => [ [ '', 'SKU-1',
 $shop->run($yen->buy);
 reports($yen, 'yen', value => '1000', currency => 'JPY', contents => [ [ 'SKU-1', 3, '333' ] ]);
 
+# --- whose data ---------------------------------------------------------------
+
+my @NOWHERE = map { $_ => undef } qw(ph ct st zp country);
+my $both = order(billing => { %paris, first_name => 'MARY', last_name => 'Jones' });
+delete $both->{billing}{phone_number};
+$shop->run($both->buy);
+reports($both, 'two addresses of one person', ct => 'paris', st => undef, zp => '75001', country => 'fr');
+
+my $gift = order(shipping => { %paris, phone_number => '+33 1 23 45 67 89' });
+$shop->run($gift->buy);
+reports($gift, 'an account that sends a present', @NOWHERE);
+
+my $bare = order(columns => { guest_email => 'guest@example.fr' });
+$shop->run($bare->buy);
+reports($bare, 'a guest without billing address', @NOWHERE, em => 'guest@example.fr', external_id => undef,
+	fn => undef, ln => undef);
+
+my $free = order(total => '0.00', lines => [ [ '', 'SKU-1', 1, '0.00' ] ]);
+$shop->run($free->buy);
+$shop->ignores($free->{id}, 'nothing to pay', 'free of charge');
+
 # --- afterwards, and read late -----------------------------------------------
 
 $shop->run($paid->set_status('Being processed'), $paid->set_status('Refused'), $paid->refund);
@@ -80,4 +101,11 @@ $shop->ignores($gone->{id}, 'cancelled', 'cancelled before it was sent');
 reports($refunded, 'refunded');
 
 $shop->nothing_else;
+my @VARIABLES = ('user_table=accounts_user', 'cancelled=Refused');
+$shop->runs_again(@VARIABLES, sub { my $order = order(); return ($order, $order->buy) });
+
+$shop->attach(@VARIABLES, 'only_address=buyer');
+my $one = order(columns => { guest_email => 'guest@example.fr' });
+$shop->run($one->buy);
+reports($one, 'the only address is the buyer\'s', em => 'guest@example.fr', external_id => undef);
 done_testing();

@@ -49,6 +49,15 @@ our @EXPORT_OK = qw(naive literal insert update);
 
 my $TOP = File::Spec->rel2abs(dirname(__FILE__) . '/../../..');
 
+# The table of each shop's orders; its key is called id.
+my %ORDERS = (
+	medusa => '"order"',
+	odoo => 'sale_order',
+	oscar => 'order_order',
+	saleor => 'order_order',
+	spree => 'spree_orders',
+	vendure => '"order"');
+
 # Fields of user_data that are sent as lists of hashes.
 my @HASHED = qw(em ph fn ln ct st zp country external_id);
 
@@ -93,12 +102,20 @@ sub create
 	return $self;
 }
 
+# Runs a file as the shop's owner; its output and errors.
+sub _psql
+{
+	my ($self, $file, @arguments) = @_;
+	my @command = ('psql', '-XqAt', '-U', 'shop_owner', '-d',
+		$self->{node}->connstr($CapiTest::Node::DATABASE), @arguments, '-f', $file);
+
+	return run_command(\@command);
+}
+
 sub _psql_file
 {
 	my ($self, $file, @arguments) = @_;
-	my @command = ('psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-U', 'shop_owner', '-d',
-		$self->{node}->connstr($CapiTest::Node::DATABASE), @arguments, '-f', $file);
-	my ($out, $err) = run_command(\@command);
+	my ($out, $err) = $self->_psql($file, '-v', 'ON_ERROR_STOP=1', @arguments);
 
 	croak "$file: $err" if $err =~ /ERROR|error:/;
 	return;
@@ -110,7 +127,11 @@ sub node { return $_[0]{node} }
 
 =item $shop->attach(@variables)
 
-Runs the recipe with these psql variables; again after capi.detach().
+Runs the recipe with these psql variables; at any time again.
+
+=item ($out, $err) = $shop->try_attach(@variables)
+
+Likewise, but an error is returned.
 
 =cut
 
@@ -120,6 +141,13 @@ sub attach
 
 	$self->_psql_file("$TOP/examples/$self->{name}/recipe.sql", map { ('-v', $_) } @variables);
 	return;
+}
+
+sub try_attach
+{
+	my ($self, @variables) = @_;
+
+	return $self->_psql("$TOP/examples/$self->{name}/recipe.sql", map { ('-v', $_) } @variables);
 }
 
 =pod
@@ -223,8 +251,9 @@ sub _event
 	}
 	foreach my $field (qw(client_ip_address client_user_agent fbp fbc))
 	{
-		$event{user_data}{$field} = delete $expected{$field}
-		  if defined $expected{$field};
+		my $value = delete $expected{$field};
+
+		$event{user_data}{$field} = $value if defined $value;
 	}
 	$quantity += $_->[1] foreach @$contents;
 	$event{custom_data} = {
@@ -290,10 +319,11 @@ sub captured
 
 =item $shop->nothing_else
 
-Four tests that end a file: what the sandbox received and what capi ignored is
+Five tests that end a file: what the sandbox received and what capi ignored is
 exactly what was looked at above; no capture was missed; every order that the
 query returns is one that capi knows, so that nothing counts as missing in a
-reconciliation; and the query finds an order by its key's index.
+reconciliation; an order that was never captured is no purchase for preview()
+and pixel_event() either; and the query finds an order by its key's index.
 
 =cut
 
@@ -316,11 +346,51 @@ sub nothing_else
 	is($self->sql("SELECT coalesce(string_agg(q.key::text, ' '), '') FROM ($query) q WHERE NOT EXISTS "
 			. '(SELECT FROM capi.delivery_status s WHERE s.order_key = q.key::text)'),
 		'', 'the query returns no order that capi does not know');
+	is($self->sql("SELECT coalesce(string_agg(o.id::text, ' '), '') FROM $ORDERS{ $self->{name} } o WHERE NOT EXISTS "
+			. '(SELECT FROM capi.delivery_status s WHERE s.order_key = o.id::text) AND '
+			. "(EXISTS (SELECT FROM capi.preview('orders', o.id::text) p WHERE p.outcome = 'delivered') "
+			. "OR capi.pixel_event('orders', o.id::text) IS NOT NULL)"),
+		'', 'an order that was not captured is no purchase for the page either');
 	my $type = $self->sql("SELECT query_key_type FROM capi.source WHERE name = 'orders'");
 	my $plan = $self->sql("SET enable_seqscan = off; PREPARE one AS SELECT * FROM ($query) q "
 		  . "WHERE q.key = ANY (\$1::${type}[]); SET plan_cache_mode = force_generic_plan; "
 		  . "EXPLAIN (COSTS off) EXECUTE one(NULL)");
 	like($plan, qr/Index Cond: .*\b(?:order_)?id = ANY \(\$1\)/, 'an order is found by its key\'s index');
+	return;
+}
+
+=pod
+
+=item $shop->runs_again(@variables, $buy)
+
+Three tests: the recipe is run a second time with these variables while an order
+waits, and neither it nor one that comes later is lost.  $buy returns an order
+and its statements.
+
+=cut
+
+sub runs_again
+{
+	my ($self, @variables) = @_;
+	my $buy = pop @variables;
+	my ($waiting, @first) = $buy->();
+	my ($later, @second) = $buy->();
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$self->settle;
+	$self->sql("SELECT capi.pause('orders')");
+	$self->run(@first);
+	$self->attach(@variables);
+	is($self->sql("SELECT state FROM capi.source_status WHERE source = 'orders'"), 'paused',
+		'a second run leaves what the recipe does not say');
+	$self->sql("SELECT capi.resume('orders')");
+	$self->run(@second);
+	$self->settle;
+	foreach my $order ($waiting, $later)
+	{
+		$self->{reported}{ $order->{id} } = 1;
+		is($self->captured($order->{id}), 'delivered', 'an order around a second run is reported');
+	}
 	return;
 }
 

@@ -63,8 +63,8 @@ sub start
 	my ($self) = @_;
 
 	return (
-		step("INSERT INTO customer (id, email) VALUES ('$self->{customer}', '$self->{email}')"
-			  . ' ON CONFLICT DO NOTHING;'),
+		step(insert('customer', id => $self->{customer}, email => $self->{email},
+				%{ $self->{account} // {} })),
 		$self->collect($self->{collection}, $self->{total}));
 }
 
@@ -234,6 +234,32 @@ sub capture
 	my @parts = $self->take($amount, $how{collection} // $self->{collection}, !$how{part});
 
 	return ((map { step($_) } @parts), $self->note($amount, 'capture'));
+}
+
+# Staff add a line before anything is captured: what was authorised is given
+# back, and the whole is asked for anew.
+sub edit_before_capture
+{
+	my ($self, $sku, $price, $total) = @_;
+	my $line = { id => new_id('ordli'), sku => $sku, price => $price, quantity => 1 };
+	my $old = $self->{collection};
+
+	push @{ $self->{lines} }, $line;
+	$self->{total} = $total;
+	$self->{collection} = new_id('pay_col');
+	return (step($self->line($line), $self->next_version(worth => $total)),
+		step(update('payment', $self->{payment}, canceled_at => utc(time))),
+		step(update('payment_collection', $old, status => 'canceled')),
+		$self->collect($self->{collection}, $total), $self->link_collection($self->{collection}));
+}
+
+# An order that costs nothing has no payment.
+sub take_free
+{
+	my ($self) = @_;
+
+	$self->{id} = new_id('order');
+	return ($self->create, $self->link_cart);
 }
 
 # The payment collection is given up for another one.

@@ -66,17 +66,25 @@ sub shop
 	($self->{partner_id}, $partner[0]) = new_partner($self->{partner}) if $self->{partner};
 	$ship = $self->{partner_id} // 1;
 	($ship, $partner[1]) = new_partner($self->{ship}) if $self->{ship};
+	$self->{ship_id} = $ship;
 	return (
 		request(@create, $self->save(amount_total => $self->{total}, amount_tax => 0)),
 		request(@partner, $self->save(partner_id => $self->{partner_id} // 1,
-				partner_invoice_id => $self->{partner_id} // 1, partner_shipping_id => $ship)));
+				partner_invoice_id => $self->invoice_id($ship), partner_shipping_id => $ship)));
+}
+
+sub invoice_id
+{
+	my ($self, $ship) = @_;
+
+	return $self->{billed_to_ship} ? $ship : $self->{partner_id} // 1;
 }
 
 # A payment begins: a transaction with a copy of the payer.
 sub start_payment
 {
 	my ($self, %how) = @_;
-	my %payer = %{ $self->{partner} // {} };
+	my %payer = %{ ($self->{billed_to_ship} ? $self->{ship} : $self->{partner}) // {} };
 	my $id = ++$last_id{transaction};
 
 	$self->{transaction} = $id;
@@ -84,7 +92,7 @@ sub start_payment
 		insert('payment_transaction', id => $id, provider_id => $how{provider} // 1,
 			reference => "$self->{name}-$id", amount => $how{amount} // $self->{total},
 			currency_id => $self->{currency}, state => 'draft', operation => 'online_direct',
-			partner_id => $self->{partner_id} // 1, partner_name => $payer{name},
+			partner_id => $self->invoice_id($self->{ship_id}), partner_name => $payer{name},
 			partner_email => $payer{email_normalized}, partner_zip => $payer{zip},
 			partner_city => $payer{city}, partner_state_id => $payer{state_id},
 			partner_country_id => $payer{country_id}, partner_phone => $payer{phone},

@@ -11,6 +11,7 @@ use JSON::PP;
 
 my $json = JSON::PP->new->canonical;
 my %last_id;
+my %customers;
 
 # One request.
 sub request
@@ -154,10 +155,14 @@ sub fill_in
 	my ($self) = @_;
 	my %customer = %{ $self->{customer} };
 	my $id = delete $customer{id};
-	my $known = $last_id{"customer $id"}++;
+	my $row = $json->encode(\%customer);
+	my $before = $customers{$id};
 
+	# what did not change is not written
+	$customers{$id} = $row;
 	return (
-		request($known ? update('customer', $id, %customer) : insert('customer', id => $id, %customer),
+		request(!defined $before ? insert('customer', id => $id, %customer) :
+			  $before ne $row ? update('customer', $id, updatedAt => \'now()', %customer) : (),
 			$self->save(customerId => $id)),
 		request($self->save(shippingAddress => $json->encode($self->{shipping})),
 			$self->save(billingAddress => $json->encode($self->{billing})),
@@ -315,6 +320,16 @@ sub cancel
 			"UPDATE shipping_line SET adjustments = '[]' WHERE \"orderId\" = $self->{id};",
 			$self->save(subTotal => 0, subTotalWithTax => 0, shipping => 0, shippingWithTax => 0),
 			$self->transition('Cancelled')));
+}
+
+# The merchant gives the authorised money back: the order stays as it is.
+sub void_payment
+{
+	my ($self) = @_;
+	my $payment = $self->{payments}[-1];
+
+	$payment->{state} = 'Cancelled';
+	return request(update('payment', $payment->{id}, state => 'Cancelled'));
 }
 
 # All of the n-th line.

@@ -153,6 +153,7 @@ CREATE TABLE history_entry (
     "customerId" integer,
     "orderId" integer REFERENCES "order" ON DELETE CASCADE
 );
+CREATE INDEX ON history_entry ("orderId");
 
 CREATE TABLE stock_movement (
     id serial PRIMARY KEY,
