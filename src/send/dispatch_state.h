@@ -34,6 +34,7 @@ typedef struct CapiDispatcher
 {
 	MemoryContext context;		/* lives as long as the dispatcher */
 	MemoryContext turn_context; /* scratch, reset between chunks */
+	char	   *dbname;			/* for messages; once config is there */
 	CapiConfig *config;
 	CapiQueueReader *reader;	/* NULL: nothing may be read (copy) */
 	CapiTransport *transport;
@@ -42,6 +43,7 @@ typedef struct CapiDispatcher
 	int			nasked;			/* orders in them that have no result yet */
 	List	   *resting_roles;	/* see portions.c */
 	TimestampTz no_worker_since;	/* a reader could not be started; 0: could */
+	bool		no_worker_logged;	/* and that was told */
 	HTAB	   *in_flight;		/* of CapiInFlight */
 	List	   *records;		/* of CapiRecord that wait for a lock */
 	int			nrecords;		/* outcomes in them */
