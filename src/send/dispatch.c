@@ -29,6 +29,7 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -132,11 +133,13 @@ capi_dispatch_forever(void (*extension_gone) (void))
 	capi_txn_setup(false, InvalidOid, extension_gone);
 	d = capi_dispatch_create();
 	d->settings_until = DT_NOBEGIN;
+	capi_shmem_set_enabled(capi_enabled);
 	while (!capi_dispatch_lock())
 	{
 		/* a session is at CALL capi.deliver(); it does our work meanwhile */
 		capi_transport_wait(d->transport, capi_poll_interval);
-		capi_guc_reload();
+		if (capi_guc_reload())
+			capi_shmem_set_enabled(capi_enabled);
 	}
 	for (;;)
 	{
@@ -144,6 +147,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 		{
 			d->reload = true;
 			d->settings_until = DT_NOBEGIN;
+			capi_shmem_set_enabled(capi_enabled);
 		}
 		/* if the extension was dropped, the next transaction finds out */
 		if (capi_shmem_clear_recheck())
@@ -293,6 +297,8 @@ load_config(void *arg)
 		GetCurrentTimestamp() < d->config_until)
 		return;
 	(void) capi_config_stale();
+	if (d->dbname == NULL)
+		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);
 	if (d->config->is_copy || !d->config->has_state)
 	{

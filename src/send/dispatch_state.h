@@ -22,6 +22,10 @@ typedef struct CapiInFlight
 	uint64		hash;			/* hash key */
 	int			source_id;
 	char	   *key;
+	TimestampTz captured_at;	/* of its latest capture */
+	int			generation;		/* of the queue's reader, and its pass; 0: */
+	uint64		pass;			/* it was in the backlog */
+	bool		again;			/* captured after it may have been read */
 } CapiInFlight;
 
 typedef struct CapiIntake CapiIntake;
@@ -30,6 +34,7 @@ typedef struct CapiDispatcher
 {
 	MemoryContext context;		/* lives as long as the dispatcher */
 	MemoryContext turn_context; /* scratch, reset between chunks */
+	char	   *dbname;			/* for messages; once config is there */
 	CapiConfig *config;
 	CapiQueueReader *reader;	/* NULL: nothing may be read (copy) */
 	CapiTransport *transport;
@@ -38,6 +43,7 @@ typedef struct CapiDispatcher
 	int			nasked;			/* orders in them that have no result yet */
 	List	   *resting_roles;	/* see portions.c */
 	TimestampTz no_worker_since;	/* a reader could not be started; 0: could */
+	bool		no_worker_logged;	/* and that was told */
 	HTAB	   *in_flight;		/* of CapiInFlight */
 	List	   *records;		/* of CapiRecord that wait for a lock */
 	int			nrecords;		/* outcomes in them */
@@ -116,6 +122,9 @@ extern bool capi_record_is_full(const CapiDispatcher *d);
 
 /* in in_flight.c */
 extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);
+extern void capi_in_flight_captured(CapiDispatcher *d, const CapiItem *item);
+extern void capi_in_flight_revise(CapiDispatcher *d, CapiOutcome *outcomes,
+								  int n);
 extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 								   int n);
 

@@ -80,6 +80,7 @@ capi_record(CapiDispatcher *d, CapiRecord *record)
 {
 	if (record->n == 0 && !record->has_request)
 		return;
+	capi_in_flight_revise(d, record->outcomes, record->n);
 	if (capi_txn_try("capi: recording outcomes", write_record, record))
 		capi_in_flight_settled(d, record->outcomes, record->n);
 	else
@@ -114,6 +115,7 @@ capi_record_again(CapiDispatcher *d)
 		CapiRecord *record = lfirst(lc);
 
 		drop_old_state(d, record);
+		capi_in_flight_revise(d, record->outcomes, record->n);
 		/* what holds up one mostly holds up all */
 		if (!capi_txn_try("capi: recording outcomes that waited", write_record, record))
 			break;

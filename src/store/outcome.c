@@ -175,7 +175,8 @@ collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
 {
 	const CapiItem *item = outcome->item;
 
-	if (item->from_backlog)
+	/* somebody may have redriven an ignored order that was under way */
+	if (item->from_backlog || item->was_ignored)
 		add_key(leaving->backlog, item);
 	if (item->was_ignored)
 		add_key(leaving->replaced, item);
@@ -185,6 +186,16 @@ collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
 	if (item->has_context && (outcome->kind != CAPI_OUTCOME_IGNORED ||
 							  strcmp(outcome->reason, "no consent") == 0))
 		add_key(leaving->contexts, item);
+}
+
+/* Rows of the log that say "ignored" of orders that were captured again. */
+static void
+delete_replaced(ArrayArg *pair)
+{
+	if (pair[0].n > 0)
+		run("DELETE FROM capi.delivery d USING unnest($1, $2) AS u (source_id, key)"
+			" WHERE d.source_id = u.source_id AND d.key = u.key AND d.outcome = 'ignored'",
+			pair, 2, SPI_OK_DELETE);
 }
 
 static void
@@ -199,10 +210,7 @@ record_finished(CapiOutcome *outcomes, int n, int count)
 	for (int i = 0; i < n; i++)
 		if (is_finished(outcomes[i].kind))
 			collect_leaving(&leaving, &outcomes[i]);
-	if (leaving.replaced[0].n > 0)
-		run("DELETE FROM capi.delivery d USING unnest($1, $2) AS u (source_id, key)"
-			" WHERE d.source_id = u.source_id AND d.key = u.key AND d.outcome = 'ignored'",
-			leaving.replaced, 2, SPI_OK_DELETE);
+	delete_replaced(leaving.replaced);
 	capi_delivery_append(outcomes, n);
 	if (leaving.contexts[0].n > 0)
 		forget(leaving.contexts, capi_context_forget);
@@ -218,11 +226,19 @@ static void
 record_waiting(CapiOutcome *outcomes, int n, int count)
 {
 	ArrayArg	a[A_COUNT];
+	ArrayArg	replaced[2];
 
 	init_arrays(a, count);
+	array_init(&replaced[0], INT4OID, count);
+	array_init(&replaced[1], TEXTOID, count);
 	for (int i = 0; i < n; i++)
 		if (!is_finished(outcomes[i].kind) && outcomes[i].kind != CAPI_OUTCOME_NONE)
+		{
 			add_waiting(a, &outcomes[i]);
+			if (outcomes[i].item->was_ignored)
+				add_key(replaced, outcomes[i].item);
+		}
+	delete_replaced(replaced);
 	run("INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at,"
 		" next_attempt_at, attempts, event_id, event_name, event_time, value, currency, reason,"
 		" error_code, error_subcode, request_id)"
