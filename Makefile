@@ -19,7 +19,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
-		in_flight intake portions record share transfer_curl transport_curl) \
+		in_flight intake portions record share suspect transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
 		item known ledger outcome queue secret segment soon unread xidset))
 

@@ -293,6 +293,7 @@ BEGIN
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
                      WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
                      WHEN 'no reader' THEN 'Raise max_worker_processes and restart.' END
       FROM capi.health h ORDER BY h.dataset;
