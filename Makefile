@@ -20,10 +20,10 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
 		in_flight intake portions record share transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
-		item known outcome queue secret segment soon unread xidset))
+		item known outcome queue reference secret segment soon unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
-SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
+SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
 	datasets sources suggest context send doing logs views privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.

@@ -2,6 +2,21 @@
 -- Comments on everything a user can see.
 ----------------------------------------------------------------------------
 
+COMMENT ON TYPE capi.role_ref IS 'regrole, but a name that is not known is no error';
+COMMENT ON CAST (capi.role_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.role_ref AS regrole) IS 'the same number';
+COMMENT ON CAST (oid AS capi.role_ref) IS 'the same number';
+COMMENT ON CAST (regrole AS capi.role_ref) IS 'the same number';
+COMMENT ON TYPE capi.table_ref IS 'regclass, but a name that is not known is no error';
+COMMENT ON CAST (capi.table_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.table_ref AS regclass) IS 'the same number';
+COMMENT ON CAST (oid AS capi.table_ref) IS 'the same number';
+COMMENT ON CAST (regclass AS capi.table_ref) IS 'the same number';
+COMMENT ON TYPE capi.type_ref IS 'regtype, but a name that is not known is no error';
+COMMENT ON CAST (capi.type_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.type_ref AS regtype) IS 'the same number';
+COMMENT ON CAST (oid AS capi.type_ref) IS 'the same number';
+COMMENT ON CAST (regtype AS capi.type_ref) IS 'the same number';
 COMMENT ON SEQUENCE capi.dataset_id_seq IS 'numbers of datasets';
 COMMENT ON SEQUENCE capi.source_id_seq IS 'numbers of sources';
 COMMENT ON SEQUENCE capi.request_id_seq IS 'numbers of requests';
