@@ -17,7 +17,7 @@ OBJS = $(patsubst %,src/%.o, \
 		phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller pool portion query reader_lock row run) \
-	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
+	$(addprefix send/,answer backlog batch dataset dispatch environment evaluate \
 		in_flight intake portions record share transfer_curl transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
 		item known outcome queue secret segment soon unread xidset))
