@@ -232,6 +232,7 @@ static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_PRODUCT_ID] = normalize_product_id,
 	[CAPI_FORM_IP] = capi_form_ip,
 	[CAPI_FORM_BROWSER_ID] = capi_form_browser_id,
+	[CAPI_FORM_BROWSER_TEXT] = capi_form_browser_text,
 	[CAPI_FORM_CLICK_ID] = capi_form_click_id,
 	[CAPI_FORM_URL] = capi_form_url,
 	[CAPI_FORM_DECIMAL] = normalize_decimal,
