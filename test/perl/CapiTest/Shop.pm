@@ -55,6 +55,8 @@ my %ORDERS = (
 	odoo => 'sale_order',
 	oscar => 'order_order',
 	saleor => 'order_order',
+	'shopify-airbyte' => 'orders',
+	'shopify-fivetran' => 'shopify."order"',
 	spree => 'spree_orders',
 	vendure => '"order"');
 
@@ -74,6 +76,7 @@ F<test/shops/NAME/orders.pl>.
 
   conf       => text       more lines of postgresql.conf
   variables  => [list]     psql variables for the recipe, "zone=Asia/Tokyo"
+  writer     => role       who runs the shop's statements, instead of shop_app
 
 The server's own time zone is one that no shop here uses.
 
@@ -89,6 +92,7 @@ sub create
 		name => $name,
 		node => $node,
 		sandbox => $sandbox,
+		writer => $options{writer} // 'shop_app',
 		reported => {},
 		ignored => {} }, $class;
 
@@ -154,7 +158,7 @@ sub try_attach
 
 =item $shop->run(@statements)
 
-Runs them in one session as shop_app; transactions are as they say.  A list
+Runs them in one session as the writer; transactions are as they say.  A list
 element is one request of the shop's, or what it does in one go.
 
 =item $shop->sql($query)
@@ -167,7 +171,7 @@ sub run
 {
 	my ($self, @statements) = @_;
 
-	$self->{node}->sql(join("\n", @statements), 'shop_app');
+	$self->{node}->sql(join("\n", @statements), $self->{writer});
 	return;
 }
 
@@ -254,6 +258,12 @@ sub _event
 		my $value = delete $expected{$field};
 
 		$event{user_data}{$field} = $value if defined $value;
+	}
+	foreach my $field (qw(event_source_url referrer_url))
+	{
+		my $value = delete $expected{$field};
+
+		$event{$field} = $value if defined $value;
 	}
 	$quantity += $_->[1] foreach @$contents;
 	$event{custom_data} = {
