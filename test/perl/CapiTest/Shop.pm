@@ -58,6 +58,7 @@ my %ORDERS = (
 	'shopify-airbyte' => 'orders',
 	'shopify-fivetran' => 'shopify."order"',
 	spree => 'spree_orders',
+	stripe => 'stripe.payment_intents',
 	vendure => '"order"');
 
 # Fields of user_data that are sent as lists of hashes.
@@ -212,7 +213,7 @@ One test: the sandbox received the order once, and every member of the event is
 as expected.  C<time> is in seconds; the customer's fields are given in normal
 form, one or a list; C<contents> is a list of [id, quantity, item_price];
 C<action_source> defaults to website.  What is not given must not be there, but
-content_ids, num_items and content_type follow from C<contents>.
+content_ids, num_items and content_type follow from C<contents>, if there are any.
 
 =cut
 
@@ -265,6 +266,8 @@ sub _event
 
 		$event{$field} = $value if defined $value;
 	}
+	$event{custom_data} = {%expected};
+	return \%event unless $contents;
 	$quantity += $_->[1] foreach @$contents;
 	$event{custom_data} = {
 		%expected,
