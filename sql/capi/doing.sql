@@ -63,6 +63,8 @@ BEGIN
            AND d.outcome = status
            AND (only_source IS NULL OR d.source_id = only_source)
            AND (since IS NULL OR d.captured_at >= since)
+           AND NOT EXISTS (SELECT FROM capi.delivery f
+                            WHERE f.source_id = d.source_id AND f.key = d.key AND f.outcome = 'delivered')
         RETURNING d.*, s.dataset_id AS source_dataset)
     INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
     SELECT g.source_id, g.key, g.source_dataset, 'queued', g.captured_at, now(), 'redriven'

@@ -49,21 +49,29 @@ BEGIN
     END LOOP;
 END $$;
 
--- Gives the space of many events back when none is left.  By the index: under a
--- lock that keeps others out, a large empty table must not be read.
-CREATE FUNCTION capi._shrink_direct_event() RETURNS void
+-- Gives the space of many events back when none is left, and none was given since
+-- the one with that number, with which it was found empty before.  Returns the
+-- last number when it is empty, but not since then (store/direct.c).  By the
+-- index: under a lock that keeps others out, a large empty table must not be read.
+CREATE FUNCTION capi._shrink_direct_event(empty_since bigint) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    last bigint;
 BEGIN
     IF pg_total_relation_size('capi.direct_event') < 16 * 1024 * 1024
        OR EXISTS (SELECT FROM capi.direct_event e ORDER BY e.source_id, e.key LIMIT 1) THEN
-        RETURN;
+        RETURN NULL;
     END IF;
     LOCK TABLE ONLY capi.direct_event IN ACCESS EXCLUSIVE MODE NOWAIT;
-    IF NOT EXISTS (SELECT FROM capi.direct_event e ORDER BY e.source_id, e.key LIMIT 1) THEN
+    SELECT s.last_value INTO last FROM capi.direct_event_id_seq s
+     WHERE NOT EXISTS (SELECT FROM capi.direct_event e ORDER BY e.source_id, e.key LIMIT 1);
+    IF last = empty_since THEN
         TRUNCATE ONLY capi.direct_event;
+        RETURN NULL;
     END IF;
+    RETURN last;
 EXCEPTION WHEN lock_not_available THEN
-    NULL;
+    RETURN NULL;
 END $$;
 
 CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
@@ -101,5 +109,4 @@ BEGIN
             END;
         END LOOP;
     END LOOP;
-    PERFORM capi._shrink_direct_event();
 END $$;

@@ -26,6 +26,14 @@ CREATE TABLE capi.dataset (
 );
 CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS NULL;
 
+-- What the dispatcher, which alone writes it, knows of a dataset at present;
+-- it is found out anew where it is not, so it is in no dump.
+CREATE TABLE capi.dataset_state (
+    dataset_id int PRIMARY KEY,
+    rest_until timestamptz,
+    throttled  boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
 -- No grants at all, and a plain dump holds only what is encrypted (P8).
 CREATE TABLE capi.secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
@@ -171,7 +179,7 @@ CREATE TABLE capi.direct_name (
 ALTER TABLE capi.direct_name REPLICA IDENTITY FULL;
 
 -- What the web tier knows of an order, until it has its outcome; source_id 0
--- means every source.  Not in a dump: addresses and browsers are personal (P7).
+-- means every source that its writer may tell of (capi._told).  Not in a dump: addresses and browsers are personal (P7).
 -- A later call adds a row, so that none waits for another; the dispatcher alone
 -- deletes.  VACUUM does not shorten the file, for which it would lock out a
 -- checkout; capi.context_size bounds it.
@@ -179,13 +187,27 @@ CREATE TABLE capi.context (
     key       text COLLATE "C" NOT NULL,
     source_id int NOT NULL,
     set_at    timestamptz NOT NULL,
-    consent   boolean,
-    fields    jsonb NOT NULL
+    fields    jsonb NOT NULL,
+    writer    oid NOT NULL DEFAULT 0
 ) WITH (vacuum_truncate = off);
 -- a row stays in its page: capi._context_fields() keeps as much as fits
 ALTER TABLE capi.context ALTER COLUMN key SET STORAGE MAIN, ALTER COLUMN fields SET STORAGE MAIN;
 CREATE INDEX context_key ON capi.context (key, source_id, set_at);
 ALTER TABLE capi.context REPLICA IDENTITY FULL;
+
+-- Who refused consent, and who gave it after that; source_id 0 means every
+-- source that the writer may tell of, the last word counts.  A writer by name,
+-- for a dump may be restored elsewhere; one that is not known tells of all.  It outlives contexts and outcomes, because an
+-- order can be captured again; it holds no personal data, and is in a dump.
+CREATE TABLE capi.consent (
+    key       text COLLATE "C" NOT NULL,
+    source_id int NOT NULL,
+    said_at   timestamptz NOT NULL,
+    given     boolean NOT NULL,
+    writer    text NOT NULL DEFAULT ''
+) WITH (vacuum_truncate = off);
+CREATE INDEX consent_key ON capi.consent (key, source_id, said_at);
+ALTER TABLE capi.consent REPLICA IDENTITY FULL;
 
 -- The logs' indexes are those of their partitions (capi._add_partition): a dump
 -- holds the partitions, and could not be restored if these had their indexes
@@ -242,3 +264,4 @@ SELECT pg_catalog.pg_extension_config_dump('capi.direct_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_name', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');

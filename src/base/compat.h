@@ -58,6 +58,13 @@ capi_my_procno(void)
 #endif
 }
 
+/* holders.c: the id of a process's transaction among its own. */
+#if PG_VERSION_NUM >= 170000
+#define CAPI_PROC_TRANSACTION(proc)	((proc)->vxid.lxid)
+#else
+#define CAPI_PROC_TRANSACTION(proc)	((proc)->lxid)
+#endif
+
 /* lock.c: no waiting and no error; 18 can also log who was in the way. */
 static inline LockAcquireResult
 capi_lock_acquire_at_once(const LOCKTAG *tag, LOCKMODE mode, LOCALLOCK **local)

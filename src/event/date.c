@@ -11,6 +11,7 @@
 #include <unictype.h>
 
 #include "event/form.h"
+#include "event/number.h"
 #include "event/text.h"
 
 /*
@@ -339,10 +340,15 @@ bool
 capi_form_date(CapiInput *in, StringInfo out)
 {
 	DateText	date = {.n = 0};
-	const char *p = in->s;
-	const char *end = in->s + in->len;
+	char		number[CAPI_NUMBER_MAX_LEN];
+	const char *p;
+	const char *end;
 	int			ymd[3];
 
+	if (!capi_number_mend(in, MAX_PART_DIGITS, number))
+		return false;
+	p = in->s;
+	end = in->s + in->len;
 	if (!read_parts(&date, &p, end) || !is_tail(&date, p, end) ||
 		!order_parts(in, &date, ymd))
 		return capi_form_refuse(in, "not a date");

@@ -116,8 +116,11 @@ typedef enum CapiFieldForm
 	CAPI_FORM_ZIP,
 	CAPI_FORM_COUNTRY,
 	CAPI_FORM_EXTERNAL_ID,
+	CAPI_FORM_OWN_ID,			/* the shop's own, of an order, say */
+	CAPI_FORM_PRODUCT_ID,
 	CAPI_FORM_IP,
 	CAPI_FORM_BROWSER_ID,		/* fbc and fbp */
+	CAPI_FORM_BROWSER_TEXT,		/* what else the browser or an app says */
 	CAPI_FORM_CLICK_ID,			/* fbclid */
 	CAPI_FORM_URL,
 	CAPI_FORM_DECIMAL,

@@ -8,6 +8,8 @@
 
 #define MEMBER(n, f, ...)	{.name = n, .form = CAPI_FORM_##f, __VA_ARGS__}
 #define TEXT(name)			MEMBER(name, TEXT)
+#define PRODUCT_ID(name)	MEMBER(name, PRODUCT_ID)
+#define OWN_ID(name)		MEMBER(name, OWN_ID)
 #define DECIMAL(name)		MEMBER(name, DECIMAL, .flags = CAPI_FIELD_BARE)
 #define NATURAL(name)		MEMBER(name, NATURAL, .flags = CAPI_FIELD_BARE)
 #define SECONDS(name)		MEMBER(name, SECONDS, .flags = CAPI_FIELD_BARE)
@@ -21,7 +23,7 @@
 
 /* SPEC 4.1 */
 static const CapiMember item_members[] = {
-	TEXT("id"),
+	PRODUCT_ID("id"),
 	NATURAL("quantity"),
 	DECIMAL("item_price"),
 	WORD("delivery_category", capi_words_delivery_category),
@@ -53,7 +55,7 @@ static const CapiMember app_data_members[] = {
 static const CapiMember original_event_members[] = {
 	TEXT("event_name"),
 	SECONDS("event_time"),
-	TEXT("order_id"),
+	OWN_ID("order_id"),
 	TEXT("event_id"),
 	END
 };

@@ -14,6 +14,7 @@
 #include "event/form.h"
 #include "event/hash.h"
 #include "event/normalize.h"
+#include "event/number.h"
 #include "event/text.h"
 
 /* No name, address or id is longer; what is came into the column by mistake. */
@@ -25,6 +26,9 @@
 /* Meta's ids are 64 bits wide. */
 #define MAX_ID_DIGITS		19
 
+/* Fewer digits with ".0" behind are not taken for a number of a product. */
+#define MIN_PRODUCT_DIGITS	4
+
 /* Unix time of so many digits is in milliseconds (SPEC 2, event_time). */
 #define MILLISECONDS_DIGITS	13
 
@@ -35,6 +39,25 @@ normalize_text(CapiInput *in, StringInfo out)
 	return true;
 }
 
+/* An id that the shop gave: of an order, say. */
+static bool
+normalize_own_id(CapiInput *in, StringInfo out)
+{
+	char		number[CAPI_NUMBER_MAX_LEN];
+
+	return capi_number_mend(in, 1, number) && normalize_text(in, out);
+}
+
+/* Of a product: 2.0 may be the version of one, and be called so. */
+static bool
+normalize_product_id(CapiInput *in, StringInfo out)
+{
+	char		number[CAPI_NUMBER_MAX_LEN];
+
+	return capi_number_mend(in, MIN_PRODUCT_DIGITS, number) &&
+		normalize_text(in, out);
+}
+
 /*
  * The only library that hashes this field lower-cases it and drops white
  * space; the same is done here, as the id must be equal on every channel.
@@ -43,9 +66,29 @@ static bool
 normalize_external_id(CapiInput *in, StringInfo out)
 {
 	int			start = out->len;
+	char		number[CAPI_NUMBER_MAX_LEN];
 
+	if (!capi_number_mend(in, 1, number))
+		return false;
 	capi_text_append(out, in->s, in->len, CAPI_TEXT_LOWER | CAPI_TEXT_NO_SPACE);
 	return out->len > start || capi_form_refuse(in, "no characters");
+}
+
+/* 6,48E+01, as spreadsheets print it where a comma parts the decimals. */
+static bool
+append_comma_exponent(CapiInput *in, StringInfo out)
+{
+	char		plain[CAPI_DECIMAL_MAX_LEN];
+	char	   *comma;
+
+	if (in->len >= (int) sizeof(plain) ||
+		(memchr(in->s, 'E', in->len) == NULL && memchr(in->s, 'e', in->len) == NULL))
+		return false;
+	memcpy(plain, in->s, in->len);
+	comma = memchr(plain, ',', in->len);
+	if (comma != NULL)
+		*comma = '.';
+	return comma != NULL && capi_decimal_append(out, plain, in->len, false);
 }
 
 /* A number as programs write it, or an amount as money columns print it. */
@@ -55,7 +98,8 @@ normalize_decimal(CapiInput *in, StringInfo out)
 	char		plain[CAPI_DECIMAL_MAX_LEN];
 	int			len;
 
-	if (capi_decimal_append(out, in->s, in->len, false))
+	if (capi_decimal_append(out, in->s, in->len, false) ||
+		append_comma_exponent(in, out))
 		return true;
 	len = capi_decimal_from_amount(plain, in->s, in->len, &in->problem);
 	return len > 0 && capi_decimal_append(out, plain, len, false);
@@ -64,8 +108,13 @@ normalize_decimal(CapiInput *in, StringInfo out)
 static bool
 normalize_integer(CapiInput *in, StringInfo out)
 {
-	return capi_decimal_append(out, in->s, in->len, true) ||
-		capi_form_refuse(in, "not an integer");
+	char		number[CAPI_NUMBER_MAX_LEN];
+
+	if (capi_decimal_append(out, in->s, in->len, true))
+		return true;
+	return capi_number_mend(in, 1, number) &&
+		(capi_decimal_append(out, in->s, in->len, true) ||
+		 capi_form_refuse(in, "not an integer"));
 }
 
 static bool
@@ -81,6 +130,10 @@ normalize_natural(CapiInput *in, StringInfo out)
 static bool
 normalize_id(CapiInput *in, StringInfo out)
 {
+	char		number[CAPI_NUMBER_MAX_LEN];
+
+	if (!capi_number_mend(in, 1, number))
+		return false;
 	for (int i = 0; i < in->len; i++)
 		if (!capi_form_is_digit(in->s[i]))
 			return capi_form_refuse(in, "not an id of digits");
@@ -109,7 +162,10 @@ normalize_boolean(CapiInput *in, StringInfo out)
 		{"t", "true"}, {"true", "true"}, {"1", "true"}, {"yes", "true"},
 		{"f", "false"}, {"false", "false"}, {"0", "false"}, {"no", "false"}
 	};
+	char		number[CAPI_NUMBER_MAX_LEN];
 
+	if (!capi_number_mend(in, 1, number))
+		return false;
 	for (int i = 0; i < (int) lengthof(words); i++)
 		if ((int) strlen(words[i][0]) == in->len &&
 			pg_strncasecmp(words[i][0], in->s, in->len) == 0)
@@ -172,8 +228,11 @@ static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_ZIP] = capi_form_zip,
 	[CAPI_FORM_COUNTRY] = capi_form_country,
 	[CAPI_FORM_EXTERNAL_ID] = normalize_external_id,
+	[CAPI_FORM_OWN_ID] = normalize_own_id,
+	[CAPI_FORM_PRODUCT_ID] = normalize_product_id,
 	[CAPI_FORM_IP] = capi_form_ip,
 	[CAPI_FORM_BROWSER_ID] = capi_form_browser_id,
+	[CAPI_FORM_BROWSER_TEXT] = capi_form_browser_text,
 	[CAPI_FORM_CLICK_ID] = capi_form_click_id,
 	[CAPI_FORM_URL] = capi_form_url,
 	[CAPI_FORM_DECIMAL] = normalize_decimal,

@@ -14,6 +14,7 @@
 
 #include "event/country.h"
 #include "event/form.h"
+#include "event/number.h"
 #include "event/text.h"
 
 /* Far more than the 15 of E.164, which only numbers with "+" must keep to. */
@@ -26,6 +27,10 @@
 /* Fewer digits do not make a number of a list, or one with an extension. */
 #define MIN_LISTED_DIGITS	7
 #define MIN_MAIN_DIGITS		4
+
+/* So many digits and a fraction are no area code and a number behind a point. */
+#define MIN_WHOLE_DIGITS	9
+#define MAX_FRACTION_DIGITS	2
 
 #define MAX_CODE_DIGITS		3
 #define MAX_WORD_BYTES		32
@@ -604,12 +609,76 @@ cut_remainder(CapiInput *in)
 	return false;
 }
 
+/* Is the whole text digits, one mark, and some that are not a number's? */
+static bool
+has_fraction(const char *s, int len)
+{
+	int			whole = 0;
+	int			rest;
+
+	while (whole < len && capi_form_is_digit(s[whole]))
+		whole++;
+	rest = len - whole - 1;
+	if (whole < MIN_WHOLE_DIGITS || rest < 1 || rest > MAX_FRACTION_DIGITS ||
+		(s[whole] != '.' && s[whole] != ','))
+		return false;
+	for (int i = whole + 1; i < len; i++)
+		if (!capi_form_is_digit(s[i]))
+			return false;
+	return true;
+}
+
+/* What a column of integers holds when a number was too large for it. */
+static bool
+is_clamped(const char *s, int len)
+{
+	static const char *const limits[] = {"2147483647", "4294967295"};
+
+	for (int i = 0; i < (int) lengthof(limits); i++)
+		if (len == (int) strlen(limits[i]) && memcmp(s, limits[i], len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A number that passed through a column or spreadsheet of numbers, in buf or
+ * as it was, also behind a remark.  False with the problem if not all of it is
+ * left.
+ */
+static bool
+mend_number(CapiInput *in, char *buf)
+{
+	CapiInput	number = *in;
+
+	while (number.len > 0 && !capi_form_is_digit(*number.s) && *number.s != '+')
+	{
+		number.s++;
+		number.len--;
+	}
+	while (number.len > 0 && strchr("\"'\t ", number.s[number.len - 1]) != NULL)
+		number.len--;
+	if (has_fraction(number.s, number.len) &&
+		number.s[number.len - 1] != '0')
+		return capi_form_refuse(in, "a number with a fraction");
+	if (!capi_number_mend(&number, MIN_MAIN_DIGITS, buf))
+		return capi_form_refuse(in, number.problem);
+	if (is_clamped(number.s, number.len))
+		return capi_form_refuse(in, "the largest integer, not a telephone number");
+	/* only what was changed: the rest may be more than a number */
+	if (number.s >= buf && number.s < buf + CAPI_NUMBER_MAX_LEN)
+		*in = number;
+	return true;
+}
+
 bool
 capi_form_phone(CapiInput *in, StringInfo out)
 {
 	const CapiCountry *home = NULL;
 	int			start = out->len;
+	char		number[CAPI_NUMBER_MAX_LEN];
 
+	if (!mend_number(in, number))
+		return false;
 	if (in->country != NULL)
 		home = capi_country_find(in->country);
 	if (home == NULL)

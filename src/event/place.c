@@ -6,6 +6,7 @@
 
 #include "event/country.h"
 #include "event/form.h"
+#include "event/number.h"
 #include "event/text.h"
 
 #define FOLD_CODE	(CAPI_TEXT_LOWER | CAPI_TEXT_NO_SPACE | CAPI_TEXT_NO_MARK)
@@ -13,6 +14,9 @@
 
 #define MAX_KEY_BYTES		96
 #define MAX_PREFIX_BYTES	3
+
+#define ZIP_DIGITS			5
+#define ZIP_PLUS_4_DIGITS	9
 
 static const char *const no_letters = "no letters";
 
@@ -133,44 +137,83 @@ mark_length(const CapiInput *in)
 	return 0;
 }
 
-/*
- * Digits of a country's postcodes where they may begin with a zero, which gets
- * lost when a code passes through a column or spreadsheet of numbers.
- */
-static int
-postcode_digits(const char *country)
+/* Postcodes of so many digits, of which the first may be zeros. */
+typedef struct Postcode
 {
-	static const struct
-	{
-		const char *country;
-		int			digits;
-	}			known[] = {
-		{"br", 8}, {"de", 5}, {"ee", 5}, {"es", 5}, {"fi", 5}, {"fr", 5},
-		{"it", 5}, {"jp", 7}, {"kr", 5}, {"mx", 5}, {"pl", 5}, {"pr", 5},
-		{"tr", 5}, {"ua", 5}, {"us", 5}
-	};
+	char		country[3];
+	int			digits;
+	int			zeros;			/* most that codes begin with */
+} Postcode;
 
-	for (int i = 0; i < (int) lengthof(known); i++)
-		if (memcmp(country, known[i].country, 2) == 0)
-			return known[i].digits;
-	return 0;
+/*
+ * The zeros in front get lost when a code passes through a column or
+ * spreadsheet of numbers.  Lengths and first digits as the postal services
+ * publish them (UPU, "Postal addressing systems"); sorted.
+ */
+static const Postcode postcodes[] = {
+	{"am", 4, 3}, {"au", 4, 1}, {"br", 8, 1}, {"cn", 6, 1}, {"co", 6, 1},
+	{"de", 5, 1}, {"dk", 4, 1}, {"dz", 5, 1}, {"ec", 6, 1}, {"ee", 5, 1},
+	{"es", 5, 1}, {"fi", 5, 2}, {"fr", 5, 1}, {"ge", 4, 1}, {"gt", 5, 1},
+	{"it", 5, 3}, {"jp", 7, 2}, {"ke", 5, 2}, {"kr", 5, 1}, {"kz", 6, 1},
+	{"la", 5, 1}, {"lk", 5, 2}, {"lt", 5, 2}, {"mx", 5, 1}, {"my", 5, 1},
+	{"no", 4, 3}, {"nz", 4, 1}, {"pa", 4, 1}, {"pe", 5, 1}, {"pl", 5, 2},
+	{"pr", 5, 2}, {"ro", 6, 1}, {"sg", 6, 1}, {"sj", 4, 1}, {"sk", 5, 1},
+	{"tr", 5, 1}, {"ua", 5, 1}, {"us", 5, 2}, {"va", 5, 2}, {"vi", 5, 2},
+	{"za", 4, 3}
+};
+
+static const Postcode *
+find_postcode(const char *country)
+{
+	for (int i = 0; i < (int) lengthof(postcodes); i++)
+		if (memcmp(country, postcodes[i].country, 2) == 0)
+			return &postcodes[i];
+	return NULL;
 }
 
-/* Puts back one lost zero, in the USA two (Puerto Rico is 006 to 009). */
+/* Puts n zeros in front of what was appended from start on. */
+static void
+put_zeros(StringInfo out, int start, int n)
+{
+	int			len = out->len - start;
+
+	for (int i = 0; i < n; i++)
+		appendStringInfoChar(out, '0');
+	memmove(out->data + start + n, out->data + start, len);
+	memset(out->data + start, '0', n);
+}
+
+/* Puts back the zeros that a code has lost. */
 static void
 restore_zeros(const CapiInput *in, StringInfo out, int start)
 {
 	int			len = out->len - start;
-	int			missing = postcode_digits(in->country) - len;
-	int			most = is_country(in, "us") || is_country(in, "pr") ? 2 : 1;
+	const Postcode *code = find_postcode(in->country);
+	int			missing = code != NULL ? code->digits - len : 0;
 
-	if (missing < 1 || missing > most ||
+	if (missing < 1 || missing > code->zeros || out->data[start] == '0' ||
 		(int) strspn(out->data + start, "0123456789") != len)
 		return;
-	for (int i = 0; i < missing; i++)
-		appendStringInfoChar(out, '0');
-	memmove(out->data + start + missing, out->data + start, len);
-	memset(out->data + start, '0', missing);
+	put_zeros(out, start, missing);
+}
+
+/*
+ * Puts back the zeros that a code with its four further digits has lost: of
+ * 2360-1234, or of 23601234.  False if it cannot be told whether it has.
+ */
+static bool
+restore_long_zip(const CapiInput *in, StringInfo out, int start)
+{
+	const char *dash = memchr(in->s, '-', in->len);
+	int			missing = ZIP_PLUS_4_DIGITS - (out->len - start);
+
+	if (dash != NULL)
+		missing = in->s + in->len - dash == 5 && dash - in->s < 5 ? missing : 0;
+	else if (missing == 2 && out->data[start] < '5')
+		return false;			/* codes with two zeros begin with 005 */
+	if ((missing == 1 || missing == 2) && out->data[start] != '0')
+		put_zeros(out, start, missing);
+	return true;
 }
 
 /* In the USA, drops the state in front: CA 94035. */
@@ -186,28 +229,53 @@ drop_state(StringInfo out, int start)
 	memmove(zip, zip + letters, out->len - start + 1);
 }
 
+static inline bool
+has_zip_codes(const CapiInput *in)
+{
+	return is_country(in, "us") || is_country(in, "pr") || is_country(in, "vi");
+}
+
 /* ZIP codes have five digits, or nine in the form called ZIP+4. */
+static bool
+cut_zip(CapiInput *in, StringInfo out, int start)
+{
+	int			digits;
+
+	if (is_country(in, "us"))
+		drop_state(out, start);
+	digits = strspn(out->data + start, "0123456789");
+	if (has_zip_codes(in) && digits == out->len - start &&
+		(digits == 7 || digits == 8))
+	{
+		if (!restore_long_zip(in, out, start))
+			return capi_form_refuse(in, "neither five nor nine digits");
+		digits = out->len - start;
+	}
+	if ((has_zip_codes(in) && digits > ZIP_DIGITS) ||
+		(in->country == NULL && digits == ZIP_PLUS_4_DIGITS &&
+		 out->len - start == ZIP_PLUS_4_DIGITS))
+	{
+		out->len = start + ZIP_DIGITS;
+		out->data[out->len] = '\0';
+	}
+	return true;
+}
+
 bool
 capi_form_zip(CapiInput *in, StringInfo out)
 {
 	int			start = out->len;
 	int			mark = mark_length(in);
-	int			digits;
+	char		number[CAPI_NUMBER_MAX_LEN];
 
 	in->s += mark;
 	in->len -= mark;
-	if (!append_folded(in, out, FOLD_CODE, "no letters or digits"))
+	if (!capi_number_mend(in, 1, number) ||
+		!append_folded(in, out, FOLD_CODE, "no letters or digits"))
 		return false;
 	convert_digits(out, start);
-	if (is_country(in, "us"))
-		drop_state(out, start);
-	digits = strspn(out->data + start, "0123456789");
-	if ((is_country(in, "us") && digits > 5) ||
-		(in->country == NULL && digits == 9 && out->len - start == 9))
-	{
-		out->len = start + 5;
-		out->data[out->len] = '\0';
-	}
+	if (!cut_zip(in, out, start))
+		return false;
 	if (in->country != NULL)
 		restore_zeros(in, out, start);
 	return true;

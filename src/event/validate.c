@@ -105,7 +105,13 @@ check_user_data(CapiEvent *ev)
 	return true;
 }
 
-/* SPEC 2.3 and 4. */
+static const char *const negative_purchase =
+"negative, sent as it is: give an ignore_reason to leave it out";
+
+/*
+ * SPEC 2.3 and 4.  A Purchase without currency has a code of its own, which
+ * the fact sheet lacks; the other is of a value without currency.
+ */
 static bool
 check_custom_data(CapiEvent *ev)
 {
@@ -114,7 +120,14 @@ check_custom_data(CapiEvent *ev)
 
 	if (purchase && !ev->written[CAPI_FIELD_VALUE])
 		return reject(ev, "no_value", 2804009);
-	if ((purchase || ev->written[CAPI_FIELD_VALUE]) && !ev->written[CAPI_FIELD_CURRENCY])
+	/* not documented, and Meta then shows a negative purchase */
+	if (purchase && ev->value_text != NULL && ev->value_text[0] == '-')
+		capi_event_problem(ev, "value", negative_purchase);
+	if (ev->written[CAPI_FIELD_CURRENCY])
+		return true;
+	if (purchase)
+		return reject(ev, "no_currency", 2804010);
+	if (ev->written[CAPI_FIELD_VALUE])
 		return reject(ev, "no_currency", 2804023);
 	return true;
 }

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/holders.h"
 #include "base/txn.h"
 #include "store/direct.h"
 
@@ -156,4 +157,29 @@ capi_direct_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
 							  " WHERE e.source_id = u.source_id AND e.key = u.key",
 							  2, types, args, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete events");
+}
+
+/*
+ * In two steps: it is found empty, and emptied when each snapshot in the database
+ * is from after that.  A dump in between would have the events of its snapshot
+ * nowhere.
+ */
+void
+capi_direct_shrink(void)
+{
+	static FullTransactionId empty_at = {0};
+	static int64 last_id = 0;
+	Oid			types[1] = {INT8OID};
+	Datum		args[1] = {Int64GetDatum(last_id)};
+	bool		is_empty = FullTransactionIdIsValid(empty_at);
+	bool		isnull;
+
+	if (is_empty && capi_holders_before(empty_at, NULL))
+		return;
+	if (capi_txn_execute_with_args("SELECT capi._shrink_direct_event($1)", 1, types, args,
+								   is_empty ? " " : "n", false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not give the space of events back");
+	last_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+										  &isnull));
+	empty_at = isnull ? InvalidFullTransactionId : ReadNextFullTransactionId();
 }

@@ -26,13 +26,13 @@
  *		again after a crash is found there and skipped by the dispatcher.
  *	 5. A segment is truncated only under an exclusive lock (so no transaction
  *		that wrote to it is open or prepared), when invariant 3 lets the reader
- *		skip every block and every row emitted from it is settled.
+ *		skip every block and every row emitted from it is settled; and when each
+ *		snapshot in the database sees that it is, or none of its rows.  For
+ *		TRUNCATE is not MVCC-safe: a dump would have its rows neither here nor
+ *		in backlog or log.
  *	 6. Which segment new rows go to is a hint.  The reader looks at all of them.
  *		The last segment is never the hint: it is where rows go while the others
  *		cannot be had (segment.c).
- *
- * Caveat: TRUNCATE is not MVCC-safe; a snapshot older than it sees an empty
- * segment.  The views then miss rows that are, by invariant 5, in the logs.
  */
 #include "postgres.h"
 
@@ -60,6 +60,7 @@
 
 #include "base/capi.h"
 #include "base/compat.h"
+#include "base/holders.h"
 #include "base/txn.h"
 #include "store/config.h"
 #include "store/queue.h"
@@ -90,6 +91,9 @@ typedef struct Segment
 	BlockNumber nseen;			/* entries of seen */
 	XLogRecPtr *seen;			/* by block; Invalid: must be scanned */
 	int64		unsettled;
+	CapiHolders *before;		/* with snapshots from when it was empty */
+	FullTransactionId past;		/* the next id when all was settled; Invalid:
+								 * it was not, or more was read since */
 } Segment;
 
 struct CapiQueueReader
@@ -357,6 +361,8 @@ scan_block(CapiQueueReader *reader, Relation rel, BlockNumber block,
 	}
 	segment->seen[block] = unresolved ? InvalidXLogRecPtr : lsn;
 	UnlockReleaseBuffer(buffer);
+	if (n > 0)
+		segment->past = InvalidFullTransactionId;
 	segment->unsettled += n;
 	reader->open[reader->nopen - 1].unsettled += n;
 	return n;
@@ -474,6 +480,55 @@ rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 	return false;
 }
 
+/* Truncates it if it is past, and nobody's snapshot misses it (I5). */
+static bool
+truncate_segment(Segment *segment, const char *name)
+{
+	Relation	rel;
+	bool		past;
+
+	/* looked at first, for it may be so for hours */
+	if (segment->unsettled > 0 ||
+		(FullTransactionIdIsValid(segment->past) &&
+		 capi_holders_before(segment->past, segment->before)) ||
+		!ConditionalLockRelationOid(segment->relid, AccessExclusiveLock))
+		return false;
+	rel = table_open(segment->relid, NoLock);
+	past = segment_is_past(segment, rel);
+	table_close(rel, NoLock);
+	if (!past)
+		return false;
+	if (!FullTransactionIdIsValid(segment->past))
+		segment->past = ReadNextFullTransactionId();
+	if (capi_holders_before(segment->past, segment->before))
+		return false;
+	if (capi_txn_execute(psprintf("TRUNCATE ONLY %s", name), false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not truncate a segment");
+	memset(segment->seen, 0, segment->nseen * sizeof(XLogRecPtr));
+	return true;
+}
+
+/* Its size.  Whoever has a snapshot while it is empty sees no row of it, ever. */
+static BlockNumber
+measure_segment(CapiQueueReader *reader, Segment *segment)
+{
+	CapiHolders *now = capi_holders_now(reader->context);
+	Relation	rel = table_open(segment->relid, AccessShareLock);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+
+	table_close(rel, AccessShareLock);
+	if (nblocks == 0)
+	{
+		CapiHolders *before = segment->before;
+
+		segment->before = now;
+		now = before;
+	}
+	if (now != NULL)
+		pfree(now);
+	return nblocks;
+}
+
 bool
 capi_queue_reclaim(CapiQueueReader *reader)
 {
@@ -488,34 +543,14 @@ capi_queue_reclaim(CapiQueueReader *reader)
 	for (int i = 0; i < CAPI_QUEUE_SEGMENTS; i++)
 	{
 		Segment    *segment = &reader->segments[i];
-		Relation	rel = table_open(segment->relid, AccessShareLock);
 
-		nblocks[i] = RelationGetNumberOfBlocks(rel);
-		table_close(rel, AccessShareLock);
+		nblocks[i] = measure_segment(reader, segment);
 		if (i == reader->hint || nblocks[i] < RECLAIM_BLOCKS)
 			continue;
-		if (segment->unsettled > 0 ||
-			!ConditionalLockRelationOid(segment->relid, AccessExclusiveLock))
-		{
-			again = true;
-			continue;
-		}
-		rel = table_open(segment->relid, NoLock);
-		if (segment_is_past(segment, rel))
-		{
-			char	   *sql = psprintf("TRUNCATE ONLY %s", capi_segment_name(i));
-
-			table_close(rel, NoLock);
-			if (capi_txn_execute(sql, false, 0) != SPI_OK_UTILITY)
-				elog(ERROR, "could not truncate a segment");
-			memset(segment->seen, 0, segment->nseen * sizeof(XLogRecPtr));
+		if (truncate_segment(segment, capi_segment_name(i)))
 			nblocks[i] = 0;
-		}
-		else
-		{
-			table_close(rel, NoLock);
-			again = true;
-		}
+		/* once more also for who holds a snapshot while it is empty */
+		again = true;
 	}
 	if (nblocks[reader->hint] >= ROTATE_BLOCKS && rotate(reader, nblocks))
 		again = true;

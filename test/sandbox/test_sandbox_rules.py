@@ -278,7 +278,7 @@ class CustomData(SandboxTest):
         self.accepted(custom("Purchase", value=0, currency="eur"))
         self.refused(100, 2804009, [event(custom_data=None)])
         self.refused(100, 2804009, [custom("Purchase", currency="EUR")])
-        self.refused(100, 2804023, [custom("Purchase", value=1)])
+        self.refused(100, 2804010, [custom("Purchase", value=1)])
 
     def test_other_events_need_neither(self):
         self.accepted(event(event_name="Lead", custom_data=None))
@@ -416,7 +416,7 @@ class StoreEvents(SandboxTest):
     def test_purchase_needs_value_and_currency(self):
         path = "/v25.0/42/events"
         for members, subcode in (({"currency": "EUR"}, 2804009),
-                                 ({"value": 1}, 2804023)):
+                                 ({"value": 1}, 2804010)):
             self.refused(100, subcode, [event(
                 action_source="physical_store", custom_data=members)],
                 path=path)

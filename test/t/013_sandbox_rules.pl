@@ -32,7 +32,7 @@ my @cases = (
 	[ no_customer_data => 2804050, em => undef, fn => 'Jane', ge => 'f' ],
 	[ no_customer_data => 2804050, em => undef, ln => 'Doe', ge => 'f' ],
 	[ no_value => 2804009, value => undef ],
-	[ no_currency => 2804023, currency => undef ],
+	[ no_currency => 2804010, currency => undef ],
 	[ no_currency => 2804023, event_name => 'AddToCart', currency => undef ],
 	[ no_tracking_flags => $SCHEMA, @app, advertiser_tracking_enabled => undef ],
 	[ no_tracking_flags => $SCHEMA, @app, application_tracking_enabled => undef ],

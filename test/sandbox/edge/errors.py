@@ -14,6 +14,7 @@ BAD_BROWSER_ID = 2804001
 TOO_OLD = 2804003
 IN_FUTURE = 2804004
 PURCHASE_WITHOUT_VALUE = 2804009
+PURCHASE_WITHOUT_CURRENCY = 2804010
 NOT_HASHED = 2804016
 SCHEMA = 2804019
 VALUE_WITHOUT_CURRENCY = 2804023
@@ -31,6 +32,7 @@ TITLES = {
     TOO_OLD: "Event is too old",
     IN_FUTURE: "Event is in the future",
     PURCHASE_WITHOUT_VALUE: "Purchase needs a value",
+    PURCHASE_WITHOUT_CURRENCY: "Purchase needs a currency",
     NOT_HASHED: "Customer parameter is not hashed",
     SCHEMA: "Parameter does not fit the schema",
     VALUE_WITHOUT_CURRENCY: "Value needs a currency",

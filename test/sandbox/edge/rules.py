@@ -223,6 +223,9 @@ def check_value(event, index, warnings):
                               "a Purchase needs custom_data.value")
         return
     if "currency" not in custom:
+        if event["event_name"] == "Purchase":
+            raise event_error(errors.PURCHASE_WITHOUT_CURRENCY, index,
+                              "a Purchase needs custom_data.currency")
         raise event_error(errors.VALUE_WITHOUT_CURRENCY, index,
                           "a value needs custom_data.currency")
     if float(value) < 0:

@@ -1,0 +1,66 @@
+\set ECHO none
+-- Orders with values as shops have them, through capi.preview: numbers of any
+-- type, amounts below zero, and what is named among the problems.
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only on
+\pset pager off
+\set ON_ERROR_STOP 1
+SET client_min_messages = error;
+
+BEGIN;
+SELECT plan(17);
+
+CREATE TABLE sold (
+    key text PRIMARY KEY, em text DEFAULT 'a@b.de', country text DEFAULT 'DE',
+    event_name text DEFAULT 'Purchase', value text DEFAULT '9.50', currency text DEFAULT 'EUR',
+    ph_numeric numeric(20,2), ph_float float8, ph_real real, zp_numeric numeric(8,1), zp_real real,
+    external_id float8, order_id numeric(12,2), contents jsonb, fbp text);
+SELECT capi.create_dataset(name := 'main', dataset_id := '1001', access_token := 'not-a-token');
+SELECT capi.attach(source := 'sold', table_name := 'sold', dataset := 'main', query := $$
+    SELECT key, now() AS event_time, event_name, em, country, value, currency,
+        coalesce(ph_numeric::text, ph_float::text, ph_real::text) AS ph,
+        coalesce(zp_numeric::text, zp_real::text) AS zp, external_id, order_id, contents, fbp
+    FROM sold$$);
+CREATE FUNCTION pg_temp.event(key text) RETURNS jsonb LANGUAGE sql AS
+    $$ SELECT event FROM capi.preview(source := 'sold', order_key := key) $$;
+CREATE FUNCTION pg_temp.problems(key text) RETURNS text LANGUAGE sql AS
+    $$ SELECT array_to_string(problems, ' ') FROM capi.preview(source := 'sold', order_key := key) $$;
+CREATE FUNCTION pg_temp.sent(key text, field text) RETURNS text LANGUAGE sql AS
+    $$ SELECT event -> 'user_data' -> field ->> 0 FROM capi.preview(source := 'sold', order_key := key) $$;
+CREATE FUNCTION pg_temp.sha(value text) RETURNS text LANGUAGE sql AS
+    $$ SELECT encode(sha256(convert_to(value, 'UTF8')), 'hex') $$;
+
+-- Columns of numbers
+INSERT INTO sold (key, ph_numeric, zp_numeric, external_id, order_id, contents) VALUES
+    ('numeric', 1712345678, 1067, 12345, 1001, '[{"id": 1001.0, "quantity": 2.0}, {"id": "4.00638E+12"}]');
+SELECT is(pg_temp.sent('numeric', 'ph'), pg_temp.sha('491712345678'), 'a telephone number that is numeric');
+SELECT is(pg_temp.sent('numeric', 'zp'), pg_temp.sha('01067'), 'a postcode that is');
+SELECT is(pg_temp.sent('numeric', 'external_id'), pg_temp.sha('12345'), 'an id that is a float8');
+SELECT is(pg_temp.event('numeric') -> 'custom_data' ->> 'order_id', '1001', 'the order''s number');
+SELECT is(pg_temp.event('numeric') -> 'custom_data' -> 'contents', '[{"id": "1001", "quantity": 2}]', 'and in contents');
+SELECT matches(pg_temp.problems('numeric'), 'contents\[\]\.id.*lost digits', 'an id that lost digits is named');
+INSERT INTO sold (key, ph_float, zp_real) VALUES ('float', 1712345678, 1067), ('huge', 4.9171e15, 10115);
+SELECT is(pg_temp.sent('float', 'ph'), pg_temp.sha('491712345678'), 'a telephone number that is float8');
+SELECT is(pg_temp.sent('float', 'zp'), pg_temp.sha('01067'), 'a postcode that is float4');
+INSERT INTO sold (key, ph_real) VALUES ('real', 1712345678);
+SELECT is(pg_temp.sent('real', 'ph'), NULL, 'float4 does not hold a telephone number');
+SELECT matches(pg_temp.problems('real'), '"ph".*lost digits', 'which is named');
+
+-- Below zero: sent, because the documentation is silent, and named
+INSERT INTO sold (key, value) VALUES ('refund', '-12.50'), ('zero', '-0.00');
+SELECT is(pg_temp.event('refund') -> 'custom_data' ->> 'value', '-12.5', 'a negative purchase is sent');
+SELECT matches(pg_temp.problems('refund'), '"value".*negative.*ignore_reason', 'and named, with the way to leave it out');
+SELECT is(pg_temp.problems('zero'), '', 'zero is not negative');
+INSERT INTO sold (key, value, event_name) VALUES ('credit', '-1', 'Refund');
+SELECT is(pg_temp.problems('credit'), '', 'nor is an event of another name a purchase');
+SELECT is(pg_temp.event('credit') -> 'custom_data' ->> 'value', '-1', 'which is sent as it is');
+
+-- What the browser said where the order has a word for nothing
+INSERT INTO sold (key, fbp) VALUES ('undefined', 'undefined'), ('alone', '[object Object]');
+SELECT capi.set_context('undefined', '{"fbp": "fb.1.1558571054389.1098115397"}');
+SELECT is(pg_temp.event('undefined') -> 'user_data' ->> 'fbp', 'fb.1.1558571054389.1098115397', 'a context fills it');
+SELECT matches(pg_temp.problems('alone'), '"fbp".*a word for no value', 'without one it is named');
+
+SELECT * FROM finish();
+ROLLBACK;
