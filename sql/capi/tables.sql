@@ -26,6 +26,14 @@ CREATE TABLE capi.dataset (
 );
 CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS NULL;
 
+-- What the dispatcher, which alone writes it, knows of a dataset at present;
+-- it is found out anew where it is not, so it is in no dump.
+CREATE TABLE capi.dataset_state (
+    dataset_id int PRIMARY KEY,
+    rest_until timestamptz,
+    throttled  boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
 -- No grants at all, and a plain dump holds only what is encrypted (P8).
 CREATE TABLE capi.secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,

@@ -81,10 +81,11 @@ CREATE VIEW capi.delivery_status AS
             UNION ALL
             SELECT b.source_id, b.key, b.dataset_id, b.event_name, b.event_id, b.event_time,
                    b.value, b.currency, b.status, b.reason, b.attempts, b.captured_at,
-                   b.next_attempt_at, NULL,
+                   greatest(b.next_attempt_at, b.captured_at, n.rest_until), NULL,
                    r.http_status, b.error_code, b.error_subcode, r.fbtrace_id, b.request_id
               FROM capi.backlog b
               LEFT JOIN capi.request r ON r.request_id = b.request_id
+              LEFT JOIN capi.dataset_state n ON n.dataset_id = b.dataset_id
             UNION ALL
             SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
                    'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
