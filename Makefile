@@ -13,8 +13,8 @@ OBJS = $(patsubst %,src/%.o, \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country currency date \
-		decimal email event field hash member none normalize number payload \
-		person phone place text validate) \
+		decimal email entity event field hash member none normalize number \
+		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
