@@ -81,10 +81,11 @@ CREATE VIEW capi.delivery_status AS
             UNION ALL
             SELECT b.source_id, b.key, b.dataset_id, b.event_name, b.event_id, b.event_time,
                    b.value, b.currency, b.status, b.reason, b.attempts, b.captured_at,
-                   b.next_attempt_at, NULL,
+                   greatest(b.next_attempt_at, b.captured_at, n.rest_until), NULL,
                    r.http_status, b.error_code, b.error_subcode, r.fbtrace_id, b.request_id
               FROM capi.backlog b
               LEFT JOIN capi.request r ON r.request_id = b.request_id
+              LEFT JOIN capi.dataset_state n ON n.dataset_id = b.dataset_id
             UNION ALL
             SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
                    'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
@@ -206,6 +207,7 @@ CREATE FUNCTION capi.diagnose()
 DECLARE
     slot record;
     version text;
+    strangers text[];
 BEGIN
     SELECT * INTO slot FROM capi._slot();
     RETURN QUERY SELECT 'preloaded', slot.preloaded,
@@ -254,13 +256,23 @@ BEGIN
              THEN (array_agg(format('SELECT * FROM capi.preview(%L, %L) shows the error.', s.name, b.key)))[1] END
       FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
      WHERE b.reason LIKE 'the query %' OR b.reason LIKE 'the reader %';
-    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full(),
+    strangers := ARRAY(SELECT r.rolname::text FROM pg_roles r
+                        WHERE (r.oid IN (SELECT c.writer FROM capi.context c WHERE c.source_id = 0)
+                               OR r.rolname IN (SELECT c.writer FROM capi.consent c WHERE c.source_id = 0))
+                          AND NOT EXISTS (SELECT FROM capi._told(r.oid))
+                          AND EXISTS (SELECT FROM capi.source) ORDER BY 1);
+    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full() AND strangers = '{}',
         CASE WHEN capi._context_is_full()
              THEN format('Browser contexts of orders without an outcome take all of capi.context_size, %s: new ones are not kept.',
                          current_setting('capi.context_size'))
+             WHEN strangers <> '{}'
+             THEN format('What these roles say of orders reaches no source, since they write the table of none: %s.',
+                         array_to_string(strangers, ', '))
              ELSE 'There is room for browser contexts.' END,
         CASE WHEN capi._context_is_full()
-             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.' END;
+             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.'
+             WHEN strangers <> '{}'
+             THEN 'Several owners'' tables are attached here: grant the role UPDATE on a column of its shop''s orders.' END;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),

@@ -44,6 +44,13 @@
 /* When throttled without being told for how long: the shorter block of 8.5. */
 #define THROTTLED_REST_MS	MS_PER_MINUTE
 
+/*
+ * From so many percent of a limit on requests become slower: a second between
+ * them at first, a minute when nothing is left, most of it near the end.
+ */
+#define SLOW_FROM_PERCENT	75
+#define SLOWEST_MS			MS_PER_MINUTE
+
 /* 368 is about abuse and wants "a long wait" (SPEC 8.4). */
 #define BLOCKED_REST_MS		(60 * MS_PER_MINUTE)
 
@@ -125,6 +132,7 @@ static int	find_guilty_index(const CapiAnswerJson *json, int sent);
 static int	find_path_index(const char *text);
 static void read_headers(const CapiAnswer *answer, int64 default_rest_ms,
 						 CapiResult *result);
+static int64 pace_ms(int usage_percent);
 static int64 read_retry_after(const char *text);
 static void copy_trace_id(const char *id, CapiResult *result);
 
@@ -384,10 +392,21 @@ read_headers(const CapiAnswer *answer, int64 default_rest_ms,
 	}
 
 	if (rest_ms <= 0)
-		rest_ms = default_rest_ms;
+		rest_ms = Max(default_rest_ms, pace_ms(result->usage_percent));
 	result->rest_ms = Min(rest_ms, MAX_REST_MS);
 	capi_response_mask(answer->api_warning, result->warning,
 					   sizeof(result->warning));
+}
+
+static int64
+pace_ms(int usage_percent)
+{
+	int			above = Min(usage_percent, 100) - SLOW_FROM_PERCENT;
+	int			range = 100 - SLOW_FROM_PERCENT;
+
+	if (above < 0)
+		return 0;
+	return MS_PER_S + (SLOWEST_MS - MS_PER_S) * above * above / (range * range);
 }
 
 /* Seconds as digits, nothing else: the transport has converted dates. */

@@ -617,6 +617,8 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	memset(&ev->problems, 0, sizeof(ev->problems));
 	ev->nproblems = 0;
 	memset(ev->written, 0, sizeof(ev->written));
+	if (ev->id_is_too_long)
+		capi_event_problem(ev, "event_id", "too long");
 
 	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
 		return;

@@ -393,6 +393,24 @@ fetch_rows(const CapiSource *source, Keys *keys, SPIPlanPtr plan, Datum array,
 	SPI_cursor_close(portal);
 }
 
+/* Condition on a row q of the query; the keys as its argument. */
+static char *
+key_condition(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
+{
+	*array = read_keys(source, keys, argtype);
+	return psprintf("q.key%s OPERATOR(%s) ANY ($1)", keys->as_text ? "::text" : "",
+					equality_operator(keys));
+}
+
+char *
+capi_query_key_condition(const CapiSource *source, char **texts, int nkeys,
+						 Datum *array, Oid *argtype)
+{
+	Keys		keys = {.texts = texts, .n = nkeys};
+
+	return key_condition(source, &keys, array, argtype);
+}
+
 /* The statement around the query, and the keys as its argument. */
 static char *
 build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
@@ -400,10 +418,10 @@ build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype
 	char	   *select = capi_query_single_select(source->query);
 
 	/* values become text, and text values, with the source's rights, too */
-	*array = read_keys(source, keys, argtype);
+	char	   *condition = key_condition(source, keys, array, argtype);
+
 	index_keys(keys);
-	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
-					select, keys->as_text ? "::text" : "", equality_operator(keys));
+	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE %s", select, condition);
 }
 
 void

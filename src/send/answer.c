@@ -5,7 +5,8 @@
  * response.c says what class the answer is of; here each class is acted on:
  *
  *		accepted	delivered
- *		transient	each event waits with full jitter; the dataset rests a little
+ *		transient	the dataset rests, with full jitter; its events are due at once
+ *					and passed over until one request, the probe, is accepted
  *		throttled	the dataset rests as long as the headers ask
  *		credential	the dataset's state changes; its events wait; now and then
  *		version		one request probes whether it works again
@@ -27,6 +28,13 @@
 
 /* A refused token is probed this often. */
 #define PROBE_INTERVAL_MS	(5 * 60 * 1000)
+
+/*
+ * The ceiling of a rest doubles from a second with each failure in a row, seven
+ * times: a request in a minute is no burden on an endpoint that is down, and
+ * after an outage of any length the first success is as near as after a short one.
+ */
+#define MAX_STEP	7
 
 /* A dataset that throttles without saying for how long rests at least this. */
 #define THROTTLE_FLOOR_MS	(60 * 1000)
@@ -56,8 +64,7 @@ capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	CapiOutcome *outcomes = palloc0(sizeof(CapiOutcome) * batch->n);
-	TimestampTz next;
-	const char *reason = capi_dataset_obstacle(dataset, now, &next);
+	const char *reason = capi_dataset_obstacle(dataset);
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -65,7 +72,7 @@ capi_answer_put_back(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 
 		wait_for(&outcomes[i], item,
 				 item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
-				 reason, next);
+				 reason, capi_item_due_since(item, now));
 	}
 	capi_share_count(d, batch->dataset_id, -batch->n);
 	capi_answer_commit(d, outcomes, batch->n);
@@ -108,11 +115,23 @@ handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 	return 0;
 }
 
+/* The endpoint works: what waited for the dataset is due, if it was sent since. */
 static void
-dataset_succeeded(CapiDataset *dataset, CapiRecord *record)
+dataset_succeeded(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
+				  CapiRecord *record)
 {
-	dataset->failures = 0;
-	dataset->rest_until = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (batch->sent_at > dataset->failed_at)
+	{
+		dataset->failures = 0;
+		dataset->rest_until = 0;
+		dataset->is_paced = record->result.rest_ms > 0;
+		d->backlog_due_at = DT_NOBEGIN;
+	}
+	if (record->result.rest_ms > 0)
+		dataset->rest_until = Max(dataset->rest_until,
+								  TimestampTzPlusMilliseconds(now, record->result.rest_ms));
 	if (dataset->state == CAPI_DATASET_CREDENTIAL || dataset->state == CAPI_DATASET_VERSION)
 	{
 		dataset->state = CAPI_DATASET_ACTIVE;
@@ -120,36 +139,52 @@ dataset_succeeded(CapiDataset *dataset, CapiRecord *record)
 	}
 }
 
-/* How long the dataset rests after a failure, and what its state becomes. */
+/* What is told of a dataset that sends no more. */
 static void
-dataset_failed(CapiDataset *dataset, const CapiResult *result, CapiRecord *record)
+stop_dataset(CapiDataset *dataset, const CapiResult *result, CapiRecord *record)
+{
+	bool		credential = result->class == CAPI_CLASS_CREDENTIAL;
+
+	if (dataset->state == CAPI_DATASET_PAUSED)
+		return;
+	dataset->state = credential ? CAPI_DATASET_CREDENTIAL : CAPI_DATASET_VERSION;
+	record->state = credential ? "credential" : "version";
+	record->state_reason = psprintf("error %d%s%s: %s", result->error_code,
+									result->error_subcode != 0 ? "/" : "",
+									result->error_subcode != 0 ?
+									psprintf("%d", result->error_subcode) : "",
+									result->message);
+}
+
+/*
+ * How long the dataset rests after a failure, and what its state becomes.  The
+ * time of the next try is the dataset's and drawn once: what was under way
+ * together failed for one reason, and counts as one.
+ */
+static void
+dataset_failed(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
+			   CapiRecord *record)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		rest = result->rest_ms;
 
-	dataset->failures++;
-	if (result->class == CAPI_CLASS_TRANSIENT)
-		rest = Max(rest, capi_backoff_delay_ms(Min(dataset->failures, 7),
-											   pg_prng_double(&pg_global_prng_state), 0));
-	else if (result->class == CAPI_CLASS_THROTTLED)
-		rest = rest > 0 ? rest : THROTTLE_FLOOR_MS;
-	else
+	if (batch->sent_at > dataset->failed_at)
 	{
-		bool		credential = result->class == CAPI_CLASS_CREDENTIAL;
-
-		rest = Max(rest, PROBE_INTERVAL_MS);
-		if (dataset->state != CAPI_DATASET_PAUSED)
-		{
-			dataset->state = credential ? CAPI_DATASET_CREDENTIAL : CAPI_DATASET_VERSION;
-			record->state = credential ? "credential" : "version";
-			record->state_reason = psprintf("error %d%s%s: %s", result->error_code,
-											result->error_subcode != 0 ? "/" : "",
-											result->error_subcode != 0 ?
-											psprintf("%d", result->error_subcode) : "",
-											result->message);
-		}
+		dataset->failures++;
+		dataset->failed_at = now;
+		if (result->class == CAPI_CLASS_TRANSIENT)
+			rest = Max(rest, capi_backoff_delay_ms(Min(dataset->failures, MAX_STEP),
+												   pg_prng_double(&pg_global_prng_state), 0));
 	}
-	dataset->rest_until = Max(dataset->rest_until, TimestampTzPlusMilliseconds(now, rest));
+	if (result->class == CAPI_CLASS_THROTTLED)
+		rest = rest > 0 ? rest : THROTTLE_FLOOR_MS;
+	else if (result->class != CAPI_CLASS_TRANSIENT)
+	{
+		rest = Max(rest, PROBE_INTERVAL_MS);
+		stop_dataset(dataset, result, record);
+	}
+	if (rest > 0)
+		dataset->rest_until = Max(dataset->rest_until, TimestampTzPlusMilliseconds(now, rest));
 }
 
 /* The whole batch waits; attempts count only where Meta may have had it. */
@@ -164,17 +199,10 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 	for (int i = 0; i < batch->n; i++)
 	{
 		CapiItem   *item = batch->items[i];
-		TimestampTz next;
-		const char *obstacle = capi_dataset_obstacle(dataset, now, &next);
 
-		/* its own jitter, so that a thousand events do not come back at once */
-		if (result->class == CAPI_CLASS_TRANSIENT)
-			next = Max(next, TimestampTzPlusMilliseconds(now,
-														 capi_backoff_delay_ms(item->attempts,
-																			   pg_prng_double(&pg_global_prng_state), 0)));
 		wait_for(&outcomes[i], item, refused ? CAPI_OUTCOME_QUEUED : CAPI_OUTCOME_RETRYING,
-				 refused ? obstacle : capi_response_class_name(result->class),
-				 next);
+				 refused ? capi_dataset_obstacle(dataset) : capi_response_class_name(result->class),
+				 capi_item_due_since(item, now));
 		outcomes[i].error_code = result->error_code;
 		outcomes[i].error_subcode = result->error_subcode;
 	}
@@ -212,16 +240,27 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 	if (result->class == CAPI_CLASS_ACCEPTED)
 	{
 		if (dataset != NULL)
-			dataset_succeeded(dataset, record);
+			dataset_succeeded(d, batch, dataset, record);
 		return handle_accepted(batch, record->outcomes);
 	}
 	if (dataset != NULL && permanent)
-		dataset_succeeded(dataset, record);
+		dataset_succeeded(d, batch, dataset, record);
 	else if (dataset != NULL)
-		dataset_failed(dataset, result, record);
+		dataset_failed(batch, dataset, result, record);
 	if (permanent || is_stubborn(batch, result))
 		return handle_permanent(d, batch, dataset, result, record->outcomes);
 	return handle_wait(batch, dataset, result, record->outcomes);
+}
+
+/* Views tell until when a dataset rests. */
+static void
+note_rest(CapiDataset *dataset, CapiRecord *record)
+{
+	bool		rests = dataset->rest_until > GetCurrentTimestamp();
+
+	record->has_rest = rests || dataset->rest_noted;
+	record->rest_until = rests ? dataset->rest_until : 0;
+	dataset->rest_noted = rests;
 }
 
 void
@@ -244,6 +283,8 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 	for (int i = 0; i < batch->n; i++)
 		batch->items[i]->attempts++;
 	record.n = decide(d, batch, dataset, &record);
+	if (dataset != NULL)
+		note_rest(dataset, &record);
 	capi_record(d, &record);
 	capi_batch_free(batch);
 }

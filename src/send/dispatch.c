@@ -232,7 +232,9 @@ capi_dispatch_turn(CapiDispatcher *d)
 			more |= capi_portions_work(d);
 			worked |= more;
 			/* what is about to be read fills a batch better than waiting does */
-			submit_ready(d, (more && d->more_in_queue) || capi_portions_are_arriving(d));
+			submit_ready(d, (more && (d->more_in_queue ||
+									  d->backlog_due_at <= GetCurrentTimestamp())) ||
+						 capi_portions_are_arriving(d));
 		}
 	}
 	housekeep(d);
@@ -341,22 +343,45 @@ capi_dispatch_reload(CapiDispatcher *d)
 	refresh_config(d);
 }
 
-/* Takes up to a thousand items; true when it took any, or is to come again. */
+static int
+take_from_backlog(CapiDispatcher *d, CapiItem **items)
+{
+	if (d->backlog_due_at > GetCurrentTimestamp())
+		return 0;
+	return capi_backlog_take(d, items, capi_share_rows(d));
+}
+
+static int
+take_from_queue(CapiDispatcher *d, CapiItem **items, bool *worked)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!d->look_at_queue && !d->more_in_queue && capi_intake_retry_at(d->intake) > now)
+		return 0;
+	if (capi_share_queue_blocked_until(d) > now)
+		return 0;
+	return capi_intake_take(d, items, worked);
+}
+
+/*
+ * Takes up to a thousand items; true when it took any, or is to come again.
+ * What waited and what is new take turns, so that neither is behind the other.
+ */
 static bool
 fetch(CapiDispatcher *d)
 {
 	CapiItem  **items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
 	bool		worked = false;
+	bool		queue_first = d->backlog_was_last;
 	int			n = 0;
 
 	if (!capi_portions_have_room(d) || capi_record_is_full(d))
 		return false;
-	if (d->backlog_due_at <= GetCurrentTimestamp())
-		n = capi_backlog_take(d, items, capi_share_rows(d));
-	if (n == 0 && (d->look_at_queue || d->more_in_queue ||
-				   capi_intake_retry_at(d->intake) <= GetCurrentTimestamp()) &&
-		capi_share_queue_blocked_until(d) <= GetCurrentTimestamp())
-		n = capi_intake_take(d, items, &worked);
+	if (queue_first)
+		n = take_from_queue(d, items, &worked);
+	d->backlog_was_last = n == 0 && (n = take_from_backlog(d, items)) > 0;
+	if (n == 0 && !queue_first)
+		n = take_from_queue(d, items, &worked);
 	if (n > 0)
 		capi_evaluate_items(d, items, n);
 	return n > 0 || worked;
@@ -417,6 +442,21 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	}
 }
 
+/* No more events than the dataset may send now; the rest waits. */
+static CapiBatch *
+cut_to_allowance(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	int			most = (int) dataset->allowance;
+	CapiBatch  *part;
+
+	if (batch->n <= most)
+		return batch;
+	part = capi_batch_split(batch, 0, most, -1);
+	capi_answer_put_back(d, capi_batch_split(batch, most, batch->n, -1), dataset);
+	capi_batch_free(batch);
+	return part;
+}
+
 /*
  * Sends what is ready while there is room; what may not go now waits.
  * only_full: batches that still take events wait, too.
@@ -437,6 +477,8 @@ submit_ready(CapiDispatcher *d, bool only_full)
 			now < TimestampTzPlusMilliseconds(batch->opened_at,
 											  only_full ? capi_linger + FILL_MS : capi_linger))
 			continue;
+		if (dataset != NULL && capi_dataset_awaits_probe(dataset, now))
+			continue;
 		if (dataset == NULL || !capi_dataset_may_send(dataset, now))
 		{
 			d->batches = foreach_delete_current(d->batches, lc);
@@ -446,7 +488,7 @@ submit_ready(CapiDispatcher *d, bool only_full)
 		if (!capi_share_may_start(d, dataset))
 			continue;
 		d->batches = foreach_delete_current(d->batches, lc);
-		submit(d, batch, dataset);
+		submit(d, cut_to_allowance(d, batch, dataset), dataset);
 	}
 }
 
@@ -524,7 +566,9 @@ time_to_wait(CapiDispatcher *d)
 		CapiBatch  *batch = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
 
-		if (dataset == NULL || capi_share_may_start(d, dataset))
+		/* an answer wakes us for the others */
+		if (dataset == NULL ||
+			(capi_share_may_start(d, dataset) && !capi_dataset_awaits_probe(dataset, now)))
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, arriving ?
 															capi_linger + FILL_MS : capi_linger));
 	}

@@ -53,6 +53,7 @@ typedef struct CapiDispatcher
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
 	bool		backlog_crowded;	/* rows may be due that found no room */
+	bool		backlog_was_last;	/* the last events taken up came from there */
 	bool		reload;			/* settings changed */
 	bool		draining;		/* nothing new is begun */
 	bool		restart;		/* to end when nothing is under way */
@@ -90,6 +91,8 @@ typedef struct CapiRecord
 	int			events;
 	size_t		bytes;
 	CapiResult	result;
+	bool		has_rest;		/* rest_until changed, to 0 when it rests no more */
+	TimestampTz rest_until;
 	const char *state;			/* what the dataset's becomes, or NULL */
 	char	   *state_reason;
 } CapiRecord;
@@ -130,8 +133,9 @@ extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 
 /* in dataset.c */
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
-extern const char *capi_dataset_obstacle(const CapiDataset *dataset,
-										 TimestampTz now, TimestampTz *next);
+extern bool capi_dataset_is_careful(const CapiDataset *dataset);
+extern bool capi_dataset_awaits_probe(const CapiDataset *dataset, TimestampTz now);
+extern const char *capi_dataset_obstacle(const CapiDataset *dataset);
 
 /* in share.c */
 extern void capi_share_count(CapiDispatcher *d, int dataset_id, int events);
@@ -151,6 +155,7 @@ extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
 extern void capi_portions_add(CapiDispatcher *d, CapiSource *source,
 							  CapiItem **items, int n);
 extern bool capi_portions_work(CapiDispatcher *d);
+extern bool capi_portions_read_again(const CapiDispatcher *d, int dataset_id);
 extern bool capi_portions_have_room(const CapiDispatcher *d);
 extern const char *capi_portions_obstacle(const CapiDispatcher *d,
 										  const CapiSource *source,

@@ -38,6 +38,9 @@ write_record(void *arg)
 		capi_outcome_request(record->request_id, record->dataset_id, record->sent_at,
 							 record->duration_ms, record->events, record->bytes,
 							 &record->result);
+	if (record->has_rest)
+		capi_outcome_rest(record->dataset_id, record->rest_until,
+						  record->result.class == CAPI_CLASS_THROTTLED);
 	if (record->state != NULL)
 		capi_outcome_dataset_state(record->dataset_id, record->state, record->state_reason);
 	capi_outcome_record(record->outcomes, record->n);

@@ -29,11 +29,16 @@ typedef struct CapiDataset
 	char	   *proof;			/* appsecret_proof or NULL */
 	const char *token_problem;
 	CapiDatasetState state;
+	TimestampTz state_since;
 	int			events_per_hour;
 
 	/* Not from the catalog; kept over a reload. */
 	TimestampTz rest_until;		/* nothing is sent before */
-	int			failures;		/* transient failures in a row */
+	int			failures;		/* in a row; those under way together are one */
+	TimestampTz failed_at;		/* the last of them; 0: none */
+	bool		rest_noted;		/* capi.dataset_state says that it rests */
+	bool		is_paced;		/* the last answer asked for slower requests */
+	int			looked_up;		/* rows of the present look at the backlog */
 	double		allowance;		/* events that may be sent now */
 	TimestampTz allowance_at;
 	int			in_flight;		/* requests under way */

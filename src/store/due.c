@@ -10,9 +10,9 @@
  * Rows that were deleted while somebody holds an old snapshot, a dump say, stay
  * at the front of the index, and each look would walk over all of them.  So it
  * is noted for each pair of source and dataset how far there was nothing to be
- * seen.  Our own rows are never written before that point; those of others
- * (capi.redrive() in a transaction that began earlier) are looked for when the
- * rest gives too little, for a tenth of the time at most.
+ * seen.  Our own rows that are written before that point move it back; those of
+ * others (capi.redrive() in a transaction that began earlier) are looked for
+ * when the rest gives too little, for a tenth of the time at most.
  */
 #include "postgres.h"
 
@@ -95,6 +95,15 @@ find_front(int source_id, int dataset_id)
 	if (!found)
 		front->end = front->again_at = DT_NOBEGIN;
 	return front;
+}
+
+/* After an outage what expires first is to go first, so it is due since long. */
+void
+capi_outcome_due_from(int source_id, int dataset_id, TimestampTz next)
+{
+	Front	   *front = find_front(source_id, dataset_id);
+
+	front->end = Min(front->end, next);
 }
 
 static void

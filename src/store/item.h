@@ -68,6 +68,12 @@ extern const char *capi_outcome_word(CapiOutcomeKind kind);
 /* A copy in the current memory context, with its texts. */
 extern CapiItem *capi_item_copy(const CapiItem *item);
 
+/*
+ * Since when an event is due that waits for its dataset and not for a time of
+ * its own: what expires first is due the longest.
+ */
+extern TimestampTz capi_item_due_since(const CapiItem *item, TimestampTz now);
+
 /* The event's time; false if it has none that a timestamp can hold. */
 extern bool capi_item_event_time(const CapiItem *item, TimestampTz *time);
 

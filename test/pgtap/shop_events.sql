@@ -9,18 +9,18 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(15);
+SELECT plan(17);
 
 CREATE TABLE sold (
     key text PRIMARY KEY, em text DEFAULT 'a@b.de', country text DEFAULT 'DE',
     event_name text DEFAULT 'Purchase', value text DEFAULT '9.50', currency text DEFAULT 'EUR',
     ph_numeric numeric(20,2), ph_float float8, ph_real real, zp_numeric numeric(8,1), zp_real real,
-    external_id float8, order_id numeric(12,2), contents jsonb);
+    external_id float8, order_id numeric(12,2), contents jsonb, fbp text);
 SELECT capi.create_dataset(name := 'main', dataset_id := '1001', access_token := 'not-a-token');
 SELECT capi.attach(source := 'sold', table_name := 'sold', dataset := 'main', query := $$
     SELECT key, now() AS event_time, event_name, em, country, value, currency,
         coalesce(ph_numeric::text, ph_float::text, ph_real::text) AS ph,
-        coalesce(zp_numeric::text, zp_real::text) AS zp, external_id, order_id, contents
+        coalesce(zp_numeric::text, zp_real::text) AS zp, external_id, order_id, contents, fbp
     FROM sold$$);
 CREATE FUNCTION pg_temp.event(key text) RETURNS jsonb LANGUAGE sql AS
     $$ SELECT event FROM capi.preview(source := 'sold', order_key := key) $$;
@@ -55,6 +55,12 @@ SELECT is(pg_temp.problems('zero'), '', 'zero is not negative');
 INSERT INTO sold (key, value, event_name) VALUES ('credit', '-1', 'Refund');
 SELECT is(pg_temp.problems('credit'), '', 'nor is an event of another name a purchase');
 SELECT is(pg_temp.event('credit') -> 'custom_data' ->> 'value', '-1', 'which is sent as it is');
+
+-- What the browser said where the order has a word for nothing
+INSERT INTO sold (key, fbp) VALUES ('undefined', 'undefined'), ('alone', '[object Object]');
+SELECT capi.set_context('undefined', '{"fbp": "fb.1.1558571054389.1098115397"}');
+SELECT is(pg_temp.event('undefined') -> 'user_data' ->> 'fbp', 'fb.1.1558571054389.1098115397', 'a context fills it');
+SELECT matches(pg_temp.problems('alone'), '"fbp".*a word for no value', 'without one it is named');
 
 SELECT * FROM finish();
 ROLLBACK;

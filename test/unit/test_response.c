@@ -237,6 +237,14 @@ check_headers(void)
 	r = with_headers(400, limit, "", "", "{\"acc_id_util_pct\":9.67,\"reset_time_duration\":100}", "");
 	is_int(r.rest_ms, 100000, "and when throttled");
 
+	r = with_headers(200, good, "", "{\"call_count\":74}", "", "");
+	is_int(r.rest_ms, 0, "no slower below three quarters of a limit");
+	r = with_headers(200, good, "", "{\"total_time\":75}", "", "");
+	is_int(r.rest_ms, 1000, "a second from three quarters on");
+	r = with_headers(200, good, "", "", "{\"acc_id_util_pct\":90.5}", "");
+	is_int(r.rest_ms, 22240, "more and more");
+	r = with_headers(200, good, "", "", "", "{\"1\":[{\"call_count\":100}]}");
+	is_int(r.rest_ms, MINUTE, "a minute when nothing is left");
 	r = with_headers(503, "", "7", "", "", "");
 	is_int(r.rest_ms, 7000, "Retry-After counts seconds");
 	r = with_headers(400, limit, "7", "", "", "");
