@@ -14,6 +14,7 @@
 
 #include "event/browser.h"
 #include "event/complete.h"
+#include "event/entity.h"
 #include "event/none.h"
 #include "event/normalize.h"
 #include "event/person.h"
@@ -69,6 +70,7 @@ complete_name(CapiEvent *ev, const char *country, CapiContentsReport report,
 	has_last = get_text(ev, CAPI_FIELD_LN, &given);
 	if ((has_first && has_last) || !get_text(ev, CAPI_FIELD_NAME, &text))
 		return;
+	text.s = capi_entity_decode(text.s, &text.len, CAPI_ENTITY_TEXT);
 	if (!capi_person_split(text.s, text.len, country, &name))
 	{
 		report(arg, "name", "not the name of a person");

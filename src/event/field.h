@@ -105,6 +105,7 @@ typedef enum CapiFieldGroup
 typedef enum CapiFieldForm
 {
 	CAPI_FORM_TEXT,				/* trimmed */
+	CAPI_FORM_WORDS,			/* the same of what people read */
 	CAPI_FORM_EMAIL,
 	CAPI_FORM_PHONE,
 	CAPI_FORM_NAME,
