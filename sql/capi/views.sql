@@ -102,7 +102,7 @@ CREATE VIEW capi.request_log AS
       LEFT JOIN capi.dataset d ON d.id = r.dataset_id;
 
 CREATE VIEW capi.source_status AS
-    SELECT s.name AS source, s.table_name, d.name AS dataset,
+    SELECT s.name AS source, s.table_name::regclass AS table_name, d.name AS dataset,
            CASE WHEN p.problem IS NOT NULL OR s.broken_since IS NOT NULL THEN 'broken'
                 WHEN s.paused THEN 'paused'
                 ELSE 'active' END AS state,
