@@ -13,7 +13,7 @@ OBJS = $(patsubst %,src/%.o, \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country currency date \
-		decimal email entity event field hash member none normalize number \
+		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
