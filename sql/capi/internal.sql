@@ -28,7 +28,7 @@ CREATE FUNCTION capi._identity(OUT system_identifier text, OUT database_oid oid)
 CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,
                            OUT launcher_pid int, OUT dispatcher_pid int,
                            OUT state text, OUT since timestamptz,
-                           OUT failures int, OUT missed bigint)
+                           OUT failures int, OUT missed bigint, OUT enabled boolean)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_slot';
 CREATE FUNCTION capi._token_state(dataset int) RETURNS text
     LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -39,6 +39,8 @@ CREATE FUNCTION capi._rule_problem(source int) RETURNS text
 
 CREATE FUNCTION capi._context_obstacle(with_source boolean) RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_context_obstacle';
+CREATE FUNCTION capi._consent_obstacle(with_source boolean) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_consent_obstacle';
 CREATE FUNCTION capi._context_is_full() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_context_is_full';
 

@@ -3,11 +3,12 @@
  *		The keys that the dispatcher is working on: taken up once, forgotten
  *		when their outcome is durable.
  *
- * Called by dispatch.c and answer.c.
+ * Called by intake.c, backlog.c and record.c.
  */
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "utils/timestamp.h"
 
 #include "send/dispatch_state.h"
 
@@ -16,6 +17,37 @@ item_hash(const CapiItem *item)
 {
 	return hash_bytes_extended((const unsigned char *) item->key, strlen(item->key),
 							   item->source_id);
+}
+
+/* What is noted of the item's key, or NULL. */
+static CapiInFlight *
+find(CapiDispatcher *d, const CapiItem *item)
+{
+	uint64		hash = item_hash(item);
+	CapiInFlight *entry = hash_search(d->in_flight, &hash, HASH_FIND, NULL);
+
+	if (entry == NULL || entry->source_id != item->source_id ||
+		strcmp(entry->key, item->key) != 0)
+		return NULL;
+	return entry;
+}
+
+/*
+ * An order that is under way was captured once more.  What its query says of it
+ * may be what it was before, unless both captures came with one pass of the
+ * queue, after which it was read.
+ */
+void
+capi_in_flight_captured(CapiDispatcher *d, const CapiItem *item)
+{
+	CapiInFlight *entry = find(d, item);
+
+	/* the same capture, read again after a restart */
+	if (entry == NULL || entry->captured_at == item->captured_at)
+		return;
+	entry->captured_at = Max(entry->captured_at, item->captured_at);
+	if (entry->generation != item->generation || entry->pass != item->pass)
+		entry->again = true;
 }
 
 /*
@@ -34,7 +66,37 @@ capi_in_flight_add(CapiDispatcher *d, CapiItem *item)
 		return entry->source_id != item->source_id || strcmp(entry->key, item->key) != 0;
 	entry->source_id = item->source_id;
 	entry->key = MemoryContextStrdup(d->context, item->key);
+	entry->captured_at = item->captured_at;
+	entry->generation = item->segment >= 0 ? item->generation : 0;
+	entry->pass = item->pass;
+	entry->again = false;
 	return true;
+}
+
+/*
+ * Before outcomes are recorded: an order that is ignored as it was, and was
+ * captured again meanwhile, is to be looked at again.  One that stays ignored
+ * has the time of its latest capture, so that this one is known.
+ */
+void
+capi_in_flight_revise(CapiDispatcher *d, CapiOutcome *outcomes, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		CapiItem   *item = outcomes[i].item;
+		CapiInFlight *entry;
+
+		if (outcomes[i].kind != CAPI_OUTCOME_IGNORED ||
+			(entry = find(d, item)) == NULL)
+			continue;
+		item->captured_at = entry->captured_at;
+		if (!entry->again)
+			continue;
+		entry->again = false;
+		outcomes[i].kind = item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED;
+		outcomes[i].reason = "captured again";
+		outcomes[i].next_attempt_at = GetCurrentTimestamp();
+	}
 }
 
 /* The outcomes are committed: forget the keys, settle the queue rows. */
@@ -44,12 +106,12 @@ capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes, int n)
 	for (int i = 0; i < n; i++)
 	{
 		CapiItem   *item = outcomes[i].item;
-		uint64		hash = item_hash(item);
-		CapiInFlight *entry = hash_search(d->in_flight, &hash, HASH_FIND, NULL);
+		CapiInFlight *entry = find(d, item);
 
-		if (entry != NULL && entry->source_id == item->source_id &&
-			strcmp(entry->key, item->key) == 0)
+		if (entry != NULL)
 		{
+			uint64		hash = entry->hash;
+
 			pfree(entry->key);
 			hash_search(d->in_flight, &hash, HASH_REMOVE, NULL);
 		}

@@ -305,7 +305,11 @@ take_new(CapiDispatcher *d, const Step *step, CapiItem **items)
 			capi_in_flight_add(d, item))
 			items[kept++] = capi_item_copy(item);
 		else
+		{
+			if (step->known[i] != CAPI_KNOWN_FINISHED)
+				capi_in_flight_captured(d, item);
 			capi_queue_settle(d->reader, item->segment, item->pass);
+		}
 	}
 	intake->n = 0;
 	return kept;

@@ -90,6 +90,7 @@ typedef union Row
 	char		bytes[MAX_ROW_BYTES];
 } Row;
 
+static TimestampTz capture_time(uint64 xid);
 static int	look_up(void);
 static void read_hint(void *arg);
 static bool append_to(int segment, int32 source_id, const char *key,
@@ -207,6 +208,28 @@ append_to(int segment, int32 source_id, const char *key, int32 missed)
 }
 
 /*
+ * The time of a capture, by which it is known from an earlier one of the same
+ * order (known.c): that of the statement would not do, for a procedure may
+ * commit in the middle of one, and a message to the server may hold several.
+ * The clock is read once for each statement of a transaction.
+ */
+static TimestampTz
+capture_time(uint64 xid)
+{
+	static uint64 of_xid = 0;
+	static TimestampTz of_statement = 0;
+	static TimestampTz now = 0;
+
+	if (of_xid != xid || of_statement != GetCurrentStatementStartTimestamp())
+	{
+		of_xid = xid;
+		of_statement = GetCurrentStatementStartTimestamp();
+		now = GetCurrentTimestamp();
+	}
+	return now;
+}
+
+/*
  * What heap_form_tuple() would make of it, a third of whose work is to find out
  * what is always the same here.  The key, of at most CAPI_MAX_KEY_BYTES, is the
  * last column and null when captures were missed; else their number is.
@@ -226,7 +249,7 @@ form_row(Row *row, HeapTuple tuple, int32 source_id, const char *key,
 	header->t_infomask = HEAP_HASNULL | (key != NULL ? HEAP_HASVARWIDTH : 0);
 	header->t_bits[0] = ((1 << Q_COLUMNS) - 1) & ~(1 << (null_column - 1));
 	data->xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	data->captured_at = GetCurrentStatementStartTimestamp();
+	data->captured_at = capture_time(data->xid);
 	data->source_id = source_id;
 	if (key == NULL)
 	{

@@ -1,10 +1,12 @@
 /*
  * context.c
- *		Reads and deletes capi.context, which capi.set_context() writes.
+ *		Reads and deletes capi.context and capi.consent, which capi.set_context()
+ *		writes.
  *
  * These values cannot be hashed (SPEC 3.2), so they stand in the table as they
  * are until the order has its outcome; nobody has rights on it, and no dump
- * holds it (P7).
+ * holds it (P7).  That a customer refused consent stays: the order may be
+ * captured again.
  *
  * A web tier may tell of orders that never come, and somebody may make it do so
  * without end: capi.context_size bounds the table.  It never grows beyond; from
@@ -26,12 +28,14 @@
 
 #include "base/guc.h"
 #include "base/txn.h"
+#include "event/none.h"
 #include "store/context.h"
 #include "store/soon.h"
 
 /* A page has room if it has as much: two rows of usual size. */
 #define USUAL_ROW_BYTES		1024
 
+PG_FUNCTION_INFO_V1(capi_sql_consent_obstacle);
 PG_FUNCTION_INFO_V1(capi_sql_context_is_full);
 PG_FUNCTION_INFO_V1(capi_sql_context_obstacle);
 
@@ -43,9 +47,9 @@ static const CapiField context_fields[CAPI_CONTEXT_FIELDS] = {
 
 /* Most shops have none: then a look at the size of the table is enough. */
 static bool
-table_is_empty(void)
+table_is_empty(const char *name)
 {
-	Relation	rel = table_open(capi_config_table("context"), AccessShareLock);
+	Relation	rel = table_open(capi_config_table(name), AccessShareLock);
 	bool		empty = RelationGetNumberOfBlocks(rel) == 0;
 
 	table_close(rel, AccessShareLock);
@@ -55,15 +59,20 @@ table_is_empty(void)
 /*
  * What was said of this source goes before what was said of all, and later
  * before earlier.  Of calls that did not see each other there are several rows;
- * more than eight there cannot be but by somebody's intention.
+ * more than eight there cannot be but by somebody's intention.  Who may tell of
+ * this source is asked once for each role.
  */
 static const char read_sql[] =
-"SELECT u.n::int4, s.level::int4, c.consent, c.fields->>'fbp', c.fields->>'fbc',"
+"WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
+" FROM unnest($1) AS k (key) JOIN capi.context x ON x.key = k.key AND x.source_id = 0) AS w"
+" WHERE $2 IN (SELECT capi._told(w.writer)))"
+" SELECT u.n::int4, c.fields->>'fbp', c.fields->>'fbc',"
 " c.fields->>'client_ip_address', c.fields->>'client_user_agent',"
 " c.fields->>'event_source_url', c.fields->>'referrer_url'"
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
 " CROSS JOIN (VALUES (1, $2), (2, 0)) AS s (level, id)"
 " CROSS JOIN LATERAL (SELECT * FROM capi.context x WHERE x.key = u.key AND x.source_id = s.id"
+" AND (s.id <> 0 OR x.writer IN (SELECT t.writer FROM told t))"
 " ORDER BY x.set_at DESC LIMIT 8) c"
 " ORDER BY u.n, s.level, c.set_at DESC";
 
@@ -74,7 +83,7 @@ add_row(HeapTuple tuple, TupleDesc desc, CapiContext *found, MemoryContext conte
 	found->is_known = true;
 	for (int i = 0; i < CAPI_CONTEXT_FIELDS; i++)
 	{
-		char	   *text = SPI_getvalue(tuple, desc, 4 + i);
+		char	   *text = SPI_getvalue(tuple, desc, 2 + i);
 
 		if (text != NULL && found->values[i] == NULL)
 			found->values[i] = MemoryContextStrdup(context, capi_event_utf8(text));
@@ -89,17 +98,57 @@ int_column(HeapTuple tuple, int column)
 	return DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, column, &isnull));
 }
 
+static void
+read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
+{
+	if (capi_txn_execute_with_args(read_sql, 2, types, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the browser contexts");
+	for (uint64 r = 0; r < SPI_processed; r++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[r];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		add_row(tuple, desc, &found[int_column(tuple, 1) - 1], context);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* The last word of the source, or that of all, is no. */
+static const char refused_sql[] =
+"WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
+" FROM unnest($1) AS k (key) JOIN capi.consent x ON x.key = k.key AND x.source_id = 0) AS w"
+" LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.writer"
+" WHERE r.oid IS NULL OR $2 IN (SELECT capi._told(r.oid)))"
+" SELECT u.n::int4"
+" FROM unnest($1) WITH ORDINALITY AS u (key, n)"
+" CROSS JOIN (VALUES ($2), (0)) AS s (id)"
+" CROSS JOIN LATERAL (SELECT x.given FROM capi.consent x WHERE x.key = u.key AND x.source_id = s.id"
+" AND (s.id <> 0 OR x.writer IN (SELECT t.writer FROM told t))"
+" ORDER BY x.said_at DESC LIMIT 1) c"
+" WHERE NOT c.given";
+
+static void
+read_refusals(Oid *types, Datum *args, CapiContext *found)
+{
+	if (capi_txn_execute_with_args(refused_sql, 2, types, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read who refused consent");
+	for (uint64 r = 0; r < SPI_processed; r++)
+		found[int_column(SPI_tuptable->vals[r], 1) - 1].is_refused = true;
+	SPI_freetuptable(SPI_tuptable);
+}
+
 CapiContext *
 capi_context_read(const CapiSource *source, char **keys, int nkeys)
 {
 	MemoryContext context = CurrentMemoryContext;
+	bool		fields = !table_is_empty("context");
+	bool		refusals = !table_is_empty("consent");
 	CapiContext *found;
 	Datum	   *texts;
 	Oid			types[2] = {TEXTARRAYOID, INT4OID};
 	Datum		args[2];
-	int			decided = -1;
 
-	if (table_is_empty())
+	if (!fields && !refusals)
 		return NULL;
 	found = palloc0(sizeof(CapiContext) * (nkeys + 1));
 	texts = palloc(sizeof(Datum) * (nkeys + 1));
@@ -107,41 +156,34 @@ capi_context_read(const CapiSource *source, char **keys, int nkeys)
 		texts[i] = CStringGetTextDatum(keys[i]);
 	args[0] = PointerGetDatum(construct_array(texts, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
 	args[1] = Int32GetDatum(source->id);
-	if (capi_txn_execute_with_args(read_sql, 2, types, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the browser contexts");
-	for (uint64 r = 0; r < SPI_processed; r++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[r];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		int			at = int_column(tuple, 1) - 1;
-		int			place = 2 * at + int_column(tuple, 2);
-		char	   *consent = SPI_getvalue(tuple, desc, 3);
-
-		add_row(tuple, desc, &found[at], context);
-		if (consent == NULL || place == decided)
-			continue;
-		/* the last word of this source, or of all */
-		decided = place;
-		if (consent[0] == 'f')
-			found[at].is_refused = true;
-	}
-	SPI_freetuptable(SPI_tuptable);
+	if (fields)
+		read_fields(types, args, found, context);
+	if (refusals)
+		read_refusals(types, args, found);
 	return found;
+}
+
+/* Did the query return nothing, or a word of the browser's for nothing? */
+static bool
+is_missing(const CapiValues *values)
+{
+	return values->n == 0 ||
+		(values->n == 1 && capi_none_is(values->v[0], strlen(values->v[0])));
 }
 
 void
 capi_context_complete(const CapiContext *context, CapiOrder *order)
 {
-	if (context == NULL || !context->is_known)
+	if (context == NULL)
 		return;
-	order->has_context = true;
+	order->has_context = context->is_known;
 	if (context->is_refused && order->ignore_reason == NULL)
 		order->ignore_reason = pstrdup("no consent");
 	for (int i = 0; i < CAPI_CONTEXT_FIELDS; i++)
 	{
 		CapiValues *values = &order->event.values[context_fields[i]];
 
-		if (context->values[i] == NULL || values->n > 0)
+		if (context->values[i] == NULL || !is_missing(values))
 			continue;
 		values->v = palloc(sizeof(char *));
 		values->v[0] = context->values[i];
@@ -150,24 +192,27 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
 }
 
 /*
- * A context that was said of all sources stays while another one may still
- * need it: one whose order has no outcome yet.
+ * A context that was said of all sources stays while another one that it is
+ * said of may still need it: one whose order has no outcome yet.
  */
+static const char forget_sql[] =
+"WITH told AS MATERIALIZED (SELECT w.writer, t.id FROM (SELECT DISTINCT x.writer"
+" FROM unnest($2) AS k (key) JOIN capi.context x ON x.key = k.key AND x.source_id = 0) AS w"
+" CROSS JOIN LATERAL capi._told(w.writer) AS t (id))"
+" DELETE FROM capi.context c USING unnest($1, $2) AS u (source_id, key)"
+" WHERE c.key = u.key AND (c.source_id = u.source_id OR (c.source_id = 0"
+" AND EXISTS (SELECT FROM told t WHERE t.writer = c.writer AND t.id = u.source_id)"
+" AND NOT EXISTS (SELECT FROM told t JOIN capi.source s ON s.id = t.id"
+" WHERE t.writer = c.writer AND s.detached_at IS NULL AND t.id <> u.source_id"
+" AND NOT EXISTS (SELECT FROM capi.delivery d WHERE d.key = u.key AND d.source_id = t.id))))";
+
 void
 capi_context_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
 {
 	Oid			types[2] = {int_array, text_array};
 	Datum		args[2] = {source_ids, keys};
 
-	if (capi_txn_execute_with_args("DELETE FROM capi.context c"
-							  " USING unnest($1, $2) AS u (source_id, key)"
-							  " WHERE c.key = u.key AND (c.source_id = u.source_id"
-							  " OR (c.source_id = 0 AND NOT EXISTS ("
-							  "SELECT FROM capi.source s WHERE s.detached_at IS NULL"
-							  " AND s.id <> u.source_id AND NOT EXISTS ("
-							  "SELECT FROM capi.delivery d"
-							  " WHERE d.key = u.key AND d.source_id = s.id))))",
-							  2, types, args, NULL, false, 0) != SPI_OK_DELETE)
+	if (capi_txn_execute_with_args(forget_sql, 2, types, args, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete browser contexts");
 }
 
@@ -199,6 +244,21 @@ capi_sql_context_is_full(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(full);
 }
 
+#define LOCKED_TEXT		"Another session holds locks on capi's tables."
+
+/*
+ * capi._consent_obstacle(with_source): null, or why what was said of consent
+ * cannot be noted now: a lock, and nothing else.
+ */
+Datum
+capi_sql_consent_obstacle(PG_FUNCTION_ARGS)
+{
+	if (!capi_lock_soon("consent", RowExclusiveLock) ||
+		(PG_GETARG_BOOL(0) && !capi_lock_soon("source", RowExclusiveLock)))
+		PG_RETURN_TEXT_P(cstring_to_text(LOCKED_TEXT));
+	PG_RETURN_NULL();
+}
+
 /*
  * capi._context_obstacle(with_source): null, or why no context can be kept now.
  * What a later statement of this call would wait for is locked here, without
@@ -212,7 +272,7 @@ capi_sql_context_obstacle(PG_FUNCTION_ARGS)
 
 	if (!capi_lock_soon("context", RowExclusiveLock) ||
 		(PG_GETARG_BOOL(0) && !capi_lock_soon("source", RowExclusiveLock)))
-		PG_RETURN_TEXT_P(cstring_to_text("Another session holds locks on capi's tables."));
+		PG_RETURN_TEXT_P(cstring_to_text(LOCKED_TEXT));
 	rel = table_open(capi_config_table("context"), NoLock);
 	full = is_full(rel);
 	table_close(rel, NoLock);
@@ -251,9 +311,14 @@ capi_context_expire(void)
 							   " WHERE set_at < pg_catalog.now() - interval '%d minutes'",
 							   capi_context_retention);
 
-	if (table_is_empty())
-		return;
-	if (capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
-		elog(ERROR, "could not delete old browser contexts");
-	make_room();
+	if (!table_is_empty("context"))
+	{
+		if (capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
+			elog(ERROR, "could not delete old browser contexts");
+		make_room();
+	}
+	if (!table_is_empty("consent") &&
+		capi_txn_execute(psprintf("SELECT capi._tidy_consent(%d::bigint * 1024)",
+								  capi_context_size), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not tidy up what was said of consent");
 }

@@ -15,7 +15,7 @@
 /* What is known of one order. */
 typedef struct CapiContext
 {
-	bool		is_known;		/* there is a row */
+	bool		is_known;		/* there is a row of capi.context */
 	bool		is_refused;		/* the customer did not consent */
 	char	   *values[CAPI_CONTEXT_FIELDS];	/* UTF-8, or NULL */
 } CapiContext;

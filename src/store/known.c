@@ -139,7 +139,7 @@ look_up(Relation rel, const char *outcome_column, CapiItem **items, int n,
 /*
  * An ignored order that is captured again is looked at again; but the capture
  * that was ignored, read once more after a restart, is no other.  Which one it
- * is, its time tells; not which is the later one, because captures commit in
+ * is, its time tells (capture_time() of append.c); not which is the later one, because captures commit in
  * any order.
  */
 static CapiKnown

@@ -175,7 +175,8 @@ collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
 {
 	const CapiItem *item = outcome->item;
 
-	if (item->from_backlog)
+	/* somebody may have redriven an ignored order that was under way */
+	if (item->from_backlog || item->was_ignored)
 		add_key(leaving->backlog, item);
 	if (item->was_ignored)
 		add_key(leaving->replaced, item);
@@ -185,6 +186,16 @@ collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
 	if (item->has_context && (outcome->kind != CAPI_OUTCOME_IGNORED ||
 							  strcmp(outcome->reason, "no consent") == 0))
 		add_key(leaving->contexts, item);
+}
+
+/* Rows of the log that say "ignored" of orders that were captured again. */
+static void
+delete_replaced(ArrayArg *pair)
+{
+	if (pair[0].n > 0)
+		run("DELETE FROM capi.delivery d USING unnest($1, $2) AS u (source_id, key)"
+			" WHERE d.source_id = u.source_id AND d.key = u.key AND d.outcome = 'ignored'",
+			pair, 2, SPI_OK_DELETE);
 }
 
 static void
@@ -199,10 +210,7 @@ record_finished(CapiOutcome *outcomes, int n, int count)
 	for (int i = 0; i < n; i++)
 		if (is_finished(outcomes[i].kind))
 			collect_leaving(&leaving, &outcomes[i]);
-	if (leaving.replaced[0].n > 0)
-		run("DELETE FROM capi.delivery d USING unnest($1, $2) AS u (source_id, key)"
-			" WHERE d.source_id = u.source_id AND d.key = u.key AND d.outcome = 'ignored'",
-			leaving.replaced, 2, SPI_OK_DELETE);
+	delete_replaced(leaving.replaced);
 	capi_delivery_append(outcomes, n);
 	if (leaving.contexts[0].n > 0)
 		forget(leaving.contexts, capi_context_forget);
@@ -218,11 +226,23 @@ static void
 record_waiting(CapiOutcome *outcomes, int n, int count)
 {
 	ArrayArg	a[A_COUNT];
+	ArrayArg	replaced[2];
 
 	init_arrays(a, count);
+	array_init(&replaced[0], INT4OID, count);
+	array_init(&replaced[1], TEXTOID, count);
 	for (int i = 0; i < n; i++)
 		if (!is_finished(outcomes[i].kind) && outcomes[i].kind != CAPI_OUTCOME_NONE)
+		{
+			CapiItem   *item = outcomes[i].item;
+
 			add_waiting(a, &outcomes[i]);
+			capi_outcome_due_from(item->source_id, item->dataset_id,
+								  outcomes[i].next_attempt_at);
+			if (item->was_ignored)
+				add_key(replaced, item);
+		}
+	delete_replaced(replaced);
 	run("INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at,"
 		" next_attempt_at, attempts, event_id, event_name, event_time, value, currency, reason,"
 		" error_code, error_subcode, request_id)"
@@ -354,6 +374,24 @@ capi_outcome_dataset_state(int dataset_id, const char *state, const char *reason
 				 " WHERE id = (SELECT id FROM capi.dataset WHERE id = $1 AND state <> 'paused'"
 				 " AND state <> $2 FOR UPDATE SKIP LOCKED)",
 				 dataset_id, state, reason);
+}
+
+/* A row of its own, which nobody else writes: users change the dataset's. */
+void
+capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled)
+{
+	Oid			types[3] = {INT4OID, TIMESTAMPTZOID, BOOLOID};
+	Datum		args[3] = {Int32GetDatum(dataset_id), TimestampTzGetDatum(rest_until),
+	BoolGetDatum(throttled)};
+	char		nulls[4] = {' ', rest_until != 0 ? ' ' : 'n', ' ', '\0'};
+
+	if (capi_txn_execute_with_args("INSERT INTO capi.dataset_state AS s"
+								   " (dataset_id, rest_until, throttled) VALUES ($1, $2, $3)"
+								   " ON CONFLICT (dataset_id) DO UPDATE SET"
+								   " rest_until = excluded.rest_until,"
+								   " throttled = excluded.throttled",
+								   3, types, args, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note a rest");
 }
 
 void
