@@ -13,18 +13,19 @@ OBJS = $(patsubst %,src/%.o, \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country currency date \
-		decimal email event field hash member normalize number payload person \
-		phone place text validate) \
+		decimal email entity event field hash list member none normalize number \
+		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
-	$(addprefix send/,answer backlog batch dataset dispatch evaluate \
-		in_flight intake portions record share transfer_curl transport_curl) \
+	$(addprefix send/,answer backlog batch dataset dispatch environment \
+		evaluate in_flight intake portions record share suspect transfer_curl \
+		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
-		item known ledger outcome queue secret segment soon unread xidset))
+		item known ledger outcome queue reference secret segment soon unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
-SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head tables internal lookups \
+SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
 	datasets sources suggest context send doing logs views reconcile repair \
 	privileges comments)
 

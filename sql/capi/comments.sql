@@ -2,11 +2,28 @@
 -- Comments on everything a user can see.
 ----------------------------------------------------------------------------
 
+COMMENT ON TYPE capi.role_ref IS 'regrole, but a name that is not known is no error';
+COMMENT ON CAST (capi.role_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.role_ref AS regrole) IS 'the same number';
+COMMENT ON CAST (oid AS capi.role_ref) IS 'the same number';
+COMMENT ON CAST (regrole AS capi.role_ref) IS 'the same number';
+COMMENT ON TYPE capi.table_ref IS 'regclass, but a name that is not known is no error';
+COMMENT ON CAST (capi.table_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.table_ref AS regclass) IS 'the same number';
+COMMENT ON CAST (oid AS capi.table_ref) IS 'the same number';
+COMMENT ON CAST (regclass AS capi.table_ref) IS 'the same number';
+COMMENT ON TYPE capi.type_ref IS 'regtype, but a name that is not known is no error';
+COMMENT ON CAST (capi.type_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.type_ref AS regtype) IS 'the same number';
+COMMENT ON CAST (oid AS capi.type_ref) IS 'the same number';
+COMMENT ON CAST (regtype AS capi.type_ref) IS 'the same number';
 COMMENT ON SEQUENCE capi.dataset_id_seq IS 'numbers of datasets';
 COMMENT ON SEQUENCE capi.source_id_seq IS 'numbers of sources';
 COMMENT ON SEQUENCE capi.request_id_seq IS 'numbers of requests';
 COMMENT ON TABLE capi.dataset IS 'datasets of Meta that events go to';
+COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests';
 COMMENT ON TABLE capi.secret IS 'access tokens and app secrets, encrypted under capi.key_file';
+COMMENT ON TABLE capi.sealed_secret IS 'the encrypted ones of capi.secret, for dumps';
 COMMENT ON TABLE capi.source IS 'rules that say when a row means an event, and queries that say what the event is';
 COMMENT ON TABLE capi.state IS 'how far the queue was read, and whose copy of the database this is';
 COMMENT ON TABLE capi.queue_0 IS 'segment of the queue: captured keys, insert-only';

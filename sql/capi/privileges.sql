@@ -5,7 +5,7 @@
 CREATE FUNCTION capi._grant_access(caller oid, grantee regrole, duty text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    duties text[] := ARRAY['writer', 'reader', 'operator', 'admin'];
+    duties text[] := ARRAY['writer', 'backup', 'reader', 'operator', 'admin'];
     level int := array_position(duties, duty);
     item record;
 BEGIN
@@ -24,13 +24,36 @@ BEGIN
     FOR item IN SELECT * FROM capi._duties() d
                  WHERE d.duty = _grant_access.duty
                     OR (array_position(duties, d.duty) < level
-                        AND (d.duty <> 'writer' OR _grant_access.duty = 'admin')) LOOP
+                        AND (d.duty NOT IN ('writer', 'backup') OR _grant_access.duty = 'admin')) LOOP
         EXECUTE format('GRANT %s ON %s %s TO %s', item.privilege, item.kind, item.object, grantee);
+    END LOOP;
+    IF duty IN ('backup', 'admin') THEN
+        PERFORM capi._grant_backup(grantee);
+    END IF;
+END $$;
+
+-- What pg_dump reads of capi's: what is registered for it, and the partitions of
+-- the logs, which follow their parents (capi._add_partition).  It locks what it
+-- reads, so the reserve of the queue can be named, too.
+CREATE FUNCTION capi._grant_backup(grantee regrole) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item regclass;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA capi_reserve TO %s', grantee);
+    FOR item IN SELECT c.oid::regclass FROM pg_extension e CROSS JOIN LATERAL unnest(e.extconfig) AS c (oid)
+                 WHERE e.extname = 'capi'
+                UNION ALL
+                SELECT p.parent FROM unnest('{capi.delivery,capi.request}'::regclass[]) AS p (parent)
+                UNION ALL
+                SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.request'::regclass) LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %s', item, grantee);
     END LOOP;
 END $$;
 
 -- Who may do what, as one table: reader < operator < admin; beside them writer,
--- for the shop's web tier, which an admin includes.
+-- for the shop's web tier, and backup, for who runs pg_dump (capi._grant_backup);
+-- an admin includes both.
 CREATE FUNCTION capi._duties()
     RETURNS TABLE (duty text, privilege text, kind text, object text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -82,10 +82,11 @@ CREATE VIEW capi.delivery_status AS
             UNION ALL
             SELECT b.source_id, b.key, b.dataset_id, b.event_name, b.event_id, b.event_time,
                    b.value, b.currency, b.status, b.reason, b.attempts, b.captured_at,
-                   b.next_attempt_at, NULL,
+                   greatest(b.next_attempt_at, b.captured_at, n.rest_until), NULL,
                    r.http_status, b.error_code, b.error_subcode, r.fbtrace_id, b.request_id
               FROM capi.backlog b
               LEFT JOIN capi.request r ON r.request_id = b.request_id
+              LEFT JOIN capi.dataset_state n ON n.dataset_id = b.dataset_id
             UNION ALL
             SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
                    'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
@@ -102,7 +103,7 @@ CREATE VIEW capi.request_log AS
       LEFT JOIN capi.dataset d ON d.id = r.dataset_id;
 
 CREATE VIEW capi.source_status AS
-    SELECT s.name AS source, s.table_name, d.name AS dataset,
+    SELECT s.name AS source, s.table_name::regclass AS table_name, d.name AS dataset,
            CASE WHEN p.problem IS NOT NULL OR s.broken_since IS NOT NULL THEN 'broken'
                 WHEN s.paused THEN 'paused'
                 ELSE 'active' END AS state,
@@ -293,6 +294,7 @@ BEGIN
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
                      WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
                      WHEN 'no reader' THEN 'Raise max_worker_processes and restart.' END
       FROM capi.health h ORDER BY h.dataset;

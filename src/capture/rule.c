@@ -32,6 +32,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "base/attempt.h"
@@ -322,14 +323,16 @@ build_key(Fill *fill, CapiRule *rule)
 {
 	char	   *query_key = TextDatumGetCString(fill->values[S_QUERY_KEY_TYPE - 1]);
 	const char *problem = NULL;
+	ArrayType  *kinds;
 	Datum	   *names;
 	Datum	   *types;
 	int			ntypes;
 
 	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_COLUMNS - 1]), TEXTOID, -1,
 					  false, TYPALIGN_INT, &names, NULL, &rule->nkeys);
-	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_TYPES - 1]), REGTYPEOID,
-					  sizeof(Oid), true, TYPALIGN_INT, &types, NULL, &ntypes);
+	kinds = DatumGetArrayTypeP(fill->values[S_KEY_TYPES - 1]);
+	deconstruct_array(kinds, ARR_ELEMTYPE(kinds), sizeof(Oid), true, TYPALIGN_INT,
+					  &types, NULL, &ntypes);
 	rule->nkeys = Min(Min(rule->nkeys, ntypes), CAPI_MAX_KEY_COLUMNS);
 	rule->key_form = capi_key_form(query_key);
 	for (int i = 0; i < rule->nkeys && problem == NULL; i++)
@@ -469,14 +472,18 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	Oid			argtypes[1] = {INT4OID};
 	Datum		args[1] = {PG_GETARG_DATUM(0)};
 	Oid			relid = InvalidOid;
+	Oid			run_as = InvalidOid;
 	Relation	rel;
 	const char *problem;
 
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT table_name::oid FROM capi.source WHERE id = $1",
+	if (SPI_execute_with_args("SELECT table_name::oid, run_as::oid FROM capi.source WHERE id = $1",
 							  1, argtypes, args, NULL, true, 1) == SPI_OK_SELECT &&
 		SPI_processed == 1)
+	{
 		relid = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+		run_as = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+	}
 	SPI_finish();
 	/* events of capi.send() come without a rule */
 	if (OidIsValid(relid) && (relid == capi_config_table("direct_event") ||
@@ -486,6 +493,8 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	if (rel == NULL)
 		PG_RETURN_TEXT_P(cstring_to_text("the table is gone"));
 	problem = table_problem(rel, source_id);
+	if (problem == NULL && !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(run_as)))
+		problem = "the role that the query of the source runs as does not exist";
 	relation_close(rel, AccessShareLock);
 	if (problem == NULL)
 		PG_RETURN_NULL();

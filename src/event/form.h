@@ -46,6 +46,7 @@ capi_form_is_alnum(char c)
 /* in browser.c */
 extern bool capi_form_ip(CapiInput *in, StringInfo out);
 extern bool capi_form_browser_id(CapiInput *in, StringInfo out);
+extern bool capi_form_browser_text(CapiInput *in, StringInfo out);
 extern bool capi_form_click_id(CapiInput *in, StringInfo out);
 extern bool capi_form_url(CapiInput *in, StringInfo out);
 

@@ -23,6 +23,7 @@
 #include "event/currency.h"
 #include "event/decimal.h"
 #include "event/hash.h"
+#include "event/list.h"
 #include "event/member.h"
 #include "event/normalize.h"
 #include "event/payload.h"
@@ -495,6 +496,15 @@ settle_data_use(CapiEvent *ev)
 	}
 }
 
+/* Lists that came as one text. */
+static void
+expand_lists(Writer *w)
+{
+	for (w->field = 0; w->field < CAPI_FIELD_COUNT; w->field++)
+		if (w->ev->values[w->field].n > 0 && capi_field_is_list(w->field))
+			capi_list_expand(w->field, &w->ev->values[w->field], report_problem, w);
+}
+
 /* What the rules of other fields need: the customer's country. */
 static void
 find_country(Writer *w)
@@ -617,10 +627,13 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	memset(&ev->problems, 0, sizeof(ev->problems));
 	ev->nproblems = 0;
 	memset(ev->written, 0, sizeof(ev->written));
+	if (ev->id_is_too_long)
+		capi_event_problem(ev, "event_id", "too long");
 
 	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
 		return;
 	initStringInfo(&w.scratch);
+	expand_lists(&w);
 	find_country(&w);
 	find_minor_digits(&w);
 	capi_complete_event(ev, w.country, report_problem, &w);

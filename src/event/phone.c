@@ -13,6 +13,7 @@
 #include <unictype.h>
 
 #include "event/country.h"
+#include "event/entity.h"
 #include "event/form.h"
 #include "event/number.h"
 #include "event/text.h"
@@ -511,14 +512,15 @@ count_digits(const char *p, const char *end)
 
 /*
  * Length of what may part two numbers at p, or 0: a mark, or a word between
- * spaces.
+ * spaces.  The text begins at s.
  */
 static int
-separator_length(const char *p, const char *end)
+separator_length(const char *s, const char *p, const char *end)
 {
 	static const char *const words[] = {" or ", " and ", " oder ", " und "};
 
-	if (*p == ',' || *p == ';' || *p == '|' || *p == '/' || *p == '\n')
+	if (*p == ',' || *p == '|' || *p == '/' || *p == '\n' ||
+		(*p == ';' && !capi_entity_ends(s, p)))
 		return 1;
 	if (*p == ' ' && end - p > 1 && pg_ascii_tolower(p[1]) >= 'a')
 		for (int i = 0; i < (int) lengthof(words); i++)
@@ -537,7 +539,7 @@ number_follows(const char *p, const char *end)
 {
 	const char *q = p;
 
-	while (q < end && separator_length(q, end) == 0)
+	while (q < end && separator_length(p, q, end) == 0)
 		q++;
 	return count_digits(p, q) >= MIN_LISTED_DIGITS;
 }
@@ -560,7 +562,7 @@ capi_phone_next(const char **s, int *len, CapiInput *in)
 
 		if (n >= MIN_LISTED_DIGITS)
 		{
-			separator = separator_length(p, end);
+			separator = separator_length(from, p, end);
 			if (separator > 0 && number_follows(p + separator, end))
 				break;
 			separator = 0;
@@ -598,7 +600,7 @@ cut_remainder(CapiInput *in)
 	{
 		uint32		c;
 
-		if (n >= MIN_LISTED_DIGITS && separator_length(p, end) > 0)
+		if (n >= MIN_LISTED_DIGITS && separator_length(in->s, p, end) > 0)
 		{
 			in->len = p - in->s;
 			return true;

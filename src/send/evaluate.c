@@ -45,7 +45,7 @@ capi_evaluate_decide(CapiChunk *chunk, CapiItem *item, CapiOutcomeKind kind,
 	outcome->item = item;
 	outcome->kind = kind;
 	outcome->reason = reason;
-	outcome->next_attempt_at = GetCurrentTimestamp();
+	outcome->next_attempt_at = capi_item_due_since(item, GetCurrentTimestamp());
 	return outcome;
 }
 
@@ -150,8 +150,6 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 		capi_config_dataset_by_name(config, dataset_name) :
 		capi_config_dataset(config, item->dataset_id);
 	bool		diverted;
-	const char *reason;
-	TimestampTz next;
 
 	if (dataset == NULL)
 	{
@@ -172,9 +170,8 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 		(dataset->state != CAPI_DATASET_PAUSED && dataset->token != NULL &&
 		 dataset->rest_until <= now && dataset->in_flight == 0))
 		return true;
-	reason = capi_dataset_obstacle(dataset, now, &next);
 	capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_QUEUED,
-		   reason)->next_attempt_at = next;
+						 capi_dataset_obstacle(dataset));
 	return false;
 }
 
@@ -322,11 +319,30 @@ capi_batch_is_open(const CapiBatch *batch)
 	return !batch->closed;
 }
 
+/* An event that may be to blame for a refusal goes alone. */
+static void
+add_alone(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
+{
+	CapiBatch  *batch = capi_batch_create(d->context, item->dataset_id);
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+
+	capi_batch_add(batch, item, json, len);
+	capi_batch_close(batch, capi_config_dataset(d->config, item->dataset_id));
+	d->batches = lappend(d->batches, batch);
+	MemoryContextSwitchTo(old);
+	capi_share_count(d, item->dataset_id, 1);
+}
+
 static void
 add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 {
 	CapiBatch  *batch = open_batch(d, item->dataset_id);
 
+	if (item->apart)
+	{
+		add_alone(d, item, json, len);
+		return;
+	}
 	if (batch == NULL || !capi_batch_add(batch, item, json, len))
 	{
 		MemoryContext old;

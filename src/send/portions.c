@@ -121,6 +121,24 @@ make_portion(CapiDispatcher *d, int source_id, Oid role, CapiItem **items, int n
 	return portion;
 }
 
+/* Are orders being read that waited for the dataset? */
+bool
+capi_portions_read_again(const CapiDispatcher *d, int dataset_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		for (int i = 0; i < portion->n; i++)
+			if (!portion->done[i] && portion->items[i]->from_backlog &&
+				portion->items[i]->dataset_id == dataset_id)
+				return true;
+	}
+	return false;
+}
+
 /* Orders that failed before are read one by one, so that they stop no other. */
 void
 capi_portions_add(CapiDispatcher *d, CapiSource *source, CapiItem **items, int n)

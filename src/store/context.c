@@ -28,6 +28,7 @@
 
 #include "base/guc.h"
 #include "base/txn.h"
+#include "event/none.h"
 #include "store/context.h"
 #include "store/soon.h"
 
@@ -162,6 +163,14 @@ capi_context_read(const CapiSource *source, char **keys, int nkeys)
 	return found;
 }
 
+/* Did the query return nothing, or a word of the browser's for nothing? */
+static bool
+is_missing(const CapiValues *values)
+{
+	return values->n == 0 ||
+		(values->n == 1 && capi_none_is(values->v[0], strlen(values->v[0])));
+}
+
 void
 capi_context_complete(const CapiContext *context, CapiOrder *order)
 {
@@ -174,7 +183,7 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
 	{
 		CapiValues *values = &order->event.values[context_fields[i]];
 
-		if (context->values[i] == NULL || values->n > 0)
+		if (context->values[i] == NULL || !is_missing(values))
 			continue;
 		values->v = palloc(sizeof(char *));
 		values->v[0] = context->values[i];

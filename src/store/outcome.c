@@ -234,9 +234,13 @@ record_waiting(CapiOutcome *outcomes, int n, int count)
 	for (int i = 0; i < n; i++)
 		if (!is_finished(outcomes[i].kind) && outcomes[i].kind != CAPI_OUTCOME_NONE)
 		{
+			CapiItem   *item = outcomes[i].item;
+
 			add_waiting(a, &outcomes[i]);
-			if (outcomes[i].item->was_ignored)
-				add_key(replaced, outcomes[i].item);
+			capi_outcome_due_from(item->source_id, item->dataset_id,
+								  outcomes[i].next_attempt_at);
+			if (item->was_ignored)
+				add_key(replaced, item);
 		}
 	delete_replaced(replaced);
 	run("INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at,"
@@ -373,6 +377,24 @@ capi_outcome_dataset_state(int dataset_id, const char *state, const char *reason
 				 " WHERE id = (SELECT id FROM capi.dataset WHERE id = $1 AND state <> 'paused'"
 				 " AND state <> $2 FOR UPDATE SKIP LOCKED)",
 				 dataset_id, state, reason);
+}
+
+/* A row of its own, which nobody else writes: users change the dataset's. */
+void
+capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled)
+{
+	Oid			types[3] = {INT4OID, TIMESTAMPTZOID, BOOLOID};
+	Datum		args[3] = {Int32GetDatum(dataset_id), TimestampTzGetDatum(rest_until),
+	BoolGetDatum(throttled)};
+	char		nulls[4] = {' ', rest_until != 0 ? ' ' : 'n', ' ', '\0'};
+
+	if (capi_txn_execute_with_args("INSERT INTO capi.dataset_state AS s"
+								   " (dataset_id, rest_until, throttled) VALUES ($1, $2, $3)"
+								   " ON CONFLICT (dataset_id) DO UPDATE SET"
+								   " rest_until = excluded.rest_until,"
+								   " throttled = excluded.throttled",
+								   3, types, args, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note a rest");
 }
 
 void

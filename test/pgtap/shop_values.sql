@@ -3,6 +3,8 @@
 -- input, normal form, why.
 --
 -- numbers.tsv: what passed through a column or spreadsheet of numbers.
+-- entities.tsv: character references of HTML.
+-- browser.tsv: words for no value, click ids in URLs, addresses of proxies.
 \set QUIET 1
 \pset format unaligned
 \pset tuples_only on
@@ -11,7 +13,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(2);
+SELECT plan(6);
 
 CREATE TEMP TABLE shop_value (field text, country text, input text, normalised text, why text);
 CREATE FUNCTION pg_temp.wrong() RETURNS SETOF text LANGUAGE sql AS $$
@@ -21,6 +23,16 @@ CREATE FUNCTION pg_temp.wrong() RETURNS SETOF text LANGUAGE sql AS $$
 \copy shop_value FROM 'vectors/numbers.tsv'
 SELECT cmp_ok(count(*), '>', 100::bigint, 'numbers were read') FROM shop_value;
 SELECT is_empty('SELECT pg_temp.wrong()', 'numbers');
+
+TRUNCATE shop_value;
+\copy shop_value FROM 'vectors/browser.tsv'
+SELECT cmp_ok(count(*), '>', 250::bigint, 'what browsers say was read') FROM shop_value;
+SELECT is_empty('SELECT pg_temp.wrong()', 'what browsers say');
+
+TRUNCATE shop_value;
+\copy shop_value FROM 'vectors/entities.tsv'
+SELECT cmp_ok(count(*), '>', 90::bigint, 'references of HTML were read') FROM shop_value;
+SELECT is_empty('SELECT pg_temp.wrong()', 'references of HTML');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -73,13 +73,13 @@ static const AnswerCase answers[] = {
 	{"100 under 500", 500, ERR("\"code\":100,\"error_subcode\":2804050"), CAPI_CLASS_PERMANENT, 100, 2804050},
 	{"102", 400, ERR("\"code\":102"), CAPI_CLASS_CREDENTIAL, 102},
 	{"104", 400, ERR("\"code\":104"), CAPI_CLASS_CREDENTIAL, 104},
-	{"105", 400, ERR("\"code\":105"), CAPI_CLASS_PERMANENT, 105},
+	{"105", 400, ERR("\"code\":105"), CAPI_CLASS_PERMANENT, 105, .uncertain = true},
 	{"190/463", 401, ERR("\"code\":190,\"error_subcode\":463"), CAPI_CLASS_CREDENTIAL, 190, 463},
 	{"200", 403, ERR("\"code\":200"), CAPI_CLASS_CREDENTIAL, 200},
 	{"294", 403, ERR("\"code\":294"), CAPI_CLASS_CREDENTIAL, 294},
 	{"341", 400, ERR("\"code\":341"), CAPI_CLASS_TRANSIENT, 341},
 	{"368", 400, ERR("\"code\":368"), CAPI_CLASS_THROTTLED, 368, .rest_ms = 60 * MINUTE},
-	{"506", 400, ERR("\"code\":506"), CAPI_CLASS_PERMANENT, 506},
+	{"506", 400, ERR("\"code\":506"), CAPI_CLASS_PERMANENT, 506, .uncertain = true},
 	{"613", 400, ERR("\"code\":613,\"error_subcode\":1487742"), CAPI_CLASS_THROTTLED, 613, 1487742, .rest_ms = MINUTE},
 	{"803", 400, ERR("\"code\":803"), CAPI_CLASS_CREDENTIAL, 803},
 	{"2500", 400, ERR("\"code\":2500"), CAPI_CLASS_CREDENTIAL, 2500},
@@ -237,6 +237,14 @@ check_headers(void)
 	r = with_headers(400, limit, "", "", "{\"acc_id_util_pct\":9.67,\"reset_time_duration\":100}", "");
 	is_int(r.rest_ms, 100000, "and when throttled");
 
+	r = with_headers(200, good, "", "{\"call_count\":74}", "", "");
+	is_int(r.rest_ms, 0, "no slower below three quarters of a limit");
+	r = with_headers(200, good, "", "{\"total_time\":75}", "", "");
+	is_int(r.rest_ms, 1000, "a second from three quarters on");
+	r = with_headers(200, good, "", "", "{\"acc_id_util_pct\":90.5}", "");
+	is_int(r.rest_ms, 22240, "more and more");
+	r = with_headers(200, good, "", "", "", "{\"1\":[{\"call_count\":100}]}");
+	is_int(r.rest_ms, MINUTE, "a minute when nothing is left");
 	r = with_headers(503, "", "7", "", "", "");
 	is_int(r.rest_ms, 7000, "Retry-After counts seconds");
 	r = with_headers(400, limit, "7", "", "", "");
