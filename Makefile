@@ -9,7 +9,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,check normalize_sql pixel preview probe quality \
+	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country currency date \
@@ -27,6 +27,7 @@ OBJS = $(patsubst %,src/%.o, \
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
 	datasets sources suggest context send doing logs subscriptions views reconcile \
+	repair privileges comments)
 	privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
@@ -38,7 +39,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants views \
-	reconcile
+	reconcile repair
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
