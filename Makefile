@@ -28,7 +28,6 @@ OBJS = $(patsubst %,src/%.o, \
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
 	datasets sources suggest context send doing logs subscriptions views reconcile \
 	repair privileges comments)
-	privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
