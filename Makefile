@@ -9,7 +9,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,check normalize_sql pixel preview probe quality \
+	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
 	$(addprefix event/,browser complete contents country country_text \
@@ -20,13 +20,15 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer backlog batch dataset dispatch environment \
-		evaluate in_flight intake portions record share transfer_curl transport_curl) \
+		evaluate in_flight intake portions record share suspect transfer_curl \
+		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs views reconcile privileges comments)
+	datasets sources suggest context send doing logs subscriptions views reconcile \
+	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
@@ -37,7 +39,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants views \
-	reconcile
+	reconcile repair
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.

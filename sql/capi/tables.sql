@@ -17,7 +17,7 @@ CREATE TABLE capi.dataset (
     events_per_hour int NOT NULL CHECK (events_per_hour > 0),
     token_file      text,
     state           text NOT NULL DEFAULT 'active'
-                    CHECK (state IN ('active', 'paused', 'credential', 'version')),
+                    CHECK (state IN ('active', 'paused', 'credential', 'version', 'refused')),
     reason          text,
     state_since     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),

@@ -25,8 +25,8 @@
  *	-	transient: an event may be the cause after all.  If it repeats, split
  *		the request, so that the innocent do not wait with the guilty.
  *	-	permanent: the dataset may be at fault and not an event (100 without a
- *		subcode is also said for a missing permission).  If all events of a
- *		request are refused like this, pause the dataset, reject none.
+ *		subcode is also said for a missing permission).  If events are refused
+ *		alike, stop the dataset, reject none: suspect.c.
  *
  * Pure: no network, no database, no clock.  Called by dispatch.c.
  */
@@ -55,6 +55,11 @@
 #define BLOCKED_REST_MS		(60 * MS_PER_MINUTE)
 
 #define ANY_SUBCODE			(-1)
+
+/* Those of event validation are all of this range (SPEC 8.4). */
+#define EVENT_SUBCODE		(-2)
+#define MIN_EVENT_SUBCODE	2804000
+#define MAX_EVENT_SUBCODE	2804999
 
 /* The table of SPEC 8.4; the first row that fits counts. */
 typedef struct CodeRow
@@ -87,13 +92,16 @@ static const CodeRow code_table[] = {
 	{100, 100, 33, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* P or C: invalid parameter, but also "Missing Permission" */
 	{100, 100, 0, CAPI_CLASS_PERMANENT, true, 0},
-	/* P: everything that is said about an event */
-	{100, 100, ANY_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	/* P: what is known to be said about an event */
+	{100, 100, 1815356, CAPI_CLASS_PERMANENT, false, 0},
+	{100, 100, EVENT_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	/* P: another, so it may be about anything */
+	{100, 100, ANY_SUBCODE, CAPI_CLASS_PERMANENT, true, 0},
 	/* C: session key invalid; no token given or signature wrong */
 	{102, 102, ANY_SUBCODE, CAPI_CLASS_CREDENTIAL, false, 0},
 	{104, 104, ANY_SUBCODE, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* P: too many parameters */
-	{105, 105, ANY_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	{105, 105, ANY_SUBCODE, CAPI_CLASS_PERMANENT, true, 0},
 	/* C: token invalid, expired, revoked */
 	{190, 190, ANY_SUBCODE, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* C: permission missing, 294 among them */
@@ -103,7 +111,7 @@ static const CodeRow code_table[] = {
 	/* T, long wait: blocked for policy or abuse */
 	{368, 368, ANY_SUBCODE, CAPI_CLASS_THROTTLED, false, BLOCKED_REST_MS},
 	/* P: duplicate post */
-	{506, 506, ANY_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	{506, 506, ANY_SUBCODE, CAPI_CLASS_PERMANENT, true, 0},
 	/* T, back off: too many calls from the ad account */
 	{613, 613, ANY_SUBCODE, CAPI_CLASS_THROTTLED, false, THROTTLED_REST_MS},
 	/* C: id unknown; path unknown */
@@ -218,6 +226,14 @@ classify_failure(const CapiAnswer *answer, CapiResult *result)
 			 words[answer->transport], answer->detail);
 }
 
+static bool
+fits_subcode(int wanted, int subcode)
+{
+	if (wanted == EVENT_SUBCODE)
+		return subcode >= MIN_EVENT_SUBCODE && subcode <= MAX_EVENT_SUBCODE;
+	return wanted == ANY_SUBCODE || wanted == subcode;
+}
+
 /* By error.code; returns how long the table says to rest. */
 static int64
 classify_error(const CapiAnswerJson *json, CapiResult *result)
@@ -233,8 +249,7 @@ classify_error(const CapiAnswerJson *json, CapiResult *result)
 		if (json->has_code &&
 			json->code >= code_table[i].low &&
 			json->code <= code_table[i].high &&
-			(code_table[i].subcode == ANY_SUBCODE ||
-			 code_table[i].subcode == json->subcode))
+			fits_subcode(code_table[i].subcode, json->subcode))
 			row = &code_table[i];
 	}
 

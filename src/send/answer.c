@@ -10,7 +10,7 @@
  *		throttled	the dataset rests as long as the headers ask
  *		credential	the dataset's state changes; its events wait; now and then
  *		version		one request probes whether it works again
- *		permanent	one event: rejected; more: the guilty one alone, or halves
+ *		permanent	one event: suspect.c; more: the guilty one alone, or halves
  */
 #include "postgres.h"
 
@@ -35,6 +35,9 @@
  * after an outage of any length the first success is as near as after a short one.
  */
 #define MAX_STEP	7
+
+/* So many answers that say nothing, and the batch is halved. */
+#define MAX_UNEXPLAINED	3
 
 /* A dataset that throttles without saying for how long rests at least this. */
 #define THROTTLE_FLOOR_MS	(60 * 1000)
@@ -92,13 +95,48 @@ queue_batch(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	MemoryContextSwitchTo(old);
 }
 
-/* Some event of the batch is refused: which?  Returns the outcomes it made. */
+static int	handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
+						CapiOutcome *outcomes);
+
+/*
+ * Halves what is refused.  Which half is tried first alternates, so that the
+ * search comes by different places of the batch.
+ */
+static void
+halve(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	TimestampTz since = batch->suspected_at != 0 ? batch->suspected_at : GetCurrentTimestamp();
+	int			middle = batch->n / 2;
+	CapiBatch  *parts[2] = {
+		capi_batch_split(batch, 0, middle, -1),
+		capi_batch_split(batch, middle, batch->n, -1)
+	};
+
+	for (int i = 0; i < 2; i++)
+	{
+		parts[i]->suspected_at = since;
+		parts[i]->depth = batch->depth + 1;
+	}
+	queue_batch(d, parts[1 - batch->depth % 2], dataset);
+	queue_batch(d, parts[batch->depth % 2], dataset);
+	if (dataset != NULL && dataset->accepted_at <= since)
+		dataset->suspected_at = since;
+}
+
+/*
+ * Some event of the batch is refused, or the dataset is: which?  Returns the
+ * outcomes it made.
+ */
 static int
 handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
-				 const CapiResult *result, CapiOutcome *outcomes)
+				 CapiRecord *record)
 {
-	int			guilty = batch->n == 1 ? 0 : result->guilty_index;
+	const CapiResult *result = &record->result;
+	CapiOutcome *outcomes = record->outcomes;
+	int			guilty = result->guilty_index;
 
+	if (batch->n == 1 && capi_suspect_is_guilty(dataset, batch))
+		guilty = 0;
 	if (guilty >= 0 && guilty < batch->n)
 	{
 		outcomes[0].item = batch->items[guilty];
@@ -110,19 +148,30 @@ handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 			queue_batch(d, capi_batch_split(batch, 0, batch->n, guilty), dataset);
 		return 1;
 	}
-	queue_batch(d, capi_batch_split(batch, batch->n / 2, batch->n, -1), dataset);
-	queue_batch(d, capi_batch_split(batch, 0, batch->n / 2, -1), dataset);
+	if (dataset != NULL && dataset->state == CAPI_DATASET_REFUSED)
+	{
+		capi_suspect_probe_refused(dataset);
+		return handle_wait(batch, dataset, result, outcomes);
+	}
+	if (batch->n > 1)
+		halve(d, batch, dataset);
+	else
+		record->suspect = true;
 	return 0;
 }
 
-/* The endpoint works: what waited for the dataset is due, if it was sent since. */
+/*
+ * The endpoint works, it accepts events or refuses them: what waited for the
+ * dataset is due, if this was sent after the last failure.
+ */
 static void
 dataset_succeeded(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 				  CapiRecord *record)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (batch->sent_at > dataset->failed_at)
+	if (batch->sent_at > dataset->failed_at &&
+		(record->result.class == CAPI_CLASS_ACCEPTED || dataset->state != CAPI_DATASET_REFUSED))
 	{
 		dataset->failures = 0;
 		dataset->rest_until = 0;
@@ -132,7 +181,16 @@ dataset_succeeded(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 	if (record->result.rest_ms > 0)
 		dataset->rest_until = Max(dataset->rest_until,
 								  TimestampTzPlusMilliseconds(now, record->result.rest_ms));
-	if (dataset->state == CAPI_DATASET_CREDENTIAL || dataset->state == CAPI_DATASET_VERSION)
+	if (record->result.class == CAPI_CLASS_ACCEPTED)
+	{
+		dataset->accepted_at = Max(dataset->accepted_at, batch->sent_at);
+		if (batch->sent_at > dataset->suspected_at)
+			dataset->suspected_at = 0;
+		dataset->nalike = 0;
+	}
+	else if (dataset->state == CAPI_DATASET_REFUSED)
+		return;
+	if (dataset->state != CAPI_DATASET_ACTIVE && dataset->state != CAPI_DATASET_PAUSED)
 	{
 		dataset->state = CAPI_DATASET_ACTIVE;
 		record->state = "active";
@@ -194,7 +252,7 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 {
 	TimestampTz now = GetCurrentTimestamp();
 	bool		refused = result->class == CAPI_CLASS_CREDENTIAL ||
-		result->class == CAPI_CLASS_VERSION;
+		result->class == CAPI_CLASS_VERSION || result->class == CAPI_CLASS_PERMANENT;
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -202,7 +260,8 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 
 		wait_for(&outcomes[i], item, refused ? CAPI_OUTCOME_QUEUED : CAPI_OUTCOME_RETRYING,
 				 refused ? capi_dataset_obstacle(dataset) : capi_response_class_name(result->class),
-				 capi_item_due_since(item, now));
+				 /* another one is to probe next whether all are refused */
+				 result->class == CAPI_CLASS_PERMANENT ? now : capi_item_due_since(item, now));
 		outcomes[i].error_code = result->error_code;
 		outcomes[i].error_subcode = result->error_subcode;
 	}
@@ -225,10 +284,21 @@ handle_accepted(CapiBatch *batch, CapiOutcome *outcomes)
  * coming it may be about one event, so the batch is halved.
  */
 static bool
-is_stubborn(const CapiBatch *batch, const CapiResult *result)
+is_unexplained(const CapiResult *result)
 {
 	return result->class == CAPI_CLASS_TRANSIENT && result->uncertain &&
-		result->http_status != 0 && batch->n > 1 && batch->items[0]->attempts >= 3;
+		result->http_status != 0;
+}
+
+static int
+handle_unexplained(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
+				   CapiRecord *record)
+{
+	if (batch->n > 1)
+		halve(d, batch, dataset);
+	else
+		record->suspect = true;
+	return 0;
 }
 
 static int
@@ -236,6 +306,7 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 {
 	const CapiResult *result = &record->result;
 	bool		permanent = result->class == CAPI_CLASS_PERMANENT;
+	bool		alone = batch->suspected_at != 0 || batch->items[0]->apart;
 
 	if (result->class == CAPI_CLASS_ACCEPTED)
 	{
@@ -243,12 +314,21 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 			dataset_succeeded(d, batch, dataset, record);
 		return handle_accepted(batch, record->outcomes);
 	}
-	if (dataset != NULL && permanent)
-		dataset_succeeded(d, batch, dataset, record);
-	else if (dataset != NULL)
+	if (permanent)
+	{
+		if (dataset != NULL)
+			dataset_succeeded(d, batch, dataset, record);
+		return handle_permanent(d, batch, dataset, record);
+	}
+	/* a part is no more the dataset's failure when others are accepted */
+	if (is_unexplained(result) && alone &&
+		(batch->n == 1 || capi_suspect_is_guilty(dataset, batch)))
+		return handle_unexplained(d, batch, dataset, record);
+	if (dataset != NULL)
 		dataset_failed(batch, dataset, result, record);
-	if (permanent || is_stubborn(batch, result))
-		return handle_permanent(d, batch, dataset, result, record->outcomes);
+	if (is_unexplained(result) && batch->n > 1 &&
+		(alone || batch->items[0]->attempts >= MAX_UNEXPLAINED))
+		return handle_unexplained(d, batch, dataset, record);
 	return handle_wait(batch, dataset, result, record->outcomes);
 }
 
@@ -286,5 +366,7 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 	if (dataset != NULL)
 		note_rest(dataset, &record);
 	capi_record(d, &record);
+	if (record.suspect)
+		capi_suspect_add(d, dataset, batch, &record.result, record.request_id);
 	capi_batch_free(batch);
 }

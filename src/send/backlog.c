@@ -63,7 +63,8 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 	/* the probe is a full request, and no more is read before its answer */
 	if (capi_dataset_is_careful(dataset))
 	{
-		*most = Min(*most, CAPI_MAX_BATCH_EVENTS - dataset->looked_up);
+		*most = Min(*most, (dataset->state == CAPI_DATASET_REFUSED ? 1 : CAPI_MAX_BATCH_EVENTS) -
+					dataset->looked_up);
 		if (*most <= 0 || dataset->waiting > 0 ||
 			capi_portions_read_again(d, dataset->id))
 		{

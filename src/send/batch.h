@@ -20,6 +20,8 @@ typedef struct CapiBatch
 	CapiItem  **items;			/* CAPI_MAX_BATCH_EVENTS of them at most */
 	StringInfoData body;
 	bool		closed;			/* body is complete */
+	TimestampTz suspected_at;	/* it was part of one that was refused; or 0 */
+	int			depth;			/* how often that was halved */
 	size_t		counted;		/* of capi_batch_bytes() */
 	MemoryContextCallback gone; /* takes them off again */
 } CapiBatch;

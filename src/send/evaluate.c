@@ -319,11 +319,30 @@ capi_batch_is_open(const CapiBatch *batch)
 	return !batch->closed;
 }
 
+/* An event that may be to blame for a refusal goes alone. */
+static void
+add_alone(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
+{
+	CapiBatch  *batch = capi_batch_create(d->context, item->dataset_id);
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+
+	capi_batch_add(batch, item, json, len);
+	capi_batch_close(batch, capi_config_dataset(d->config, item->dataset_id));
+	d->batches = lappend(d->batches, batch);
+	MemoryContextSwitchTo(old);
+	capi_share_count(d, item->dataset_id, 1);
+}
+
 static void
 add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 {
 	CapiBatch  *batch = open_batch(d, item->dataset_id);
 
+	if (item->apart)
+	{
+		add_alone(d, item, json, len);
+		return;
+	}
 	if (batch == NULL || !capi_batch_add(batch, item, json, len))
 	{
 		MemoryContext old;

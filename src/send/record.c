@@ -101,6 +101,7 @@ drop_old_state(CapiDispatcher *d, CapiRecord *record)
 		return;
 	state = strcmp(record->state, "active") == 0 ? CAPI_DATASET_ACTIVE :
 		strcmp(record->state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+		strcmp(record->state, "refused") == 0 ? CAPI_DATASET_REFUSED :
 		CAPI_DATASET_VERSION;
 	if (dataset == NULL || dataset->state != state)
 		record->state = NULL;

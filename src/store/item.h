@@ -19,6 +19,7 @@ typedef struct CapiItem
 	bool		from_backlog;
 	bool		is_direct;		/* capi.direct_event has a row to delete */
 	bool		has_context;	/* capi.context has a row to delete */
+	bool		apart;			/* refused before, nobody knows why; sent alone */
 	bool		failed_before;	/* its data made the query fail; read alone */
 	bool		was_ignored;	/* an older row of the log says "ignored" */
 	int			segment;		/* of the queue row, -1: none */
@@ -61,6 +62,13 @@ typedef struct CapiOutcome
 	int			error_subcode;
 	int64		request_id;		/* 0: none */
 } CapiOutcome;
+
+/*
+ * Reasons of an event that is sent alone until it is known whether it is to
+ * blame; they mark its row (due.c).
+ */
+#define CAPI_REASON_UNCLEAR_REFUSAL	"unclear refusal"
+#define CAPI_REASON_UNCLEAR_ANSWER	"unclear answer"
 
 /* "delivered", "queued", ...: the word of the tables and views. */
 extern const char *capi_outcome_word(CapiOutcomeKind kind);
