@@ -26,8 +26,8 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs views reconcile repair \
-	privileges comments)
+	datasets sources suggest context send doing logs subscriptions views reconcile \
+	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
