@@ -6,7 +6,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control
 MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
-	$(addprefix answer/,response response_json response_mask) \
+	$(addprefix answer/,response response_json response_mask response_words) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
