@@ -12,7 +12,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
-	$(addprefix event/,browser complete contents country currency date \
+	$(addprefix event/,browser complete contents country country_text \
+		currency date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
