@@ -44,6 +44,7 @@ SELECT o.id AS key,
        CASE WHEN o.status = 'canceled' OR o.canceled_at IS NOT NULL
             THEN 'cancelled before it was sent'
             WHEN o.is_draft_order THEN 'draft'
+            WHEN round(due.amount, cur.digits) = 0 THEN 'free of charge'
             -- amounts are not rounded: what is less than the smallest coin is
             -- not owed.  An order that was edited down is paid when nothing is
             -- pending; totals of former drafts lack the tax and prove nothing

@@ -286,6 +286,7 @@ BEGIN
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
              THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
       FROM capi.source_status s;
+    RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)
