@@ -101,6 +101,13 @@ test: deps
 check-sanitize: all
 	@PG_CONFIG='$(PG_CONFIG)' test/sanitize $(TESTS)
 
+# A shop sells while everything around it goes wrong: "make soak SECONDS=3600 SEED=7".
+SECONDS ?= 600
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@PG_CONFIG='$(PG_CONFIG)' CAPI_SOAK_SECONDS='$(SECONDS)' CAPI_SOAK_SEED='$(SEED)' \
+		ITEM_TIMEOUT=$$(($(SECONDS) + 900)) test/run 059_soak
+
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
@@ -109,5 +116,5 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-sanitize check-style demo deps test
+.PHONY: bench check-sanitize check-style demo deps soak test
 .DEFAULT_GOAL := all
