@@ -12,7 +12,8 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
-	$(addprefix event/,browser complete contents country currency date \
+	$(addprefix event/,browser complete contents country country_text \
+		currency date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
@@ -100,6 +101,13 @@ test: deps
 check-sanitize: all
 	@PG_CONFIG='$(PG_CONFIG)' test/sanitize $(TESTS)
 
+# A shop sells while everything around it goes wrong: "make soak SECONDS=3600 SEED=7".
+SECONDS ?= 600
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@PG_CONFIG='$(PG_CONFIG)' CAPI_SOAK_SECONDS='$(SECONDS)' CAPI_SOAK_SEED='$(SEED)' \
+		ITEM_TIMEOUT=$$(($(SECONDS) + 900)) test/run 059_soak
+
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
@@ -108,5 +116,5 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-sanitize check-style demo deps test
+.PHONY: bench check-sanitize check-style demo deps soak test
 .DEFAULT_GOAL := all

@@ -3,8 +3,9 @@
 --
 --   psql -d shop -f recipe.sql
 --
--- Needs a dataset called main (capi.create_dataset).  Run again, it changes the
--- source that is there, and no order is lost.  What differs by shop:
+-- Needs a dataset called main (capi.create_dataset).  Run again with the same
+-- variables, it changes the source that is there, and no order is lost.  What
+-- differs by shop:
 --   only_address  whose an order's only address is: "buyer", or "unknown" when
 --                 it may be that of whom a present is for
 \set ON_ERROR_STOP on

@@ -5,8 +5,8 @@
 --   psql -d shop -v orders=shopify.orders -v sync=overwrite -f recipe.sql
 --
 -- Needs a dataset called main (capi.create_dataset), and the first sync to be
--- over.  Run again, it changes the source that is there, and no order is lost.
--- What differs by connection:
+-- over.  Run again with the same variables, it changes the source that is there,
+-- and no order is lost. What differs by connection:
 --   orders        the table of the stream "orders"
 --   sync          "incremental", deduped or not: rows are written into one table;
 --                 "overwrite": each sync puts a new table in its place

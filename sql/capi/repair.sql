@@ -30,12 +30,26 @@ CREATE FUNCTION capi._equals(type regtype, OUT operator text, OUT name text)
       FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = type
 $$;
 
+-- Why the rule says nothing of the watched table's rows as they are; whether its
+-- trigger fires is another question, and may be what a backfill is for.
+CREATE FUNCTION capi._rule_gap(source int) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.table_name::oid) THEN 'the table is gone'
+                ELSE (SELECT CASE WHEN a.attname IS NULL THEN format('column "%s" is gone or was renamed', u.name)
+                                  ELSE format('column "%s" changed its type', u.name) END
+                        FROM unnest(s.key_columns || s.on_column, s.key_types::oid[] || s.on_type::oid) AS u (name, type)
+                        LEFT JOIN pg_attribute a ON a.attrelid = s.table_name::oid AND a.attname = u.name
+                                                AND a.attnum > 0 AND NOT a.attisdropped
+                       WHERE u.name IS NOT NULL AND a.atttypid IS DISTINCT FROM u.type LIMIT 1) END
+      FROM capi.source s WHERE s.id = source
+$$;
+
 -- Which of the keys in $1, as texts, have a row in the watched table that meets
 -- the rule today: their numbers.  Null: every order does.
 CREATE FUNCTION capi._rule_sql(source int) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('SELECT k.n::pg_catalog.int4 FROM pg_catalog.unnest($1) WITH ORDINALITY AS k (t, n)'
-                  ' WHERE EXISTS (SELECT FROM %s AS w WHERE %s AND %s)', s.table_name,
+                  ' WHERE EXISTS (SELECT FROM %s AS w WHERE %s AND %s)', s.table_name::regclass,
                   CASE WHEN cardinality(s.key_columns) = 1
                        -- by the type's own equality, so that an index is of use
                        THEN format('w.%I %s k.t::%s', s.key_columns[1], k.operator, k.name)

@@ -170,7 +170,7 @@ read_rule(Backfill *b)
 
 	capi_enter_owner(b->owner, &scope);
 	if (SPI_execute_with_args("SELECT p.problem, CASE WHEN p.problem IS NULL THEN capi._rule_sql($1) END"
-							  " FROM (SELECT capi._rule_problem($1) AS problem) p",
+							  " FROM (SELECT capi._rule_gap($1) AS problem) p",
 							  1, types, args, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the rule of a source");
 	problem = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
