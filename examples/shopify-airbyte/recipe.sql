@@ -21,9 +21,19 @@
 \else
 \set sync incremental
 \endif
+SELECT :'sync' IN ('incremental', 'overwrite') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'sync must be incremental or overwrite'; END $$;
+\endif
 \if :{?only_address}
 \else
 \set only_address unknown
+\endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
 -- In the text of the query %1$s is the table, %2$L says whose the only address is.
