@@ -6,13 +6,14 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control
 MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
-	$(addprefix answer/,response response_json response_mask) \
+	$(addprefix answer/,response response_json response_mask response_words) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,check normalize_sql pixel preview probe quality \
+	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture rule) \
-	$(addprefix event/,browser complete contents country currency date \
+	$(addprefix event/,browser complete contents country country_text \
+		currency date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
@@ -26,7 +27,8 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs views reconcile privileges comments)
+	datasets sources suggest context send doing logs subscriptions views reconcile \
+	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
@@ -37,7 +39,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants views \
-	reconcile
+	reconcile repair
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
@@ -99,6 +101,13 @@ test: deps
 check-sanitize: all
 	@PG_CONFIG='$(PG_CONFIG)' test/sanitize $(TESTS)
 
+# A shop sells while everything around it goes wrong: "make soak SECONDS=3600 SEED=7".
+SECONDS ?= 600
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@PG_CONFIG='$(PG_CONFIG)' CAPI_SOAK_SECONDS='$(SECONDS)' CAPI_SOAK_SEED='$(SEED)' \
+		ITEM_TIMEOUT=$$(($(SECONDS) + 900)) test/run 059_soak
+
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
@@ -107,5 +116,5 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-sanitize check-style demo deps test
+.PHONY: bench check-sanitize check-style demo deps soak test
 .DEFAULT_GOAL := all

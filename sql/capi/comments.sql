@@ -77,7 +77,12 @@ COMMENT ON FUNCTION capi.pixel_event(text, text) IS 'name, id and parameters for
 COMMENT ON FUNCTION capi.send(text, jsonb, text) IS 'reports an event that no table shows, in Meta''s own shape; hashed inside the call';
 COMMENT ON FUNCTION capi.set_context(text, jsonb, text) IS 'what the web tier knows of an order: cookies, address, browser, page, consent';
 COMMENT ON FUNCTION capi.confirm_identity() IS 'after restore or clone: yes, this copy may send';
-COMMENT ON FUNCTION capi.redrive(text, text, timestamptz) IS 'sends finished events again: the rejected, expired or ignored ones';
+COMMENT ON FUNCTION capi.redrive(text, text, timestamptz, text) IS 'sends finished events again: the rejected, expired or ignored ones';
+COMMENT ON PROCEDURE capi.backfill(text, timestamptz, timestamptz) IS 'queues orders that were never captured, in steps that commit';
+COMMENT ON VIEW capi.backfill_progress IS 'one row per run of capi.backfill(): how far it is, how fast, how long it will take';
+COMMENT ON SEQUENCE capi.backfill_run_id_seq IS 'numbers of runs of capi.backfill()';
+COMMENT ON TABLE capi.backfill_run IS 'runs of capi.backfill()';
+COMMENT ON FUNCTION capi.forget(text, text) IS 'removes everything about one order but the note that it was forgotten';
 COMMENT ON FUNCTION capi.reconcile(text, timestamptz, timestamptz, interval) IS 'orders against what became of them, by time and currency; each order in one class';
 COMMENT ON FUNCTION capi.missing_orders(text, timestamptz, timestamptz) IS 'orders that the query returns and that were never captured';
 COMMENT ON FUNCTION capi.drift(text, timestamptz, timestamptz) IS 'delivered orders that are different today, gone, or would be ignored';

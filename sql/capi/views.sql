@@ -73,7 +73,8 @@ CREATE VIEW capi.delivery_status AS
            e.status, e.reason, e.attempts, e.captured_at, e.next_attempt_at, e.finished_at,
            e.http_status, e.error_code, e.error_subcode, e.fbtrace_id, e.request_id
       FROM (SELECT d.source_id, d.key, d.dataset_id, d.event_name, d.event_id, d.event_time,
-                   d.value, d.currency, d.outcome AS status, d.reason, d.attempts, d.captured_at,
+                   d.value, d.currency, CASE d.outcome WHEN 'forgotten' THEN 'ignored' ELSE d.outcome END AS status,
+                   d.reason, d.attempts, d.captured_at,
                    NULL::timestamptz AS next_attempt_at, d.finished_at,
                    r.http_status, d.error_code, d.error_subcode, r.fbtrace_id, d.request_id
               FROM capi._finished d
@@ -303,6 +304,7 @@ BEGIN
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
              THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
       FROM capi.source_status s;
+    RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)

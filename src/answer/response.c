@@ -35,6 +35,7 @@
 #include "answer/response.h"
 #include "base/capi.h"
 
+#define TRACE_ID_BYTES		23
 #define MS_PER_S			INT64CONST(1000)
 #define MS_PER_MINUTE		(60 * MS_PER_S)
 
@@ -326,21 +327,43 @@ classify_status(const CapiAnswer *answer, CapiResult *result)
 	return 0;
 }
 
-/* Meta's words, masked; the second, translated text explains the first. */
+/* Is there anything in a masked text but masks? */
+static bool
+says_something(const char *text)
+{
+	return strcspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") <
+		strlen(text);
+}
+
+static void
+add_text(CapiResult *result, const char *text)
+{
+	if (text[0] == '\0' || strlen(result->message) + 8 > sizeof(result->message))
+		return;
+	if (result->message[0] != '\0')
+		strlcat(result->message, ": ", sizeof(result->message));
+	strlcat(result->message, text, sizeof(result->message));
+}
+
+/*
+ * Meta's words as far as they are known; the second, translated text explains
+ * the first.  Where nothing of them is left, what the code means.
+ */
 static void
 describe_error(const CapiAnswerJson *json, CapiResult *result)
 {
-	size_t		len;
+	const char *title = capi_response_title(json->code, json->subcode);
+	char		user_msg[sizeof(result->message)];
 
 	capi_response_mask(json->message, result->message,
 					   sizeof(result->message));
-	len = strlen(result->message);
-	if (json->user_msg[0] == '\0' || len + 8 > sizeof(result->message))
-		return;
-	if (len > 0)
-		len = strlcat(result->message, ": ", sizeof(result->message));
-	capi_response_mask(json->user_msg, result->message + len,
-					   sizeof(result->message) - len);
+	capi_response_mask(json->user_msg, user_msg, sizeof(user_msg));
+	if (says_something(user_msg) || title == NULL)
+		add_text(result, user_msg);
+	else if (!says_something(result->message))
+		strlcpy(result->message, title, sizeof(result->message));
+	else if (user_msg[0] != '\0')
+		add_text(result, title);
 }
 
 /*
@@ -444,15 +467,15 @@ read_retry_after(const char *text)
 	return strtol(text, NULL, 10) * MS_PER_S;
 }
 
-/* An opaque word for Meta's support; anything else than a word is dropped. */
+/*
+ * A word for Meta's support: "A" and 22 characters of base64url.  Anything else
+ * is not one, and may be what was sent.
+ */
 static void
 copy_trace_id(const char *id, CapiResult *result)
 {
-	for (const char *p = id; *p != '\0'; p++)
-	{
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			  (*p >= '0' && *p <= '9') || *p == '_' || *p == '-'))
-			return;
-	}
-	strlcpy(result->fbtrace_id, id, sizeof(result->fbtrace_id));
+	if (id[0] == 'A' && strlen(id) == TRACE_ID_BYTES &&
+		strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
+		TRACE_ID_BYTES)
+		strlcpy(result->fbtrace_id, id, sizeof(result->fbtrace_id));
 }

@@ -56,6 +56,13 @@ extern const char *capi_response_class_name(CapiClass class);
  */
 extern void capi_response_mask(const char *text, char *target, size_t size);
 
+/* Known words of messages, names of the format, and titles (response_words.c). */
+extern bool capi_response_is_word(const char *p, size_t len);
+extern bool capi_response_is_name(const char *p, size_t len);
+
+/* What an error means, or NULL. */
+extern const char *capi_response_title(int code, int subcode);
+
 /*
  * JSON text (response_json.c): what an answer or a header said.  Unknown
  * members are skipped; a text that breaks off leaves what was read until then.

@@ -84,6 +84,7 @@ static const char *
 get_country(FunctionCallInfo fcinfo)
 {
 	StringInfoData folded;
+	const CapiCountry *found = NULL;
 	const char *problem;
 	char	   *raw;
 
@@ -91,10 +92,12 @@ get_country(FunctionCallInfo fcinfo)
 		return NULL;
 	raw = text_to_utf8(PG_GETARG_TEXT_PP(2));
 	initStringInfo(&folded);
-	if (!capi_normalize_form(CAPI_FORM_COUNTRY, raw, strlen(raw), NULL,
-							 &folded, &problem))
-		return NULL;
-	return folded.data;
+	if (capi_normalize_form(CAPI_FORM_COUNTRY, raw, strlen(raw), NULL,
+							&folded, &problem))
+		return folded.data;
+	if (capi_text_is_valid(raw, strlen(raw)))
+		found = capi_country_read(raw, strlen(raw));
+	return found != NULL ? found->alpha2 : NULL;
 }
 
 /* CapiContentsReport for what only the form of a value is asked of. */

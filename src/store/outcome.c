@@ -249,6 +249,9 @@ record_waiting(CapiOutcome *outcomes, int n, int count)
 		" SELECT u.source_id, u.key, u.dataset_id, u.kind, u.captured_at, u.next, u.attempts,"
 		" u.event_id, u.event_name, u.event_time, u.value::numeric, u.currency, u.reason,"
 		" u.error_code, u.error_subcode, u.request_id" UNNEST_COLUMNS
+	/* what was to be forgotten while it was under way does not wait again */
+		" WHERE NOT EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = u.source_id"
+		" AND d.key = u.key AND d.outcome = 'forgotten')"
 		" ON CONFLICT (source_id, key) DO UPDATE SET dataset_id = excluded.dataset_id,"
 		" status = excluded.status, next_attempt_at = excluded.next_attempt_at,"
 		" attempts = excluded.attempts, event_id = excluded.event_id,"

@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(22);
+SELECT plan(27);
 
 CREATE TABLE sold (
     key text PRIMARY KEY, em text DEFAULT 'a@b.de', country text DEFAULT 'DE',
@@ -92,6 +92,17 @@ SELECT capi.attach(source := 'nested', table_name := 'nested', dataset := 'main'
     SELECT key, now() AS event_time, 1 AS value, 'EUR' AS currency, 'a@b.de' AS em, content_ids, contents FROM nested$$);
 SELECT is(event -> 'custom_data' -> 'content_ids', '["A", "B", "C"]', 'jsonb, with objects and lists in it') FROM capi.preview('nested');
 SELECT is(event -> 'custom_data' -> 'contents', '[{"id": "12"}]', 'contents encoded twice') FROM capi.preview('nested');
+
+-- A country that nobody knows
+INSERT INTO sold (key, country, ph_numeric) VALUES ('atlantis', 'Atlantis', 1712345678), ('none', NULL, 1712345678),
+    ('bracket', 'Germany (DE)', 1712345678);
+SELECT is(pg_temp.sent('bracket', 'ph'), pg_temp.sha('491712345678'), 'a country with its code gives the calling code');
+SELECT matches(pg_temp.problems('atlantis'), '"country".*known name', 'an unknown country is named');
+SELECT matches(pg_temp.problems('atlantis'), '"ph".*country was not recognised', 'and that the number lacks its calling code');
+SELECT is(pg_temp.problems('none'), '', 'without a country there is nothing to recognise');
+DELETE FROM sold WHERE key <> 'atlantis';
+SELECT is(problem, 'the country was not recognised, so no calling code was added', 'match_quality says so')
+  FROM capi.match_quality('sold') WHERE field = 'ph';
 
 SELECT * FROM finish();
 ROLLBACK;
