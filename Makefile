@@ -19,7 +19,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
-	$(addprefix send/,answer backlog batch dataset dispatch environment \
+	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
 		evaluate in_flight intake portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \

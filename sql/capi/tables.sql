@@ -31,7 +31,9 @@ CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS 
 CREATE TABLE capi.dataset_state (
     dataset_id int PRIMARY KEY,
     rest_until timestamptz,
-    throttled  boolean NOT NULL DEFAULT false
+    throttled  boolean NOT NULL DEFAULT false,
+    clock_ahead_ms bigint,
+    clock_seen_at  timestamptz
 ) WITH (fillfactor = 50);
 
 -- No grants at all, and no dump holds it (P8).  Row security keeps it from who

@@ -274,6 +274,24 @@ BEGIN
              THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.'
              WHEN strangers <> '{}'
              THEN 'Several owners'' tables are attached here: grant the role UPDATE on a column of its shop''s orders.' END;
+    RETURN QUERY SELECT 'unknown datasets', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'No order waits for a dataset that does not exist.'
+             ELSE format('%s orders wait because the query of their source names a dataset that does not exist; sources: %s.',
+                         count(*), string_agg(DISTINCT s.name, ', ')) END,
+        CASE WHEN count(*) > 0
+             THEN 'Create the dataset with capi.create_dataset(), or mend the query: its column dataset has names of capi.health.' END
+      FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
+     WHERE b.reason = 'unknown_dataset';
+    RETURN QUERY SELECT 'clock', count(*) = 0,
+        coalesce(string_agg(format('This server''s clock is %s %s that of the endpoint of dataset %s, as told %s.',
+                                   make_interval(secs => round(abs(n.clock_ahead_ms) / 1000.0)),
+                                   CASE WHEN n.clock_ahead_ms > 0 THEN 'ahead of' ELSE 'behind' END,
+                                   d.name, date_trunc('second', n.clock_seen_at)), ' ' ORDER BY d.name),
+                 'No answer of an endpoint tells a time that is not this server''s.'),
+        CASE WHEN count(*) > 0
+             THEN 'Set the clock, and let a time service keep it; events that are ahead of Meta''s clock wait for their time.' END
+      FROM capi.dataset_state n JOIN capi.dataset d ON d.id = n.dataset_id AND d.dropped_at IS NULL
+     WHERE abs(n.clock_ahead_ms) >= 10000;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),

@@ -41,6 +41,8 @@ write_record(void *arg)
 	if (record->has_rest)
 		capi_outcome_rest(record->dataset_id, record->rest_until,
 						  record->result.class == CAPI_CLASS_THROTTLED);
+	if (record->has_clock)
+		capi_outcome_clock(record->dataset_id, record->clock_ahead_ms);
 	if (record->state != NULL)
 		capi_outcome_dataset_state(record->dataset_id, record->state, record->state_reason);
 	capi_outcome_record(record->outcomes, record->n);

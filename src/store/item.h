@@ -70,6 +70,9 @@ typedef struct CapiOutcome
 #define CAPI_REASON_UNCLEAR_REFUSAL	"unclear refusal"
 #define CAPI_REASON_UNCLEAR_ANSWER	"unclear answer"
 
+/* Reason of an event whose query names a dataset that does not exist. */
+#define CAPI_REASON_UNKNOWN_DATASET	"unknown_dataset"
+
 /* "delivered", "queued", ...: the word of the tables and views. */
 extern const char *capi_outcome_word(CapiOutcomeKind kind);
 

@@ -397,6 +397,35 @@ capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled)
 		elog(ERROR, "could not note a rest");
 }
 
+/* There is another dataset: events that wait for an unknown one are due. */
+void
+capi_outcome_retry_unknown(void)
+{
+	if (capi_txn_execute("UPDATE capi.backlog b SET next_attempt_at = now()"
+						 " FROM (SELECT source_id, key FROM capi.backlog"
+						 " WHERE reason = '" CAPI_REASON_UNKNOWN_DATASET "'"
+						 " AND next_attempt_at > now() FOR UPDATE SKIP LOCKED) u"
+						 " WHERE b.source_id = u.source_id AND b.key = u.key",
+						 false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not retry events of unknown datasets");
+}
+
+/* How far this server's clock is ahead of the endpoint's. */
+void
+capi_outcome_clock(int dataset_id, int64 ahead_ms)
+{
+	Oid			types[2] = {INT4OID, INT8OID};
+	Datum		args[2] = {Int32GetDatum(dataset_id), Int64GetDatum(ahead_ms)};
+
+	if (capi_txn_execute_with_args("INSERT INTO capi.dataset_state AS s"
+								   " (dataset_id, clock_ahead_ms, clock_seen_at) VALUES ($1, $2, now())"
+								   " ON CONFLICT (dataset_id) DO UPDATE SET"
+								   " clock_ahead_ms = excluded.clock_ahead_ms,"
+								   " clock_seen_at = excluded.clock_seen_at",
+								   2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note a clock");
+}
+
 void
 capi_outcome_source_broken(int source_id, const char *reason)
 {
