@@ -34,7 +34,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
-	context_limits views
+	context_limits moves views
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.

@@ -62,7 +62,7 @@ CREATE FUNCTION capi._duties()
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
-           ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.detach(text)'),

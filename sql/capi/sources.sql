@@ -306,6 +306,7 @@ CREATE FUNCTION capi._alter_source(caller oid, path text, source text, event_nam
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new capi.source := capi._source(source);
+    old_dataset CONSTANT int := new.dataset_id;
     columns_named boolean := key_columns IS NOT NULL OR on_column IS NOT NULL;
 BEGIN
     PERFORM capi._check_source_owner(caller, new);
@@ -356,6 +357,9 @@ BEGIN
             new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL,
             new.time_zone, new.minor_units)
      WHERE s.id = new.id;
+    IF new.dataset_id <> old_dataset THEN
+        PERFORM capi._move_waiting(old_dataset, new.dataset_id, new.id, false);
+    END IF;
     PERFORM capi._sync_trigger(new.table_name);
     PERFORM capi._config_changed();
 END $$;

@@ -159,7 +159,11 @@ CREATE VIEW capi.health AS
                         pg_catalog.count(*) FILTER (WHERE u.reason LIKE 'no reader can be started%'
                                                     AND u.next_attempt_at > pg_catalog.now() - interval '10 seconds') AS unreadable,
                         pg_catalog.min(u.captured_at) AS oldest
-                   FROM (SELECT b.dataset_id, b.status, b.captured_at, b.reason, b.next_attempt_at FROM capi.backlog b
+                   FROM (SELECT CASE WHEN o.dropped_at IS NULL THEN b.dataset_id ELSE s.dataset_id END AS dataset_id,
+                               b.status, b.captured_at, b.reason, b.next_attempt_at
+                          FROM capi.backlog b
+                          JOIN capi.source s ON s.id = b.source_id
+                          LEFT JOIN capi.dataset o ON o.id = b.dataset_id
                          UNION ALL
                          SELECT s.dataset_id, 'queued', q.captured_at, NULL, NULL
                            FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
