@@ -11,7 +11,7 @@ OBJS = $(patsubst %,src/%.o, \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,check normalize_sql pixel preview probe quality send \
 		status) \
-	$(addprefix capture/,capture rule) \
+	$(addprefix capture/,capture renumber rule) \
 	$(addprefix event/,browser complete contents country currency date \
 		decimal email event field hash member normalize number payload person \
 		phone place text validate) \

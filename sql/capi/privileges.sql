@@ -47,6 +47,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._unread_rows(text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._hides_rows(oid, oid)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._token_state(int)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._identity()'),
            ('operator', 'EXECUTE', 'PROCEDURE', 'capi.deliver(interval)'),
@@ -64,8 +65,9 @@ CREATE FUNCTION capi._duties()
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),
-           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text, regclass)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.detach(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.forget_history(text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.suggest_query(regclass)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.confirm_identity()'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.grant_access(regrole, text)')
