@@ -57,28 +57,58 @@ CREATE FUNCTION capi._keep_click(fields jsonb, old jsonb) RETURNS jsonb
                 THEN fields || jsonb_build_object('fbc', old->>'fbc') ELSE fields END
 $$;
 
+-- Tables of several shops in one database have the same keys: 1, 2, 3.  So what a
+-- role says of an order without a source is of the sources whose table it may
+-- write, of a column at least.  A role that writes no table of any source, one of
+-- a web tier beside the application's, is believed where all tables belong to one
+-- owner.
+CREATE FUNCTION capi._told(writer oid) RETURNS SETOF int
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH told AS (
+        SELECT s.id, c.relowner,
+               coalesce(has_any_column_privilege(writer, s.table_name, 'INSERT, UPDATE'), false) AS may
+          FROM capi.source s LEFT JOIN pg_class c ON c.oid = s.table_name
+         WHERE s.table_name <> 'capi.direct_event'::regclass)
+    SELECT t.id FROM told t
+     WHERE t.may
+        OR (SELECT NOT bool_or(o.may) AND count(DISTINCT o.relowner) = 1 FROM told o)
+$$;
+
+-- One that is named: likewise, and any where all tables belong to one owner.
+CREATE FUNCTION capi._may_tell(writer oid, tab oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(has_any_column_privilege(writer, tab, 'INSERT, UPDATE'), false)
+        OR (SELECT count(DISTINCT c.relowner) = 1
+              FROM capi.source s JOIN pg_class c ON c.oid = s.table_name
+             WHERE s.table_name <> 'capi.direct_event'::regclass)
+$$;
+
 -- What was said last.  Also a consent that nothing preceded: a refusal that is
 -- not committed yet may be the earlier word.  Reading what others write would
 -- fail a serializable transaction.
-CREATE FUNCTION capi._note_consent(order_key text, source int, said boolean) RETURNS void
+CREATE FUNCTION capi._note_consent(caller oid, order_key text, source int, said boolean)
+    RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     last boolean;
+    me text := pg_get_userbyid(caller);
 BEGIN
     IF current_setting('transaction_isolation') <> 'serializable' THEN
         SELECT c.given INTO last FROM capi.consent c
-         WHERE c.key = order_key AND c.source_id = source ORDER BY c.said_at DESC LIMIT 1;
+         WHERE c.key = order_key AND c.source_id = source AND (source <> 0 OR c.writer = me)
+         ORDER BY c.said_at DESC LIMIT 1;
         IF last = said THEN
             RETURN;
         END IF;
     END IF;
-    INSERT INTO capi.consent (key, source_id, said_at, given)
-    VALUES (order_key, source, clock_timestamp(), said);
+    INSERT INTO capi.consent (key, source_id, said_at, given, writer)
+    VALUES (order_key, source, clock_timestamp(), said, me);
 END $$;
 
 -- Words that a later one took back go, and then a consent that takes nothing
--- back.  A refusal stays, without a limit of time; only when all take more room than that do the oldest go of orders that
--- nobody knows: those of the last 62 days not, unless somebody floods us.
+-- back.  A refusal stays, without a limit of time; only when all take more room
+-- than that do the oldest go of orders that nobody knows: those of the last 62
+-- days not, unless somebody floods us.
 CREATE FUNCTION capi._tidy_consent(keep_bytes bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -86,12 +116,14 @@ DECLARE
 BEGIN
     DELETE FROM capi.consent c USING capi.consent later
      WHERE later.said_at > now() - interval '2 days'
-       AND later.key = c.key AND later.source_id = c.source_id AND later.said_at > c.said_at;
+       AND later.key = c.key AND later.source_id = c.source_id AND later.said_at > c.said_at
+       AND (c.source_id <> 0 OR later.writer = c.writer);
     DELETE FROM capi.consent c
      WHERE c.given AND c.said_at < now() - interval '1 day'
        AND NOT EXISTS (SELECT FROM capi.consent earlier
                         WHERE earlier.key = c.key AND earlier.source_id = c.source_id
-                          AND earlier.said_at < c.said_at);
+                          AND earlier.said_at < c.said_at
+                          AND (c.source_id <> 0 OR earlier.writer = c.writer));
     IF bytes <= keep_bytes THEN
         RETURN;
     END IF;
@@ -115,6 +147,7 @@ DECLARE
     kept jsonb := capi._context_fields(context);
     said boolean := (context->>'consent')::boolean;
     wanted int := 0;
+    tab oid;
     obstacle text;
     -- no row of the table's type: to know that, the server would lock the table
     old_fields jsonb;
@@ -126,12 +159,16 @@ BEGIN
                   HINT = 'It is the text of the value that the source''s query returns as key.';
     END IF;
     obstacle := capi._consent_obstacle(source IS NOT NULL);
-    IF obstacle IS NULL THEN
-        IF source IS NOT NULL THEN
-            wanted := (capi._source(source)).id;
+    IF obstacle IS NULL AND source IS NOT NULL THEN
+        SELECT s.id, s.table_name INTO wanted, tab FROM capi._source(source) s;
+        IF NOT capi._may_tell(caller, tab) THEN
+            obstacle := format('Role "%s" has neither INSERT nor UPDATE on the table of source "%s".',
+                               pg_get_userbyid(caller), source);
         END IF;
+    END IF;
+    IF obstacle IS NULL THEN
         IF said IS NOT NULL THEN
-            PERFORM capi._note_consent(order_key, wanted, said);
+            PERFORM capi._note_consent(caller, order_key, wanted, said);
         END IF;
         obstacle := capi._context_obstacle(source IS NOT NULL);
     END IF;
@@ -147,7 +184,8 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'serializable' THEN
         SELECT c.fields, c.set_at INTO old_fields, old_set_at
           FROM capi.context c
-         WHERE c.key = order_key AND c.source_id = wanted ORDER BY c.set_at DESC LIMIT 1;
+         WHERE c.key = order_key AND c.source_id = wanted AND (wanted <> 0 OR c.writer = caller)
+         ORDER BY c.set_at DESC LIMIT 1;
         IF context->>'fbclid' IS NOT NULL AND context->>'fbc' IS NULL THEN
             kept := capi._keep_click(kept, old_fields);
         END IF;
@@ -159,8 +197,8 @@ BEGIN
     IF kept = '{}' OR (kept = old_fields AND old_set_at > clock_timestamp() - interval '1 hour') THEN
         RETURN;
     END IF;
-    INSERT INTO capi.context (key, source_id, set_at, fields)
-    VALUES (order_key, wanted, clock_timestamp(), kept);
+    INSERT INTO capi.context (key, source_id, set_at, fields, writer)
+    VALUES (order_key, wanted, clock_timestamp(), kept, caller);
 END $$;
 
 -- Makes room when contexts of orders that do not come take more than that: the

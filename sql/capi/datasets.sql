@@ -109,7 +109,7 @@ CREATE FUNCTION capi._reactivate(dataset int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE capi.dataset d SET state = 'active', reason = NULL, state_since = now()
-     WHERE d.id = dataset AND d.state IN ('credential', 'version');
+     WHERE d.id = dataset AND d.state IN ('credential', 'version', 'refused');
 END $$;
 
 CREATE FUNCTION capi.alter_dataset(name text, dataset_id text = NULL, access_token text = NULL,

@@ -269,7 +269,7 @@ BEGIN
     END IF;
     role := capi._run_as(caller, table_name);
     IF query IS NULL THEN
-        query := capi._usual_query(table_name, keys);
+        query := capi._usual_query(table_name, keys, NULL, minor_units IS NOT NULL);
         RAISE NOTICE 'capi uses this query for source "%":%', source, E'\n' || query
             USING HINT = 'Pass your own as query, or change it with capi.alter_source().';
     END IF;

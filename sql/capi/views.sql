@@ -73,7 +73,8 @@ CREATE VIEW capi.delivery_status AS
            e.status, e.reason, e.attempts, e.captured_at, e.next_attempt_at, e.finished_at,
            e.http_status, e.error_code, e.error_subcode, e.fbtrace_id, e.request_id
       FROM (SELECT d.source_id, d.key, d.dataset_id, d.event_name, d.event_id, d.event_time,
-                   d.value, d.currency, d.outcome AS status, d.reason, d.attempts, d.captured_at,
+                   d.value, d.currency, CASE d.outcome WHEN 'forgotten' THEN 'ignored' ELSE d.outcome END AS status,
+                   d.reason, d.attempts, d.captured_at,
                    NULL::timestamptz AS next_attempt_at, d.finished_at,
                    r.http_status, d.error_code, d.error_subcode, r.fbtrace_id, d.request_id
               FROM capi._finished d
@@ -81,10 +82,11 @@ CREATE VIEW capi.delivery_status AS
             UNION ALL
             SELECT b.source_id, b.key, b.dataset_id, b.event_name, b.event_id, b.event_time,
                    b.value, b.currency, b.status, b.reason, b.attempts, b.captured_at,
-                   b.next_attempt_at, NULL,
+                   greatest(b.next_attempt_at, b.captured_at, n.rest_until), NULL,
                    r.http_status, b.error_code, b.error_subcode, r.fbtrace_id, b.request_id
               FROM capi.backlog b
               LEFT JOIN capi.request r ON r.request_id = b.request_id
+              LEFT JOIN capi.dataset_state n ON n.dataset_id = b.dataset_id
             UNION ALL
             SELECT q.source_id, q.key, NULL, NULL, NULL, NULL, NULL, NULL,
                    'queued', NULL, 0, q.captured_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
@@ -101,7 +103,7 @@ CREATE VIEW capi.request_log AS
       LEFT JOIN capi.dataset d ON d.id = r.dataset_id;
 
 CREATE VIEW capi.source_status AS
-    SELECT s.name AS source, s.table_name, d.name AS dataset,
+    SELECT s.name AS source, s.table_name::regclass AS table_name, d.name AS dataset,
            CASE WHEN p.problem IS NOT NULL OR s.broken_since IS NOT NULL THEN 'broken'
                 WHEN s.paused THEN 'paused'
                 ELSE 'active' END AS state,
@@ -127,18 +129,46 @@ CREATE VIEW capi.source_status AS
                                 capi._hides_rows(s.table_name, s.run_as) AS hides_rows) p
      WHERE s.detached_at IS NULL;
 
+-- The dispatcher's capi.enabled; without a dispatcher that of the session, which
+-- alone can deliver then.
+CREATE FUNCTION capi._is_enabled() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(s.enabled, current_setting('capi.enabled') = 'on') FROM capi._slot() s
+$$;
+
+-- What turns it on again where it was turned off: of settings of roles and
+-- databases the most particular counts.  Dispatchers are the first superuser's.
+CREATE FUNCTION capi._enabled_hint(of_dispatcher boolean) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        (SELECT 'RESET capi.enabled;' FROM pg_settings s
+          WHERE NOT of_dispatcher AND s.name = 'capi.enabled' AND s.source = 'session'),
+        (SELECT CASE WHEN d.setdatabase = 0 AND d.setrole = 0 THEN 'ALTER ROLE ALL RESET capi.enabled;'
+                     WHEN d.setrole = 0 THEN format('ALTER DATABASE %I RESET capi.enabled;', current_database())
+                     WHEN d.setdatabase = 0 THEN format('ALTER ROLE %I RESET capi.enabled;', r.rolname)
+                     ELSE format('ALTER ROLE %I IN DATABASE %I RESET capi.enabled;', r.rolname, current_database()) END
+           FROM pg_roles r
+           JOIN pg_db_role_setting d ON d.setrole IN (0, r.oid)
+          WHERE CASE WHEN of_dispatcher THEN r.oid = 10 ELSE r.rolname = session_user END
+            AND (d.setdatabase = 0 OR d.setdatabase = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))
+            AND EXISTS (SELECT FROM unnest(d.setconfig) c WHERE c LIKE 'capi.enabled=%')
+          ORDER BY d.setdatabase <> 0 AND d.setrole <> 0 DESC, d.setrole <> 0 DESC, d.setdatabase <> 0 DESC
+          LIMIT 1),
+        'ALTER SYSTEM SET capi.enabled = on; SELECT pg_reload_conf();')
+$$;
+
 CREATE VIEW capi.health AS
     SELECT d.name AS dataset,
            CASE WHEN capi._is_copy() THEN 'copy'
                 WHEN d.state <> 'active' THEN d.state
                 WHEN t.problem IS NOT NULL THEN 'no token'
-                WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'disabled'
+                WHEN NOT capi._is_enabled() THEN 'disabled'
                 WHEN w.unreadable > 0 THEN 'no reader'
                 ELSE 'active' END AS state,
            CASE WHEN capi._is_copy() THEN 'this database is a restored or cloned copy; capi.confirm_identity() lets it send'
                 WHEN d.state <> 'active' THEN d.reason
                 WHEN t.problem IS NOT NULL THEN t.problem
-                WHEN pg_catalog.current_setting('capi.enabled') <> 'on' THEN 'capi.enabled is off'
+                WHEN NOT capi._is_enabled() THEN 'capi.enabled is off'
                 WHEN w.unreadable > 0 THEN 'no reader can be started: max_worker_processes are used up' END AS reason,
            coalesce(w.queued, 0) AS queued,
            coalesce(w.retrying, 0) AS retrying,
@@ -186,6 +216,7 @@ CREATE FUNCTION capi.diagnose()
 DECLARE
     slot record;
     version text;
+    strangers text[];
 BEGIN
     SELECT * INTO slot FROM capi._slot();
     RETURN QUERY SELECT 'preloaded', slot.preloaded,
@@ -207,10 +238,10 @@ BEGIN
         CASE WHEN pg_is_in_recovery() THEN 'Nothing needs to be done: a dispatcher starts when it is promoted.'
              WHEN slot.dispatcher_pid IS NULL AND slot.preloaded AND slot.listed
              THEN 'See the server log, and max_worker_processes.' END;
-    RETURN QUERY SELECT 'enabled', current_setting('capi.enabled') = 'on',
-        format('capi.enabled is %s.', current_setting('capi.enabled')),
-        CASE WHEN current_setting('capi.enabled') <> 'on'
-             THEN 'ALTER SYSTEM SET capi.enabled = on; SELECT pg_reload_conf();' END;
+    RETURN QUERY SELECT 'enabled', capi._is_enabled(),
+        format('capi.enabled is %s%s.', CASE WHEN capi._is_enabled() THEN 'on' ELSE 'off' END,
+               CASE WHEN slot.enabled IS NULL THEN '' ELSE ' in the dispatcher' END),
+        CASE WHEN NOT capi._is_enabled() THEN capi._enabled_hint(slot.enabled IS NOT NULL) END;
     RETURN QUERY SELECT 'identity', NOT capi._is_copy(),
         CASE WHEN capi._is_copy() THEN 'This database is a restored or cloned copy and sends nothing.'
              ELSE 'This database is the one its datasets were created in.' END,
@@ -234,13 +265,41 @@ BEGIN
              THEN (array_agg(format('SELECT * FROM capi.preview(%L, %L) shows the error.', s.name, b.key)))[1] END
       FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
      WHERE b.reason LIKE 'the query %' OR b.reason LIKE 'the reader %';
-    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full(),
+    strangers := ARRAY(SELECT r.rolname::text FROM pg_roles r
+                        WHERE (r.oid IN (SELECT c.writer FROM capi.context c WHERE c.source_id = 0)
+                               OR r.rolname IN (SELECT c.writer FROM capi.consent c WHERE c.source_id = 0))
+                          AND NOT EXISTS (SELECT FROM capi._told(r.oid))
+                          AND EXISTS (SELECT FROM capi.source) ORDER BY 1);
+    RETURN QUERY SELECT 'contexts', NOT capi._context_is_full() AND strangers = '{}',
         CASE WHEN capi._context_is_full()
              THEN format('Browser contexts of orders without an outcome take all of capi.context_size, %s: new ones are not kept.',
                          current_setting('capi.context_size'))
+             WHEN strangers <> '{}'
+             THEN format('What these roles say of orders reaches no source, since they write the table of none: %s.',
+                         array_to_string(strangers, ', '))
              ELSE 'There is room for browser contexts.' END,
         CASE WHEN capi._context_is_full()
-             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.' END;
+             THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.'
+             WHEN strangers <> '{}'
+             THEN 'Several owners'' tables are attached here: grant the role UPDATE on a column of its shop''s orders.' END;
+    RETURN QUERY SELECT 'unknown datasets', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'No order waits for a dataset that does not exist.'
+             ELSE format('%s orders wait because the query of their source names a dataset that does not exist; sources: %s.',
+                         count(*), string_agg(DISTINCT s.name, ', ')) END,
+        CASE WHEN count(*) > 0
+             THEN 'Create the dataset with capi.create_dataset(), or mend the query: its column dataset has names of capi.health.' END
+      FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
+     WHERE b.reason = 'unknown_dataset';
+    RETURN QUERY SELECT 'clock', count(*) = 0,
+        coalesce(string_agg(format('This server''s clock is %s %s that of the endpoint of dataset %s, as told %s.',
+                                   make_interval(secs => round(abs(n.clock_ahead_ms) / 1000.0)),
+                                   CASE WHEN n.clock_ahead_ms > 0 THEN 'ahead of' ELSE 'behind' END,
+                                   d.name, date_trunc('second', n.clock_seen_at)), ' ' ORDER BY d.name),
+                 'No answer of an endpoint tells a time that is not this server''s.'),
+        CASE WHEN count(*) > 0
+             THEN 'Set the clock, and let a time service keep it; events that are ahead of Meta''s clock wait for their time.' END
+      FROM capi.dataset_state n JOIN capi.dataset d ON d.id = n.dataset_id AND d.dropped_at IS NULL
+     WHERE abs(n.clock_ahead_ms) >= 10000;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
@@ -266,6 +325,7 @@ BEGIN
         CASE WHEN count(*) > 0
              THEN 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, or a policy for the role, shows all orders.' END
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
+    RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)
@@ -274,6 +334,7 @@ BEGIN
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
                      WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
                      WHEN 'no reader' THEN 'Raise max_worker_processes and restart.' END
       FROM capi.health h ORDER BY h.dataset;

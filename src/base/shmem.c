@@ -26,7 +26,7 @@
  * 3. A dispatcher attaches before it connects and detaches after it has left
  *	  the array of processes.  So a slot that is held and not attached means
  *	  that no dispatcher is, or will get, into that database.
- * 4. wake[], armed[] and missed[] are atomics only, read and written at commit of
+ * 4. wake[], armed[], missed[] and wanted are atomics only, read and written at commit of
  *	  the shop's transactions without any lock.  An entry of wake[] may be stale
  *	  when it is used: PGPROC structures live as long as the server, and a
  *	  latch that is set without need costs its owner one turn of its loop.
@@ -67,6 +67,9 @@
  */
 #define RECHECK_MS				300000
 
+/* How long a wish for a reader holds; who has it still repeats it. */
+#define WANTED_MS				2000
+
 /* A worker of an earlier launcher that has not attached by then never will. */
 #define START_LIMIT_MS			10000
 
@@ -84,6 +87,7 @@ typedef struct CapiSlot
 	TimestampTz state_since;
 	TimestampTz attached_at;
 	TimestampTz next_start;		/* not before; 0: at once */
+	bool		enabled;		/* capi.enabled of the attached dispatcher */
 	pg_atomic_uint32 recheck;	/* the extension was created or dropped */
 } CapiSlot;
 
@@ -105,6 +109,9 @@ typedef struct CapiShared
 	/* the dispatcher of that entry wants to be told of the next order */
 	pg_atomic_uint32 armed[CAPI_MAX_DATABASES];
 	CapiMissed	missed[CAPI_MAX_DATABASES];
+	/* who lacks a worker slot for a reader, and said so last when */
+	pg_atomic_uint32 wanted_by;
+	pg_atomic_uint64 wanted_at;
 	CapiSlot	slots[CAPI_MAX_DATABASES];
 } CapiShared;
 
@@ -175,6 +182,8 @@ set_up_memory(void)
 		ConditionVariableInit(&shared->detached);
 		pg_atomic_init_u32(&shared->launcher_procno, 0);
 		pg_atomic_init_u32(&shared->wake_changes, 0);
+		pg_atomic_init_u32(&shared->wanted_by, InvalidOid);
+		pg_atomic_init_u64(&shared->wanted_at, 0);
 		for (int i = 0; i < CAPI_MAX_DATABASES; i++)
 		{
 			pg_atomic_init_u64(&shared->wake[i], 0);
@@ -443,6 +452,50 @@ capi_shmem_clear_recheck(void)
 {
 	return my_slotno >= 0 &&
 		pg_atomic_exchange_u32(&shared->slots[my_slotno].recheck, 0) != 0;
+}
+
+/* For whoever asks, whose own settings may be others. */
+void
+capi_shmem_set_enabled(bool enabled)
+{
+	if (my_slotno < 0)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->slots[my_slotno].enabled = enabled;
+	LWLockRelease(shared->lock);
+}
+
+/* Of two databases that want one at once the later is heard. */
+void
+capi_shmem_want_reader(void)
+{
+	if (shared == NULL)
+		return;
+	pg_atomic_write_u32(&shared->wanted_by, MyDatabaseId);
+	pg_write_barrier();
+	pg_atomic_write_u64(&shared->wanted_at, (uint64) GetCurrentTimestamp());
+	for (int i = 0; i < CAPI_MAX_DATABASES; i++)
+	{
+		uint64		entry = pg_atomic_read_u64(&shared->wake[i]);
+
+		if (entry != 0 && (Oid) (entry >> 32) != MyDatabaseId)
+			wake_process((uint32) entry);
+	}
+}
+
+bool
+capi_shmem_reader_wanted(void)
+{
+	TimestampTz wanted_at;
+	Oid			wanted_by;
+
+	if (shared == NULL)
+		return false;
+	wanted_at = (TimestampTz) pg_atomic_read_u64(&shared->wanted_at);
+	pg_read_barrier();
+	wanted_by = pg_atomic_read_u32(&shared->wanted_by);
+	return wanted_at != 0 && wanted_by != MyDatabaseId &&
+		!TimestampDifferenceExceeds(wanted_at, GetCurrentTimestamp(), WANTED_MS);
 }
 
 void
@@ -772,6 +825,7 @@ capi_shmem_slot_info(Oid dboid, const char *dbname, CapiSlotInfo *info)
 		info->state = slot->state;
 		info->state_since = slot->state_since;
 		info->failures = slot->failures;
+		info->enabled = slot->enabled;
 	}
 	LWLockRelease(shared->lock);
 

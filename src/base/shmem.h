@@ -37,6 +37,7 @@ typedef struct CapiSlotInfo		/* a copy, for diagnose and health */
 	CapiSlotState state;
 	TimestampTz state_since;
 	int			failures;		/* starts in a row that ended badly */
+	bool		enabled;		/* capi.enabled, as the dispatcher has it */
 } CapiSlotInfo;
 
 /* What the launcher is asked to do about one slot. */
@@ -76,9 +77,17 @@ extern bool capi_shmem_attach(const char *dbname);	/* false: held, taken or
 extern void capi_shmem_set_database(Oid dboid);
 extern void capi_shmem_arm_wake(void);
 extern void capi_shmem_set_state(CapiSlotState state);
+extern void capi_shmem_set_enabled(bool enabled);
 extern void capi_shmem_restart(void);	/* start another when this one ends */
 extern bool capi_shmem_clear_recheck(void);	/* the extension was created or
 												 * dropped: look again */
+
+/*
+ * Whoever has no worker slot for a reader says so: senders of other databases
+ * then do with one each, and give up those that have nothing to do.
+ */
+extern void capi_shmem_want_reader(void);
+extern bool capi_shmem_reader_wanted(void);	/* by another database */
 
 /* Database commands. */
 extern int	capi_shmem_hold(const char *dbname);	/* slot, -1: none */

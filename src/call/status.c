@@ -95,14 +95,15 @@ capi_sql_slot(PG_FUNCTION_ARGS)
 	int			launcher = capi_shmem_launcher_pid();
 	CapiSlotInfo info;
 	bool		known = capi_shmem_slot_info(MyDatabaseId, dbname, &info);
-	Datum		values[8] = {0};
-	bool		nulls[8] = {false, false, false, false, false, false, false, false};
+	/* an earlier version of the extension has no column for the last one */
+	Datum		values[9] = {0};
+	bool		nulls[9] = {false};
 
 	values[0] = BoolGetDatum(capi_shmem_available());
 	values[1] = BoolGetDatum(database_listed(dbname));
 	values[2] = Int32GetDatum(launcher);
 	nulls[2] = launcher == 0;
-	nulls[3] = !known || info.pid == 0;
+	nulls[3] = nulls[8] = !known || info.pid == 0;
 	nulls[4] = nulls[5] = nulls[6] = !known;
 	if (known)
 	{
@@ -110,6 +111,7 @@ capi_sql_slot(PG_FUNCTION_ARGS)
 		values[4] = CStringGetTextDatum(state_word(info.state));
 		values[5] = TimestampTzGetDatum(info.state_since);
 		values[6] = Int32GetDatum(info.failures);
+		values[8] = BoolGetDatum(info.enabled);
 	}
 	values[7] = Int64GetDatum((int64) capi_shmem_missed(MyDatabaseId));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(result_row(fcinfo), values, nulls)));

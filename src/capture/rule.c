@@ -326,14 +326,16 @@ build_key(Fill *fill, CapiRule *rule)
 {
 	char	   *query_key = TextDatumGetCString(fill->values[S_QUERY_KEY_TYPE - 1]);
 	const char *problem = NULL;
+	ArrayType  *kinds;
 	Datum	   *names;
 	Datum	   *types;
 	int			ntypes;
 
 	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_COLUMNS - 1]), TEXTOID, -1,
 					  false, TYPALIGN_INT, &names, NULL, &rule->nkeys);
-	deconstruct_array(DatumGetArrayTypeP(fill->values[S_KEY_TYPES - 1]), REGTYPEOID,
-					  sizeof(Oid), true, TYPALIGN_INT, &types, NULL, &ntypes);
+	kinds = DatumGetArrayTypeP(fill->values[S_KEY_TYPES - 1]);
+	deconstruct_array(kinds, ARR_ELEMTYPE(kinds), sizeof(Oid), true, TYPALIGN_INT,
+					  &types, NULL, &ntypes);
 	rule->nkeys = Min(Min(rule->nkeys, ntypes), CAPI_MAX_KEY_COLUMNS);
 	rule->key_form = capi_key_form(query_key);
 	for (int i = 0; i < rule->nkeys && problem == NULL; i++)
@@ -465,6 +467,7 @@ table_problem(Relation rel, int source_id)
 typedef struct SourceTable
 {
 	Oid			relid;
+	Oid			run_as;
 	char	   *schema_was;		/* when it was attached; NULL: not known */
 	char	   *name_was;
 } SourceTable;
@@ -475,15 +478,15 @@ find_source_table(int source_id, SourceTable *table)
 	MemoryContext context = CurrentMemoryContext;
 	Oid			argtypes[1] = {INT4OID};
 	Datum		args[1] = {Int32GetDatum(source_id)};
-	char	   *texts[3] = {NULL};
+	char	   *texts[4] = {NULL};
 	bool		found;
 
 	SPI_connect();
-	found = SPI_execute_with_args("SELECT table_name::oid, table_was[1], table_was[2]"
+	found = SPI_execute_with_args("SELECT table_name::oid, run_as::oid, table_was[1], table_was[2]"
 								  " FROM capi.source WHERE id = $1",
 								  1, argtypes, args, NULL, true, 1) == SPI_OK_SELECT &&
 		SPI_processed == 1;
-	for (int i = 0; found && i < 3; i++)
+	for (int i = 0; found && i < 4; i++)
 	{
 		char	   *text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
 
@@ -491,8 +494,9 @@ find_source_table(int source_id, SourceTable *table)
 	}
 	SPI_finish();
 	table->relid = texts[0] != NULL ? atooid(texts[0]) : InvalidOid;
-	table->schema_was = texts[1];
-	table->name_was = texts[2];
+	table->run_as = texts[1] != NULL ? atooid(texts[1]) : InvalidOid;
+	table->schema_was = texts[2];
+	table->name_was = texts[3];
 	return found;
 }
 
@@ -524,11 +528,13 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	int			source_id = PG_GETARG_INT32(0);
 	SourceTable table = {0};
 	Oid			relid;
+	Oid			run_as;
 	Relation	rel;
 	const char *problem;
 
 	(void) find_source_table(source_id, &table);
 	relid = table.relid;
+	run_as = table.run_as;
 	if (is_replaced(&table))
 		PG_RETURN_TEXT_P(cstring_to_text(psprintf("another table has the name \"%s\" now",
 												  quote_qualified_identifier(table.schema_was,
@@ -541,6 +547,8 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	if (rel == NULL)
 		PG_RETURN_TEXT_P(cstring_to_text("the table is gone"));
 	problem = table_problem(rel, source_id);
+	if (problem == NULL && !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(run_as)))
+		problem = "the role that the query of the source runs as does not exist";
 	relation_close(rel, AccessShareLock);
 	if (problem == NULL)
 		PG_RETURN_NULL();

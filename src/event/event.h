@@ -51,6 +51,7 @@ typedef struct CapiEvent
 	/* in: set by query.c */
 	const char *event_name;
 	const char *event_id;
+	bool		id_is_too_long; /* there was one, longer than any that is sent */
 	const char *action_source;
 	int64		event_time_s;	/* Unix seconds; valid if has_event_time */
 	bool		has_event_time;

@@ -8,7 +8,8 @@
  * bound for its life to one role: what a session can keep of one tenant (a
  * named connection of dblink, variables of an interpreter) another never sees.
  * It shares a segment with this process: link.h.  At most capi.readers work or
- * wait at a time.
+ * wait at a time; while another database has none and no worker slot to start
+ * one, only one does, and only if there is something to do.
  *
  * A portion that is under way has a deadline, moved by each run that the reader
  * says it begins:
@@ -39,6 +40,7 @@
 #include "utils/timestamp.h"
 
 #include "base/guc.h"
+#include "base/shmem.h"
 #include "base/txn.h"
 #include "read/link.h"
 #include "read/pool.h"
@@ -62,6 +64,9 @@
  */
 #define LEFTOVER_MS			50
 #define LEFTOVER_HUNG_MS	1000
+
+/* With one that works, another is tried again so long after there was no slot. */
+#define ANOTHER_MS			1000
 
 typedef enum EntryState
 {
@@ -101,6 +106,7 @@ struct CapiPool
 	MemoryContext context;
 	Entry		entries[MAX_ENTRIES];
 	List	   *leftovers;
+	TimestampTz another_at;		/* no second reader is tried before */
 };
 
 /* Of this process, for its end. */
@@ -379,6 +385,27 @@ push_request(Entry *entry)
 		resetStringInfo(&entry->unsent);
 }
 
+/*
+ * No reader could be started beside those that live; one that has nothing to do
+ * for another role makes room, which is there in a moment.
+ */
+static CapiGiven
+no_worker(CapiPool *pool, int live, Entry *idle, TimestampTz now)
+{
+	if (idle != NULL)
+	{
+		release(idle);
+		return CAPI_GIVEN_BUSY;
+	}
+	if (live > 0)
+	{
+		pool->another_at = TimestampTzPlusMilliseconds(now, ANOTHER_MS);
+		return CAPI_GIVEN_BUSY;
+	}
+	capi_shmem_want_reader();
+	return CAPI_GIVEN_NO_WORKER;
+}
+
 CapiGiven
 capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 {
@@ -388,29 +415,30 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 	Entry	   *other;
 	Entry	   *unused;
 	int			live;
+	int			limit;
 
 	if (capi_pool_is_stuck(pool, role) || is_left_over(pool, role, now))
 		return CAPI_GIVEN_BUSY;
+	limit = capi_shmem_reader_wanted() ? 1 : capi_readers;
 	live = survey(pool, role, &entry, &other, &unused);
+	if (entry != NULL && live > limit)
+	{
+		release(entry);			/* another database's need is greater */
+		return CAPI_GIVEN_BUSY;
+	}
 	if (entry == NULL)
 	{
-		if (live >= capi_readers && other != NULL)
+		if (live >= limit && other != NULL)
 		{
 			release(other);		/* another role's, without work */
 			unused = other;
 			live--;
 		}
-		if (live >= capi_readers || unused == NULL)
+		if (live >= limit || unused == NULL || (live > 0 && now < pool->another_at))
 			return CAPI_GIVEN_BUSY;
 		entry = unused;
 		if (!start_reader(pool, entry, role))
-		{
-			/* one that another role's idle reader holds is free in a moment */
-			if (other == NULL || other == entry)
-				return CAPI_GIVEN_NO_WORKER;
-			release(other);
-			return CAPI_GIVEN_BUSY;
-		}
+			return no_worker(pool, live, other == entry ? NULL : other, now);
 	}
 	pg_atomic_write_u32(&entry->shared->stop, 0);
 	capi_portion_write_request(&entry->unsent, request);
@@ -420,6 +448,16 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 	entry->deadline = TimestampTzPlusMilliseconds(now, START_LIMIT_MS);
 	push_request(entry);
 	return CAPI_GIVEN;
+}
+
+void
+capi_pool_yield(CapiPool *pool)
+{
+	if (!capi_shmem_reader_wanted())
+		return;
+	for (int i = 0; i < MAX_ENTRIES; i++)
+		if (pool->entries[i].state == ENTRY_IDLE)
+			release(&pool->entries[i]);
 }
 
 bool

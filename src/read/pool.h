@@ -49,6 +49,9 @@ extern void capi_pool_destroy(CapiPool *pool);
  */
 extern CapiGiven capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag);
 
+/* Ends those that have nothing to do, if another database has none. */
+extern void capi_pool_yield(CapiPool *pool);
+
 /* Asks the reader to leave the rest of a portion; it ends with done. */
 extern void capi_pool_stop(CapiPool *pool, const void *tag);
 

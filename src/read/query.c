@@ -125,6 +125,11 @@ void
 capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 {
 	run_as = capi_query_role(run_as);
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(run_as)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the role that the query of the source runs as does not exist"),
+				 errhint("capi.alter_source(..., query => ...) makes it run as the caller.")));
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->nest_level = NewGUCNestLevel();
 	capi_pinned_locally(CAPI_PINNED_QUERY, GUC_ACTION_SAVE);
@@ -388,6 +393,24 @@ fetch_rows(const CapiSource *source, Keys *keys, SPIPlanPtr plan, Datum array,
 	SPI_cursor_close(portal);
 }
 
+/* Condition on a row q of the query; the keys as its argument. */
+static char *
+key_condition(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
+{
+	*array = read_keys(source, keys, argtype);
+	return psprintf("q.key%s OPERATOR(%s) ANY ($1)", keys->as_text ? "::text" : "",
+					equality_operator(keys));
+}
+
+char *
+capi_query_key_condition(const CapiSource *source, char **texts, int nkeys,
+						 Datum *array, Oid *argtype)
+{
+	Keys		keys = {.texts = texts, .n = nkeys};
+
+	return key_condition(source, &keys, array, argtype);
+}
+
 /* The statement around the query, and the keys as its argument. */
 static char *
 build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
@@ -395,10 +418,10 @@ build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype
 	char	   *select = capi_query_single_select(source->query);
 
 	/* values become text, and text values, with the source's rights, too */
-	*array = read_keys(source, keys, argtype);
+	char	   *condition = key_condition(source, keys, array, argtype);
+
 	index_keys(keys);
-	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE q.key%s OPERATOR(%s) ANY ($1)",
-					select, keys->as_text ? "::text" : "", equality_operator(keys));
+	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE %s", select, condition);
 }
 
 void

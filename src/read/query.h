@@ -74,6 +74,13 @@ extern char *capi_query_error_text(const ErrorData *edata, bool with_no_order);
  */
 extern char *capi_query_time_sql(const CapiSource *source, const char *query);
 
+/*
+ * Text of a condition over a row q of the query: its key is one of these, given
+ * as $1.  Between enter and leave; raises what a key's text is not to the type.
+ */
+extern char *capi_query_key_condition(const CapiSource *source, char **texts,
+									  int nkeys, Datum *array, Oid *argtype);
+
 /* Fills event_id, event_name and action_source where the query left them out. */
 extern void capi_query_defaults(CapiEvent *event, const CapiSource *source,
 								const char *key);

@@ -31,6 +31,16 @@
 #define MAX_VALUE_BYTES		(64 * 1024)
 #define MAX_LIST_BYTES		(16 * 1024 * 1024)
 
+/*
+ * Texts that are kept as the query gave them, in the log and in memory until it
+ * is written: longer reasons are cut, longer names and ids are none.
+ */
+#define MAX_REASON_BYTES	400
+#define MAX_NAME_BYTES		256
+
+/* Stands for a text that is not even read. */
+#define UNREAD_TEXT			"a text of more than 64 kB"
+
 /* Columns that are not fields of Meta's; kept in step with check.c. */
 typedef enum OwnColumn
 {
@@ -161,7 +171,7 @@ capi_row_key(CapiRowReader *reader, HeapTuple tuple, Datum *value, Oid *type,
 	return OutputFunctionCall(&column->out, *value);
 }
 
-/* Members of a JSON array of scalars, as texts. */
+/* Members of a JSON array as texts; what is no scalar as the JSON it is. */
 static void
 json_list(Jsonb *json, bool places, CapiValues *values)
 {
@@ -183,6 +193,9 @@ json_list(Jsonb *json, bool places, CapiValues *values)
 		else if (v.type == jbvNumeric)
 			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
 																		 NumericGetDatum(v.val.numeric)));
+		else if (v.type == jbvBinary)
+			values->v[values->n++] = capi_event_utf8(JsonbToCString(NULL, v.val.binary.data,
+																	v.val.binary.len));
 	}
 }
 
@@ -303,10 +316,29 @@ read_time(const CapiSource *source, Oid type, Datum value, CapiEvent *event)
 		event->has_event_time = false;
 }
 
-/* A column that is no field of Meta's. */
+/* True when the UTF-8 text was longer; never cut through a character. */
+static bool
+cut(char *text, size_t limit)
+{
+	if (strlen(text) <= limit)
+		return false;
+	while (limit > 0 && (text[limit] & 0xC0) == 0x80)
+		limit--;
+	text[limit] = '\0';
+	return true;
+}
+
+/*
+ * A column that is no field of Meta's.  Without its id an event has the key, as
+ * the page has that read it here, too; the name of an event, of a dataset or of
+ * an action source that is too long is not replaced by another one, but wrong.
+ */
 static void
 read_own(CapiRowReader *reader, ResultColumn *column, Datum value, CapiOrder *order)
 {
+	bool		is_reason = column->target == OWN_IGNORE_REASON;
+	bool		unread;
+	bool		was_cut;
 	char	   *text;
 
 	if (column->target == OWN_EVENT_TIME)
@@ -314,19 +346,22 @@ read_own(CapiRowReader *reader, ResultColumn *column, Datum value, CapiOrder *or
 		read_time(reader->source, column->type, value, &order->event);
 		return;
 	}
-	if (is_too_long(column, value, false))
-		return;
-	text = capi_event_utf8(OutputFunctionCall(&column->out, value));
-	if (column->target == OWN_EVENT_ID)
+	unread = is_too_long(column, value, false);
+	text = unread ? pstrdup(UNREAD_TEXT) :
+		capi_event_utf8(OutputFunctionCall(&column->out, value));
+	was_cut = cut(text, is_reason ? MAX_REASON_BYTES : MAX_NAME_BYTES) || unread;
+	if (is_reason)
+		order->ignore_reason = text;
+	else if (column->target == OWN_EVENT_ID && was_cut)
+		order->event.id_is_too_long = true;
+	else if (column->target == OWN_EVENT_ID)
 		order->event.event_id = text;
 	else if (column->target == OWN_EVENT_NAME)
-		order->event.event_name = text;
+		order->event.event_name = was_cut ? "" : text;
 	else if (column->target == OWN_ACTION_SOURCE)
 		order->event.action_source = text;
 	else if (column->target == OWN_DATASET)
 		order->dataset = text;
-	else if (column->target == OWN_IGNORE_REASON)
-		order->ignore_reason = text;
 }
 
 void

@@ -52,6 +52,7 @@
 
 /* How long to do without a worker slot before events go to the backlog. */
 #define NO_WORKER_MS		1000
+#define NO_WORKER_LOOK_MS	100
 #define NO_WORKER_RETRY_MS	5000
 
 /* Time paid for each that was spent for nothing. */
@@ -118,6 +119,24 @@ make_portion(CapiDispatcher *d, int source_id, Oid role, CapiItem **items, int n
 	MemoryContextSwitchTo(old);
 	d->nasked += n;
 	return portion;
+}
+
+/* Are orders being read that waited for the dataset? */
+bool
+capi_portions_read_again(const CapiDispatcher *d, int dataset_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		for (int i = 0; i < portion->n; i++)
+			if (!portion->done[i] && portion->items[i]->from_backlog &&
+				portion->items[i]->dataset_id == dataset_id)
+				return true;
+	}
+	return false;
 }
 
 /* Orders that failed before are read one by one, so that they stop no other. */
@@ -276,6 +295,21 @@ note_state(void *arg)
 	capi_outcome_source_broken(note->source_id, note->broken);
 }
 
+/* Said once for each change; why is in capi.source_status. */
+static void
+log_state(const CapiDispatcher *d, const CapiSource *source)
+{
+	if (source->broken)
+		ereport(LOG,
+				(errmsg("source \"%s\" of database \"%s\" is broken: its query fails, and its orders wait",
+						source->name, d->dbname),
+				 errhint("capi.source_status says why.")));
+	else
+		ereport(LOG,
+				(errmsg("source \"%s\" of database \"%s\" is no longer broken",
+						source->name, d->dbname)));
+}
+
 static void
 break_source(Poll *poll, CapiPortion *portion, const char *text)
 {
@@ -293,8 +327,12 @@ break_source(Poll *poll, CapiPortion *portion, const char *text)
 		if (spent >= SLOW_MS)
 			delay_ms = Max(delay_ms, REST_FACTOR * spent);
 		source->retry_at = TimestampTzPlusMilliseconds(now, delay_ms);
-		source->broken = true;
 		source->hangs = 0;
+		if (!source->broken)
+		{
+			source->broken = true;
+			log_state(poll->d, source);
+		}
 		note.source_id = source->id;
 		(void) capi_txn_try("capi: noting the state of a source", note_state, &note);
 	}
@@ -314,6 +352,7 @@ note_success(CapiDispatcher *d, CapiSource *source)
 	if (!source->broken)
 		return;
 	source->broken = false;
+	log_state(d, source);
 	(void) capi_txn_try("capi: noting the state of a source", note_state, &note);
 	d->backlog_due_at = DT_NOBEGIN;
 }
@@ -568,6 +607,32 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 	}
 }
 
+/* As above: once for each change. */
+static void
+note_no_worker(CapiDispatcher *d)
+{
+	if (d->no_worker_logged)
+		return;
+	d->no_worker_logged = true;
+	ereport(LOG,
+			(errmsg("no reader can be started for database \"%s\": its orders wait",
+					d->dbname),
+			 errdetail("The server has no free background worker."),
+			 errhint("Raise max_worker_processes.")));
+}
+
+static void
+note_worker(CapiDispatcher *d)
+{
+	d->no_worker_since = 0;
+	if (!d->no_worker_logged)
+		return;
+	d->no_worker_logged = false;
+	ereport(LOG,
+			(errmsg("a reader could be started again for database \"%s\"",
+					d->dbname)));
+}
+
 static bool
 give(Poll *poll)
 {
@@ -592,7 +657,7 @@ give(Poll *poll)
 			portion->is_given = true;
 			portion->given_at = now;
 			poll->any = true;
-			d->no_worker_since = 0;
+			note_worker(d);
 			return true;
 		case CAPI_GIVEN_BUSY:
 			/* another role's reader may have nothing to do */
@@ -603,8 +668,11 @@ give(Poll *poll)
 			if (d->no_worker_since == 0)
 				d->no_worker_since = now;
 			else if (TimestampDifferenceExceeds(d->no_worker_since, now, NO_WORKER_MS))
+			{
+				note_no_worker(d);
 				put_back_of_role(poll, portion->role, NO_WORKER_REASON,
 								 TimestampTzPlusMilliseconds(now, NO_WORKER_RETRY_MS));
+			}
 			return true;
 	}
 	return false;
@@ -720,6 +788,7 @@ capi_portions_work(CapiDispatcher *d)
 			 /* until nothing can be given any more */ ;
 		allow_all(d);
 	}
+	capi_pool_yield(d->pool);
 	capi_answer_commit(d, poll.chunk.outcomes, poll.chunk.n);
 	remove_ended(d);
 	return poll.any;
@@ -823,6 +892,6 @@ capi_portions_deadline(const CapiDispatcher *d)
 			until = Min(until, rest);
 	}
 	if (d->no_worker_since != 0 && d->portions != NIL)
-		until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_MS / 2));
+		until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_LOOK_MS));
 	return until;
 }

@@ -38,6 +38,11 @@ write_record(void *arg)
 		capi_outcome_request(record->request_id, record->dataset_id, record->sent_at,
 							 record->duration_ms, record->events, record->bytes,
 							 &record->result);
+	if (record->has_rest)
+		capi_outcome_rest(record->dataset_id, record->rest_until,
+						  record->result.class == CAPI_CLASS_THROTTLED);
+	if (record->has_clock)
+		capi_outcome_clock(record->dataset_id, record->clock_ahead_ms);
 	if (record->state != NULL)
 		capi_outcome_dataset_state(record->dataset_id, record->state, record->state_reason);
 	capi_outcome_record(record->outcomes, record->n);
@@ -114,6 +119,7 @@ drop_old_state(CapiDispatcher *d, CapiRecord *record)
 		return;
 	state = strcmp(record->state, "active") == 0 ? CAPI_DATASET_ACTIVE :
 		strcmp(record->state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+		strcmp(record->state, "refused") == 0 ? CAPI_DATASET_REFUSED :
 		CAPI_DATASET_VERSION;
 	if (dataset == NULL || dataset->state != state)
 		record->state = NULL;

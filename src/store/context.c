@@ -28,6 +28,7 @@
 
 #include "base/guc.h"
 #include "base/txn.h"
+#include "event/none.h"
 #include "store/context.h"
 #include "store/soon.h"
 
@@ -58,15 +59,20 @@ table_is_empty(const char *name)
 /*
  * What was said of this source goes before what was said of all, and later
  * before earlier.  Of calls that did not see each other there are several rows;
- * more than eight there cannot be but by somebody's intention.
+ * more than eight there cannot be but by somebody's intention.  Who may tell of
+ * this source is asked once for each role.
  */
 static const char read_sql[] =
-"SELECT u.n::int4, c.fields->>'fbp', c.fields->>'fbc',"
+"WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
+" FROM unnest($1) AS k (key) JOIN capi.context x ON x.key = k.key AND x.source_id = 0) AS w"
+" WHERE $2 IN (SELECT capi._told(w.writer)))"
+" SELECT u.n::int4, c.fields->>'fbp', c.fields->>'fbc',"
 " c.fields->>'client_ip_address', c.fields->>'client_user_agent',"
 " c.fields->>'event_source_url', c.fields->>'referrer_url'"
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
 " CROSS JOIN (VALUES (1, $2), (2, 0)) AS s (level, id)"
 " CROSS JOIN LATERAL (SELECT * FROM capi.context x WHERE x.key = u.key AND x.source_id = s.id"
+" AND (s.id <> 0 OR x.writer IN (SELECT t.writer FROM told t))"
 " ORDER BY x.set_at DESC LIMIT 8) c"
 " ORDER BY u.n, s.level, c.set_at DESC";
 
@@ -109,10 +115,15 @@ read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
 
 /* The last word of the source, or that of all, is no. */
 static const char refused_sql[] =
-"SELECT u.n::int4"
+"WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
+" FROM unnest($1) AS k (key) JOIN capi.consent x ON x.key = k.key AND x.source_id = 0) AS w"
+" LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.writer"
+" WHERE r.oid IS NULL OR $2 IN (SELECT capi._told(r.oid)))"
+" SELECT u.n::int4"
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
 " CROSS JOIN (VALUES ($2), (0)) AS s (id)"
 " CROSS JOIN LATERAL (SELECT x.given FROM capi.consent x WHERE x.key = u.key AND x.source_id = s.id"
+" AND (s.id <> 0 OR x.writer IN (SELECT t.writer FROM told t))"
 " ORDER BY x.said_at DESC LIMIT 1) c"
 " WHERE NOT c.given";
 
@@ -152,6 +163,14 @@ capi_context_read(const CapiSource *source, char **keys, int nkeys)
 	return found;
 }
 
+/* Did the query return nothing, or a word of the browser's for nothing? */
+static bool
+is_missing(const CapiValues *values)
+{
+	return values->n == 0 ||
+		(values->n == 1 && capi_none_is(values->v[0], strlen(values->v[0])));
+}
+
 void
 capi_context_complete(const CapiContext *context, CapiOrder *order)
 {
@@ -164,7 +183,7 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
 	{
 		CapiValues *values = &order->event.values[context_fields[i]];
 
-		if (context->values[i] == NULL || values->n > 0)
+		if (context->values[i] == NULL || !is_missing(values))
 			continue;
 		values->v = palloc(sizeof(char *));
 		values->v[0] = context->values[i];
@@ -173,24 +192,27 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
 }
 
 /*
- * A context that was said of all sources stays while another one may still
- * need it: one whose order has no outcome yet.
+ * A context that was said of all sources stays while another one that it is
+ * said of may still need it: one whose order has no outcome yet.
  */
+static const char forget_sql[] =
+"WITH told AS MATERIALIZED (SELECT w.writer, t.id FROM (SELECT DISTINCT x.writer"
+" FROM unnest($2) AS k (key) JOIN capi.context x ON x.key = k.key AND x.source_id = 0) AS w"
+" CROSS JOIN LATERAL capi._told(w.writer) AS t (id))"
+" DELETE FROM capi.context c USING unnest($1, $2) AS u (source_id, key)"
+" WHERE c.key = u.key AND (c.source_id = u.source_id OR (c.source_id = 0"
+" AND EXISTS (SELECT FROM told t WHERE t.writer = c.writer AND t.id = u.source_id)"
+" AND NOT EXISTS (SELECT FROM told t JOIN capi.source s ON s.id = t.id"
+" WHERE t.writer = c.writer AND s.detached_at IS NULL AND t.id <> u.source_id"
+" AND NOT EXISTS (SELECT FROM capi.delivery d WHERE d.key = u.key AND d.source_id = t.id))))";
+
 void
 capi_context_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
 {
 	Oid			types[2] = {int_array, text_array};
 	Datum		args[2] = {source_ids, keys};
 
-	if (capi_txn_execute_with_args("DELETE FROM capi.context c"
-							  " USING unnest($1, $2) AS u (source_id, key)"
-							  " WHERE c.key = u.key AND (c.source_id = u.source_id"
-							  " OR (c.source_id = 0 AND NOT EXISTS ("
-							  "SELECT FROM capi.source s WHERE s.detached_at IS NULL"
-							  " AND s.id <> u.source_id AND NOT EXISTS ("
-							  "SELECT FROM capi.delivery d"
-							  " WHERE d.key = u.key AND d.source_id = s.id))))",
-							  2, types, args, NULL, false, 0) != SPI_OK_DELETE)
+	if (capi_txn_execute_with_args(forget_sql, 2, types, args, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete browser contexts");
 }
 

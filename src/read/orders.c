@@ -1,0 +1,324 @@
+/*
+ * orders.c
+ *		Runs a source's query over a range of time, or for some keys, as the
+ *		caller (caller.c), and keeps of each order what a count needs.
+ *
+ * No other column of the query is computed (needed.c).  Amounts and currencies become what would be sent, by the rules of
+ * event/, so that they compare with what was sent.  Reads only.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "tcop/dest.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/timestamp.h"
+
+#include "base/attempt.h"
+#include "base/capi.h"
+#include "base/key.h"
+#include "event/currency.h"
+#include "event/decimal.h"
+#include "event/normalize.h"
+#include "read/needed.h"
+#include "read/orders.h"
+
+/* Keys that are asked for in one statement. */
+#define KEYS_AT_ONCE	1000
+
+/* Receives the rows of the statement; its columns are those of an order. */
+typedef struct OrderReceiver
+{
+	DestReceiver pub;
+	CapiRows   *orders;
+	int			minor_units;
+	MemoryContext row;			/* what one row needs */
+	StringInfoData scratch;
+} OrderReceiver;
+
+/* The statement under construction. */
+typedef struct Statement
+{
+	const CapiSource *source;
+	char	   *query;
+	TupleDesc	desc;			/* of the query */
+	StringInfoData sql;
+} Statement;
+
+/* ---------- rows ---------- */
+
+/* Normal form of the text in column i, in scratch; false if it has none. */
+static bool
+normal_form(OrderReceiver *r, TupleTableSlot *slot, int i, int field)
+{
+	const char *problem;
+
+	resetStringInfo(&r->scratch);
+	return !slot->tts_isnull[i] &&
+		capi_normalize(field, capi_event_utf8(TextDatumGetCString(slot->tts_values[i])),
+					   NULL, &r->scratch, &problem);
+}
+
+/* The amount as it would be sent; the currency says how many decimals it hides. */
+static bool
+read_value(OrderReceiver *r, TupleTableSlot *slot, const char *currency, Datum *value)
+{
+	int			digits = r->minor_units;
+
+	if (!normal_form(r, slot, ORDER_VALUE, CAPI_FIELD_VALUE))
+		return false;
+	if (digits == CAPI_MINOR_BY_CURRENCY)
+		digits = currency != NULL ? Max(capi_currency_exponent(currency), 0) : 0;
+	if (digits > 0)
+		capi_decimal_shift(&r->scratch, 0, digits);
+	*value = DirectFunctionCall3(numeric_in, CStringGetDatum(r->scratch.data),
+								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return true;
+}
+
+static bool
+receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	OrderReceiver *r = (OrderReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->row);
+	Datum		values[ORDER_COLUMNS];
+	bool		nulls[ORDER_COLUMNS];
+	char	   *currency = NULL;
+
+	slot_getallattrs(slot);
+	memcpy(values, slot->tts_values, sizeof(values));
+	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
+	if (normal_form(r, slot, ORDER_CURRENCY, CAPI_FIELD_CURRENCY))
+		currency = pstrdup(r->scratch.data);
+	nulls[ORDER_CURRENCY] = currency == NULL;
+	if (currency != NULL)
+		values[ORDER_CURRENCY] = CStringGetTextDatum(currency);
+	nulls[ORDER_VALUE] = !read_value(r, slot, currency, &values[ORDER_VALUE]);
+	tuplestore_putvalues(r->orders->rows, r->orders->desc, values, nulls);
+	r->orders->n++;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->row);
+	return true;
+}
+
+static void
+start_up(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static void
+shut_down(DestReceiver *self)
+{
+}
+
+/* Between enter and leave. */
+static void
+run(CapiRows *orders, const CapiSource *source, const char *sql,
+	Oid argtype, Datum arg)
+{
+	OrderReceiver r = {
+		.pub = {receive, start_up, shut_down, shut_down, DestTuplestore},
+		.orders = orders, .minor_units = source->minor_units
+	};
+	SPIExecuteOptions options = {.read_only = true, .dest = &r.pub};
+	SPIPlanPtr	plan = SPI_prepare(sql, OidIsValid(argtype) ? 1 : 0, &argtype);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the query of a source");
+	initStringInfo(&r.scratch);
+	r.row = AllocSetContextCreate(CurrentMemoryContext, "capi row of an order",
+								  ALLOCSET_DEFAULT_SIZES);
+	if (OidIsValid(argtype))
+	{
+		options.params = makeParamList(1);
+		options.params->params[0].value = arg;
+		options.params->params[0].isnull = false;
+		options.params->params[0].pflags = PARAM_FLAG_CONST;
+		options.params->params[0].ptype = argtype;
+	}
+	if (capi_needed_execute(plan, &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not run the query of a source");
+	SPI_freeplan(plan);
+	MemoryContextDelete(r.row);
+}
+
+/* ---------- the statement ---------- */
+
+/* Type of a column of the query, InvalidOid if it has none of that name. */
+static Oid
+column_type(const Statement *s, const char *name)
+{
+	for (int i = 0; i < s->desc->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(s->desc, i)->attname), name) == 0)
+			return getBaseType(TupleDescAttr(s->desc, i)->atttypid);
+	return InvalidOid;
+}
+
+static void
+append_text(Statement *s, const char *name)
+{
+	Oid			type = column_type(s, name);
+
+	if (!OidIsValid(type))
+		appendStringInfoString(&s->sql, ", NULL::pg_catalog.text");
+	else if (type == JSONBOID)
+		/* a JSON string is meant as its text, without the quotes */
+		appendStringInfo(&s->sql, ", q.%s OPERATOR(pg_catalog.#>>) '{}'", name);
+	else
+		appendStringInfo(&s->sql, ", q.%s::pg_catalog.text", name);
+}
+
+/* SELECT the columns of an order FROM the query AS q WHERE it has a key */
+static void
+begin_statement(Statement *s, const CapiSource *source)
+{
+	SPIPlanPtr	plan;
+	CachedPlanSource *cached;
+
+	s->source = source;
+	s->query = capi_query_single_select(source->query);
+	plan = SPI_prepare(psprintf("SELECT q.* FROM (%s\n) AS q", s->query), 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the query of a source");
+	cached = linitial(SPI_plan_get_plan_sources(plan));
+	s->desc = CreateTupleDescCopy(cached->resultDesc);
+	SPI_freeplan(plan);
+	initStringInfo(&s->sql);
+	appendStringInfo(&s->sql, "SELECT q.key::pg_catalog.text, %s::pg_catalog.timestamptz",
+					 capi_query_time_sql(source, s->query));
+	append_text(s, "value");
+	append_text(s, "currency");
+	appendStringInfoString(&s->sql, OidIsValid(column_type(s, "ignore_reason")) ?
+						   ", q.ignore_reason IS NOT NULL" : ", false");
+	append_text(s, "action_source");
+	appendStringInfo(&s->sql, " FROM (%s\n) AS q WHERE q.key IS NOT NULL", s->query);
+}
+
+/* A time as the server writes it under the settings of the query. */
+static char *
+literal(TimestampTz at)
+{
+	return psprintf("'%s'::pg_catalog.timestamptz",
+					DatumGetCString(DirectFunctionCall1(timestamptz_out,
+														TimestampTzGetDatum(at))));
+}
+
+/*
+ * The window on the column as it is, so that its index can be used, besides the
+ * exact one.  A time without zone may be an hour or two off around a change of
+ * summer time; a number of seconds may have a fraction.
+ */
+static void
+append_bound(Statement *s, const char *operator, TimestampTz at, int slack)
+{
+	Oid			type = column_type(s, "event_time");
+	char	   *time = capi_query_time_sql(s->source, s->query);
+
+	appendStringInfo(&s->sql, " AND %s OPERATOR(pg_catalog.%s) %s", time, operator, literal(at));
+	if (type == TIMESTAMPTZOID || TIMESTAMP_NOT_FINITE(at))
+		return;
+	if (type == TIMESTAMPOID)
+		appendStringInfo(&s->sql, " AND q.event_time OPERATOR(pg_catalog.%s)"
+						 " (pg_catalog.timezone(%s, %s) + '%d day')", operator,
+						 quote_literal_cstr(s->source->time_zone != NULL ? s->source->time_zone : "UTC"),
+						 literal(at), slack);
+	else
+		appendStringInfo(&s->sql, " AND q.event_time OPERATOR(pg_catalog.%s) '" INT64_FORMAT "'",
+						 operator, (int64) timestamptz_to_time_t(at) + slack);
+}
+
+void
+capi_orders_add_window(CapiRows *orders, CapiCaller *reader,
+					   TimestampTz since, TimestampTz until)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CapiSource *source = reader->source;
+	CapiQueryScope scope;
+	Statement	s;
+
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	capi_query_use_key_settings(source);
+	begin_statement(&s, source);
+	append_bound(&s, ">=", since, -1);
+	append_bound(&s, "<", until, 1);
+	run(orders, source, s.sql.data, InvalidOid, (Datum) 0);
+	capi_query_leave(&scope);
+	MemoryContextSwitchTo(context);
+}
+
+/* ---------- by key ---------- */
+
+/* What look_up() works on. */
+typedef struct KeyInput
+{
+	const CapiSource *source;
+	char	  **keys;
+	int			n;
+	char	   *condition;
+	Datum		array;
+	Oid			argtype;
+} KeyInput;
+
+/* Step for capi_attempt(). */
+static void
+read_keys(void *arg)
+{
+	KeyInput   *in = arg;
+
+	in->condition = capi_query_key_condition(in->source, in->keys, in->n, &in->array,
+											 &in->argtype);
+}
+
+/*
+ * Keys that were captured when the table's had another type may be no values of
+ * the present one, which the query cannot return then.
+ */
+static void
+keep_readable(KeyInput *in)
+{
+	char	  **all = in->keys;
+	int			n = in->n;
+	int			kept = 0;
+
+	if (capi_attempt(read_keys, in) == NULL)
+		return;
+	in->n = 1;
+	for (int i = 0; i < n; i++)
+	{
+		in->keys = &all[i];
+		if (capi_attempt(read_keys, in) == NULL)
+			all[kept++] = all[i];
+	}
+	in->keys = all;
+	in->n = kept;
+	read_keys(in);
+}
+
+void
+capi_orders_add_keys(CapiRows *orders, CapiCaller *reader, char **keys, int nkeys)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CapiSource *source = reader->source;
+	CapiQueryScope scope;
+	Statement	s;
+
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	capi_query_use_key_settings(source);
+	begin_statement(&s, source);
+	for (int at = 0; at < nkeys; at += KEYS_AT_ONCE)
+	{
+		KeyInput	in = {.source = source, .keys = keys + at, .n = Min(nkeys - at, KEYS_AT_ONCE)};
+
+		CHECK_FOR_INTERRUPTS();
+		keep_readable(&in);
+		run(orders, source, psprintf("%s AND %s", s.sql.data, in.condition),
+			in.argtype, in.array);
+	}
+	capi_query_leave(&scope);
+	MemoryContextSwitchTo(context);
+}
