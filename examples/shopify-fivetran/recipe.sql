@@ -25,6 +25,11 @@
 \else
 \set only_address unknown
 \endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
+\endif
 
 -- In the text of the query %1$I is the schema, %2$L says whose the only address is.
 SELECT format($query$

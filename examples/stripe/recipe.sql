@@ -15,6 +15,11 @@
 \else
 \set renewals ignore
 \endif
+SELECT :'renewals' IN ('ignore', 'report') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'renewals must be ignore or report'; END $$;
+\endif
 \if :{?hold}
 \else
 \set hold '2 minutes'
