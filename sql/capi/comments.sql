@@ -2,11 +2,28 @@
 -- Comments on everything a user can see.
 ----------------------------------------------------------------------------
 
+COMMENT ON TYPE capi.role_ref IS 'regrole, but a name that is not known is no error';
+COMMENT ON CAST (capi.role_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.role_ref AS regrole) IS 'the same number';
+COMMENT ON CAST (oid AS capi.role_ref) IS 'the same number';
+COMMENT ON CAST (regrole AS capi.role_ref) IS 'the same number';
+COMMENT ON TYPE capi.table_ref IS 'regclass, but a name that is not known is no error';
+COMMENT ON CAST (capi.table_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.table_ref AS regclass) IS 'the same number';
+COMMENT ON CAST (oid AS capi.table_ref) IS 'the same number';
+COMMENT ON CAST (regclass AS capi.table_ref) IS 'the same number';
+COMMENT ON TYPE capi.type_ref IS 'regtype, but a name that is not known is no error';
+COMMENT ON CAST (capi.type_ref AS oid) IS 'the same number';
+COMMENT ON CAST (capi.type_ref AS regtype) IS 'the same number';
+COMMENT ON CAST (oid AS capi.type_ref) IS 'the same number';
+COMMENT ON CAST (regtype AS capi.type_ref) IS 'the same number';
 COMMENT ON SEQUENCE capi.dataset_id_seq IS 'numbers of datasets';
 COMMENT ON SEQUENCE capi.source_id_seq IS 'numbers of sources';
 COMMENT ON SEQUENCE capi.request_id_seq IS 'numbers of requests';
 COMMENT ON TABLE capi.dataset IS 'datasets of Meta that events go to';
+COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests, what its clock shows';
 COMMENT ON TABLE capi.secret IS 'access tokens and app secrets, encrypted under capi.key_file';
+COMMENT ON TABLE capi.sealed_secret IS 'the encrypted ones of capi.secret, for dumps';
 COMMENT ON TABLE capi.source IS 'rules that say when a row means an event, and queries that say what the event is';
 COMMENT ON TABLE capi.state IS 'how far the queue was read, and whose copy of the database this is';
 COMMENT ON TABLE capi.queue_0 IS 'segment of the queue: captured keys, insert-only';
@@ -43,10 +60,11 @@ COMMENT ON FUNCTION capi.set_access_token(text, text, text) IS 'sets a new token
 COMMENT ON FUNCTION capi.test_dataset(text, text) IS 'one request to a dataset: connection, token, version, and a test event if it has a code';
 COMMENT ON FUNCTION capi.pause_dataset(text) IS 'stops sending to a dataset; its events wait';
 COMMENT ON FUNCTION capi.resume_dataset(text) IS 'goes on sending to a dataset';
-COMMENT ON FUNCTION capi.drop_dataset(text) IS 'forgets a dataset that no source uses; its history stays';
+COMMENT ON FUNCTION capi.drop_dataset(text, text) IS 'forgets a dataset that no source uses; its history stays';
 COMMENT ON FUNCTION capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text) IS 'watches a table: when a row means an event, and which query reads it';
-COMMENT ON FUNCTION capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text) IS 'changes a source and checks it again; null leaves a setting as it is';
+COMMENT ON FUNCTION capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text, regclass) IS 'changes a source and checks it again; null leaves a setting as it is';
 COMMENT ON FUNCTION capi.detach(text) IS 'stops watching; its history stays, waiting events become ignored';
+COMMENT ON FUNCTION capi.forget_history(text) IS 'forgets which orders of a source were reported: their keys may come again';
 COMMENT ON FUNCTION capi.pause(text) IS 'stops reading the orders of a source; captures go on and wait';
 COMMENT ON FUNCTION capi.resume(text) IS 'goes on reading the orders of a source, also of a broken one';
 COMMENT ON FUNCTION capi.suggest_query(regclass) IS 'a query for a table whose columns have usual names';
@@ -60,7 +78,12 @@ COMMENT ON FUNCTION capi.pixel_event(text, text) IS 'name, id and parameters for
 COMMENT ON FUNCTION capi.send(text, jsonb, text) IS 'reports an event that no table shows, in Meta''s own shape; hashed inside the call';
 COMMENT ON FUNCTION capi.set_context(text, jsonb, text) IS 'what the web tier knows of an order: cookies, address, browser, page, consent';
 COMMENT ON FUNCTION capi.confirm_identity() IS 'after restore or clone: yes, this copy may send';
-COMMENT ON FUNCTION capi.redrive(text, text, timestamptz) IS 'sends finished events again: the rejected, expired or ignored ones';
+COMMENT ON FUNCTION capi.redrive(text, text, timestamptz, text) IS 'sends finished events again: the rejected, expired or ignored ones';
+COMMENT ON PROCEDURE capi.backfill(text, timestamptz, timestamptz) IS 'queues orders that were never captured, in steps that commit';
+COMMENT ON VIEW capi.backfill_progress IS 'one row per run of capi.backfill(): how far it is, how fast, how long it will take';
+COMMENT ON SEQUENCE capi.backfill_run_id_seq IS 'numbers of runs of capi.backfill()';
+COMMENT ON TABLE capi.backfill_run IS 'runs of capi.backfill()';
+COMMENT ON FUNCTION capi.forget(text, text) IS 'removes everything about one order but the note that it was forgotten';
 COMMENT ON FUNCTION capi.reconcile(text, timestamptz, timestamptz, interval) IS 'orders against what became of them, by time and currency; each order in one class';
 COMMENT ON FUNCTION capi.missing_orders(text, timestamptz, timestamptz) IS 'orders that the query returns and that were never captured';
 COMMENT ON FUNCTION capi.drift(text, timestamptz, timestamptz) IS 'delivered orders that are different today, gone, or would be ignored';

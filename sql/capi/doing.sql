@@ -11,31 +11,47 @@ CREATE FUNCTION capi.hash(field text, value text, country text = NULL) RETURNS t
     LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'capi_sql_hash';
 
 -- Everything unread goes to the backlog, whatever its transaction ids mean
--- here; from then on this database is the one that sends.
+-- here; from then on this database is the one that sends.  In one statement, so
+-- in one snapshot: what it sees is moved and deleted, what it does not see was
+-- written here, and is behind the cursor, which is that snapshot.  So capture
+-- goes on meanwhile, and any isolation level will do.
 CREATE FUNCTION capi._confirm_identity(caller oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM capi.state) THEN
+    -- two that confirm at once: the second finds it done
+    PERFORM FROM capi.state FOR UPDATE;
+    IF NOT FOUND THEN
         PERFORM capi._init_state();
         RETURN;
     END IF;
     IF NOT capi._is_copy() THEN
         RETURN;
     END IF;
-    LOCK TABLE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3,
-               ONLY capi_reserve.queue IN ACCESS EXCLUSIVE MODE;
     PERFORM capi._adopt_event_names();
-    INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
-    SELECT q.source_id, q.key, s.dataset_id, 'queued', q.captured_at, now(), 'restored copy'
-      FROM (SELECT DISTINCT ON (u.source_id, u.key) u.*
-              FROM capi._queue u WHERE u.key IS NOT NULL
-             ORDER BY u.source_id, u.key, u.captured_at) q
-      JOIN capi.source s ON s.id = q.source_id
-     WHERE NOT EXISTS (SELECT FROM capi.delivery d
-                        WHERE d.source_id = q.source_id AND d.key = q.key)
-    ON CONFLICT DO NOTHING;
-    TRUNCATE ONLY capi.queue_0, ONLY capi.queue_1, ONLY capi.queue_2, ONLY capi.queue_3,
-             ONLY capi_reserve.queue;
+    WITH q0 AS (DELETE FROM ONLY capi.queue_0 q RETURNING q.*),
+         q1 AS (DELETE FROM ONLY capi.queue_1 q RETURNING q.*),
+         q2 AS (DELETE FROM ONLY capi.queue_2 q RETURNING q.*),
+         q3 AS (DELETE FROM ONLY capi.queue_3 q RETURNING q.*),
+         q4 AS (DELETE FROM ONLY capi_reserve.queue q RETURNING q.*),
+         unread AS MATERIALIZED (
+             TABLE q0 UNION ALL TABLE q1 UNION ALL TABLE q2 UNION ALL TABLE q3 UNION ALL TABLE q4),
+         moved AS (
+             INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at, reason)
+             SELECT q.source_id, q.key, s.dataset_id, 'queued', q.captured_at, now(), 'restored copy'
+               FROM (SELECT DISTINCT ON (u.source_id, u.key) u.*
+                       FROM unread u
+                      WHERE u.key IS NOT NULL
+                        AND NOT EXISTS (SELECT FROM capi.delivery d
+                                         WHERE d.source_id = u.source_id AND d.key = u.key
+                                           AND (d.outcome <> 'ignored' OR d.captured_at >= u.captured_at))
+                      ORDER BY u.source_id, u.key, u.captured_at) q
+               JOIN capi.source s ON s.id = q.source_id
+             ON CONFLICT DO NOTHING),
+         counted AS (
+             UPDATE capi.source s SET missed_captures = s.missed_captures + m.missed
+               FROM (SELECT u.source_id, sum(u.missed) AS missed FROM unread u
+                      WHERE u.missed IS NOT NULL GROUP BY u.source_id) m
+              WHERE m.source_id = s.id)
     UPDATE capi.state st
        SET (system_identifier, database_oid) = (SELECT i.system_identifier, i.database_oid
                                                   FROM capi._identity() i),
@@ -45,7 +61,7 @@ END $$;
 CREATE FUNCTION capi.confirm_identity()
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
-CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timestamptz) RETURNS bigint
+CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timestamptz, order_key text) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     only_source int := CASE WHEN source IS NOT NULL THEN (capi._source(source)).id END;
@@ -63,6 +79,7 @@ BEGIN
            AND d.outcome = status
            AND (only_source IS NULL OR d.source_id = only_source)
            AND (since IS NULL OR d.captured_at >= since)
+           AND (order_key IS NULL OR d.key = order_key)
            AND NOT EXISTS (SELECT FROM capi.delivery f
                             WHERE f.source_id = d.source_id AND f.key = d.key AND f.outcome = 'delivered')
         RETURNING d.*, s.dataset_id AS source_dataset)
@@ -74,7 +91,8 @@ BEGIN
     PERFORM capi._config_changed();
     RETURN moved;
 END $$;
-CREATE FUNCTION capi.redrive(source text = NULL, status text = 'rejected', since timestamptz = NULL)
+CREATE FUNCTION capi.redrive(source text = NULL, status text = 'rejected', since timestamptz = NULL,
+                             order_key text = NULL)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
 CREATE FUNCTION capi.suggest_query(table_name regclass)

@@ -10,9 +10,17 @@ CREATE FUNCTION capi._add_partition(parent text, from_time timestamptz, until_ti
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' AS $$
 DECLARE
     child text := parent || to_char(from_time AT TIME ZONE 'UTC', '"_p"YYYYMMDD"_"HH24MI');
+    grantee text;
 BEGIN
     EXECUTE format('CREATE TABLE capi.%I (LIKE capi.%I INCLUDING DEFAULTS)', child, parent);
     PERFORM capi._revoke_all(format('capi.%I', child)::regclass);
+    -- who makes dumps reads it
+    FOR grantee IN SELECT DISTINCT capi._grantee(a.grantee)
+                     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+                    WHERE c.oid = format('capi.%I', parent)::regclass
+                      AND a.privilege_type = 'SELECT' AND a.grantee <> c.relowner LOOP
+        EXECUTE format('GRANT SELECT ON capi.%I TO %s', child, grantee);
+    END LOOP;
     IF parent = 'delivery' THEN
         -- key first: one order is looked up by its key alone, too; hardly two
         -- rows are equal, so looking for equal ones at each split is idle
@@ -85,6 +93,11 @@ BEGIN
     -- events that were given twice, and whose first has its outcome
     DELETE FROM capi.direct_event e
      USING capi.delivery d WHERE d.key = e.key AND d.source_id = e.source_id;
+    -- outcomes of what was under way when it was to be forgotten
+    DELETE FROM capi.delivery d
+     USING capi.delivery f
+     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
+       AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
     FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
         SELECT max(capi._bound(i.inhrelid, 2)) INTO last_end
           FROM pg_inherits i WHERE i.inhparent = ('capi.' || parent)::regclass;

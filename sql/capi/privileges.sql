@@ -5,7 +5,7 @@
 CREATE FUNCTION capi._grant_access(caller oid, grantee regrole, duty text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    duties text[] := ARRAY['writer', 'reader', 'operator', 'admin'];
+    duties text[] := ARRAY['writer', 'backup', 'reader', 'operator', 'admin'];
     level int := array_position(duties, duty);
     item record;
 BEGIN
@@ -24,13 +24,36 @@ BEGIN
     FOR item IN SELECT * FROM capi._duties() d
                  WHERE d.duty = _grant_access.duty
                     OR (array_position(duties, d.duty) < level
-                        AND (d.duty <> 'writer' OR _grant_access.duty = 'admin')) LOOP
+                        AND (d.duty NOT IN ('writer', 'backup') OR _grant_access.duty = 'admin')) LOOP
         EXECUTE format('GRANT %s ON %s %s TO %s', item.privilege, item.kind, item.object, grantee);
+    END LOOP;
+    IF duty IN ('backup', 'admin') THEN
+        PERFORM capi._grant_backup(grantee);
+    END IF;
+END $$;
+
+-- What pg_dump reads of capi's: what is registered for it, and the partitions of
+-- the logs, which follow their parents (capi._add_partition).  It locks what it
+-- reads, so the reserve of the queue can be named, too.
+CREATE FUNCTION capi._grant_backup(grantee regrole) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item regclass;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA capi_reserve TO %s', grantee);
+    FOR item IN SELECT c.oid::regclass FROM pg_extension e CROSS JOIN LATERAL unnest(e.extconfig) AS c (oid)
+                 WHERE e.extname = 'capi'
+                UNION ALL
+                SELECT p.parent FROM unnest('{capi.delivery,capi.request}'::regclass[]) AS p (parent)
+                UNION ALL
+                SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.request'::regclass) LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %s', item, grantee);
     END LOOP;
 END $$;
 
 -- Who may do what, as one table: reader < operator < admin; beside them writer,
--- for the shop's web tier, which an admin includes.
+-- for the shop's web tier, and backup, for who runs pg_dump (capi._grant_backup);
+-- an admin includes both.
 CREATE FUNCTION capi._duties()
     RETURNS TABLE (duty text, privilege text, kind text, object text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -44,6 +67,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.diagnose()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.reconcile(text, timestamptz, timestamptz, interval)'),
            ('reader', 'SELECT', 'TABLE', 'capi.reconciliation'),
+           ('reader', 'SELECT', 'TABLE', 'capi.backfill_progress'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._reconciliation()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.missing_orders(text, timestamptz, timestamptz)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.drift(text, timestamptz, timestamptz)'),
@@ -53,6 +77,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_enabled()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._unread_rows(text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._hides_rows(oid, oid)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._token_state(int)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._identity()'),
            ('operator', 'EXECUTE', 'PROCEDURE', 'capi.deliver(interval)'),
@@ -60,7 +85,9 @@ CREATE FUNCTION capi._duties()
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume_dataset(text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.pause(text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume(text)'),
-           ('operator', 'EXECUTE', 'FUNCTION', 'capi.redrive(text, text, timestamptz)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.redrive(text, text, timestamptz, text)'),
+           ('operator', 'EXECUTE', 'PROCEDURE', 'capi.backfill(text, timestamptz, timestamptz)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.forget(text, text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview(text, text, int)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview_fields(text, text, int)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.match_quality(text, timestamptz)'),
@@ -68,10 +95,11 @@ CREATE FUNCTION capi._duties()
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
-           ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),
-           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text, regclass)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.detach(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.forget_history(text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.suggest_query(regclass)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.confirm_identity()'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.grant_access(regrole, text)')

@@ -17,7 +17,7 @@ CREATE TABLE capi.dataset (
     events_per_hour int NOT NULL CHECK (events_per_hour > 0),
     token_file      text,
     state           text NOT NULL DEFAULT 'active'
-                    CHECK (state IN ('active', 'paused', 'credential', 'version')),
+                    CHECK (state IN ('active', 'paused', 'credential', 'version', 'refused')),
     reason          text,
     state_since     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -26,7 +26,19 @@ CREATE TABLE capi.dataset (
 );
 CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS NULL;
 
--- No grants at all, and a plain dump holds only what is encrypted (P8).
+-- What the dispatcher, which alone writes it, knows of a dataset at present;
+-- it is found out anew where it is not, so it is in no dump.
+CREATE TABLE capi.dataset_state (
+    dataset_id int PRIMARY KEY,
+    rest_until timestamptz,
+    throttled  boolean NOT NULL DEFAULT false,
+    clock_ahead_ms bigint,
+    clock_seen_at  timestamptz
+) WITH (fillfactor = 50);
+
+-- No grants at all, and no dump holds it (P8).  Row security keeps it from who
+-- may read all tables, and so from queries that run as pg_read_all_data; there is
+-- no policy.
 CREATE TABLE capi.secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
     kind         text NOT NULL CHECK (kind IN ('access_token', 'app_secret')),
@@ -36,6 +48,47 @@ CREATE TABLE capi.secret (
     endpoint     text,          -- where it may be sent; null: to that of the dataset
     PRIMARY KEY (dataset_id, kind)
 );
+ALTER TABLE capi.secret ENABLE ROW LEVEL SECURITY;
+
+-- What of it is encrypted, for dumps: who makes them may read it (duty backup).
+-- A restored dump fills capi.secret from here.
+CREATE TABLE capi.sealed_secret (
+    dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
+    kind         text NOT NULL,
+    value        bytea NOT NULL,
+    changed_at   timestamptz NOT NULL,
+    endpoint     text,
+    PRIMARY KEY (dataset_id, kind)
+);
+
+CREATE FUNCTION capi._copy_secret() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM capi.sealed_secret c WHERE c.dataset_id = OLD.dataset_id AND c.kind = OLD.kind;
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.encrypted THEN
+        INSERT INTO capi.sealed_secret (dataset_id, kind, value, changed_at, endpoint)
+        VALUES (NEW.dataset_id, NEW.kind, NEW.value, NEW.changed_at, NEW.endpoint)
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER copy_secret AFTER INSERT OR UPDATE OR DELETE ON capi.secret
+    FOR EACH ROW EXECUTE FUNCTION capi._copy_secret();
+ALTER TABLE capi.secret ENABLE ALWAYS TRIGGER copy_secret;
+
+CREATE FUNCTION capi._restore_secret() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO capi.secret (dataset_id, kind, encrypted, value, changed_at, endpoint)
+    VALUES (NEW.dataset_id, NEW.kind, true, NEW.value, NEW.changed_at, NEW.endpoint)
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER restore_secret AFTER INSERT ON capi.sealed_secret
+    FOR EACH ROW EXECUTE FUNCTION capi._restore_secret();
+ALTER TABLE capi.sealed_secret ENABLE ALWAYS TRIGGER restore_secret;
 
 -- No foreign key or dependency leads from here to the shop's objects (P2), and
 -- none to capi.dataset: the dispatcher, which adds sources of capi.send(), would
@@ -43,18 +96,18 @@ CREATE TABLE capi.secret (
 CREATE TABLE capi.source (
     id              int PRIMARY KEY,
     name            text NOT NULL UNIQUE,
-    table_name      regclass NOT NULL,
+    table_name      capi.table_ref NOT NULL,
     dataset_id      int NOT NULL,
     event_name      text NOT NULL,
     action_source   text NOT NULL,
     query           text NOT NULL,
     search_path     text NOT NULL,
-    run_as          regrole NOT NULL,
+    run_as          capi.role_ref NOT NULL,
     key_columns     text[] NOT NULL,
-    key_types       regtype[] NOT NULL,
+    key_types       capi.type_ref[] NOT NULL,
     query_key_type  text NOT NULL,
     on_column       text,
-    on_type         regtype,
+    on_type         capi.type_ref,
     on_values       text[],
     hold            interval NOT NULL DEFAULT '0',
     fire_on_replica boolean NOT NULL DEFAULT false,
@@ -65,7 +118,10 @@ CREATE TABLE capi.source (
     attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     detached_at     timestamptz,
     time_zone       text,
-    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$')
+    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$'),
+    -- schema and name of the table when it was attached
+    table_was       text[],
+    renumbered_at   timestamptz
 );
 
 -- One row: how far the queue was read, where new rows go, whose copy this is.
@@ -184,6 +240,7 @@ CREATE TABLE capi.context (
 ) WITH (vacuum_truncate = off);
 -- a row stays in its page: capi._context_fields() keeps as much as fits
 ALTER TABLE capi.context ALTER COLUMN key SET STORAGE MAIN, ALTER COLUMN fields SET STORAGE MAIN;
+ALTER TABLE capi.context ENABLE ROW LEVEL SECURITY;
 CREATE INDEX context_key ON capi.context (key, source_id, set_at);
 ALTER TABLE capi.context REPLICA IDENTITY FULL;
 
@@ -244,7 +301,7 @@ SELECT pg_catalog.pg_extension_config_dump('capi.dataset_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.source_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.request_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.dataset', '');
-SELECT pg_catalog.pg_extension_config_dump('capi.secret', 'WHERE encrypted');
+SELECT pg_catalog.pg_extension_config_dump('capi.sealed_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.source', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.state', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.queue_0', '');

@@ -27,6 +27,9 @@
 /* Known answers nest five deep; error_data is free, so leave some room. */
 #define MAX_NESTING		32
 
+/* More is no percentage that Meta would state. */
+#define MAX_PERCENT		10000
+
 /* Where in the text the parser is, and what the last member was called. */
 typedef struct ReadState
 {
@@ -324,7 +327,7 @@ read_usage_member(ReadState *s, const char *token)
 		if (strcmp(s->member, percentages[i]) != 0)
 			continue;
 		percent = strtod(token, NULL);
-		if (percent > json->usage_percent && percent >= 0)
+		if (percent > json->usage_percent && percent >= 0 && percent <= MAX_PERCENT)
 			json->usage_percent = percent;
 	}
 	if (strcmp(s->member, "estimated_time_to_regain_access") == 0 &&

@@ -11,6 +11,7 @@
 
 #include "event/browser.h"
 #include "event/form.h"
+#include "event/none.h"
 #include "event/text.h"
 
 /* Room for an IPv6 address with brackets, zone and port. */
@@ -19,6 +20,9 @@
 /* A click id alone, not in a URL, is told from other text by its length. */
 #define MIN_BARE_CLICK_ID	20
 #define MAX_CLICK_ID		1024
+
+/* "undefined" in the place of an id, and all shorter words for none. */
+#define MAX_NONE_ID			9
 
 /* SPEC 3.2: the time is in milliseconds, of which there are 13 until 2286. */
 #define MILLISECONDS_DIGITS	13
@@ -44,19 +48,18 @@ is_own_ipv6(const struct in6_addr *a)
 			 IN6_IS_ADDR_SITELOCAL(a) || (a->s6_addr[0] & 0xFE) == 0xFC);
 }
 
-/* Takes port, brackets, zone and a host's mask from an address; in place. */
+/*
+ * Takes quotes, brackets, port, zone and a host's mask from an address; in
+ * place.
+ */
 static char *
 bare_address(char *s)
 {
 	char	   *colon;
 	char	   *mask;
 
-	if (*s == '[')
-	{
-		s++;
-		s[strcspn(s, "]")] = '\0';
-	}
-	s[strcspn(s, "%")] = '\0';
+	s += strspn(s, "\"'[{(");
+	s[strcspn(s, "\"'])}%")] = '\0';
 	colon = strchr(s, ':');
 	if (colon != NULL && strchr(colon + 1, ':') == NULL)
 		*colon = '\0';			/* IPv4 with a port */
@@ -121,6 +124,35 @@ append_address(char *s, StringInfo out, bool *valid)
 }
 
 /*
+ * Narrows an element of RFC 7239, for=203.0.113.42;proto=https, to the value of
+ * "for"; others have no "=".  False if it says nothing about the customer.
+ */
+static bool
+take_forwarded_for(const char **s, int *len)
+{
+	const char *end = *s + *len;
+	const char *part = *s;
+
+	if (memchr(*s, '=', *len) == NULL)
+		return true;
+	while (part < end)
+	{
+		const char *part_end = memchr(part, ';', end - part);
+
+		if (part_end == NULL)
+			part_end = end;
+		if (part_end - part > 4 && pg_strncasecmp(part, "for=", 4) == 0)
+		{
+			*s = part + 4;
+			*len = part_end - *s;
+			return true;
+		}
+		part = part_end + 1;
+	}
+	return false;
+}
+
+/*
  * Of a forwarding chain the first that can be the customer's: proxies on the
  * customer's side put private addresses in front.
  */
@@ -134,19 +166,21 @@ capi_form_ip(CapiInput *in, StringInfo out)
 	while (p < end)
 	{
 		char		buf[MAX_ADDRESS_BYTES];
-		size_t		len = 0;
+		const char *address = p;
+		int			len;
 
-		while (p + len < end && p[len] != ',' &&
-			   (unsigned char) p[len] > ' ')
-			len++;
-		if (len > 0 && len < sizeof(buf))
+		while (p < end && *p != ',' && (unsigned char) *p > ' ')
+			p++;
+		len = p - address;
+		if (take_forwarded_for(&address, &len) && len > 0 &&
+			len < (int) sizeof(buf))
 		{
-			memcpy(buf, p, len);
+			memcpy(buf, address, len);
 			buf[len] = '\0';
 			if (append_address(buf, out, &valid))
 				return true;
 		}
-		p += len + 1;
+		p++;
 	}
 	return capi_form_refuse(in, valid ?
 							"a private address, not the customer's own" :
@@ -196,7 +230,8 @@ is_id_with_appendix(const char *id, const char *end)
 	const char *appendix = id_end + 1;
 
 	/* "fb" twice: two values glued together */
-	if (id_end == id || (id_end - id == 2 && strncmp(id, "fb", 2) == 0))
+	if (id_end == id || (id_end - id == 2 && strncmp(id, "fb", 2) == 0) ||
+		(id_end - id <= MAX_NONE_ID && capi_none_is(id, id_end - id)))
 		return false;
 	return id_end == end ||
 		(*id_end == '.' && skip_click_chars(appendix, end) == end &&
@@ -211,14 +246,62 @@ is_id_with_appendix(const char *id, const char *end)
 bool
 capi_form_browser_id(CapiInput *in, StringInfo out)
 {
+	/* cookies are kept as JSON by some */
+	if (in->len > 1 && in->s[0] == '"' && in->s[in->len - 1] == '"')
+	{
+		in->s++;
+		in->len -= 2;
+	}
 	if (in->len <= ID_AT || strncmp(in->s, "fb.", 3) != 0 ||
 		!capi_form_is_digit(in->s[3]) || in->s[4] != '.' ||
 		!are_digits(in->s + TIME_AT, MILLISECONDS_DIGITS) ||
 		in->s[ID_AT - 1] != '.' ||
 		!is_id_with_appendix(in->s + ID_AT, in->s + in->len))
-		return capi_form_refuse(in, "not of the form fb.1.<milliseconds>.<id>");
+		return capi_form_refuse(in, capi_none_is(in->s, in->len) ?
+								capi_none_problem :
+								"not of the form fb.1.<milliseconds>.<id>");
 	capi_text_put(out, in->s, in->len);
 	return true;
+}
+
+static int
+hex_value(char c)
+{
+	if (capi_form_is_digit(c))
+		return c - '0';
+	c = pg_ascii_tolower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A copy with %2D and the like decoded; *len is its length then. */
+static char *
+percent_decode(const char *s, int *len)
+{
+	char	   *copy = palloc(*len + 1);
+	int			n = 0;
+
+	for (int i = 0; i < *len; i++)
+	{
+		char		c = s[i];
+
+		if (c == '%' && i + 2 < *len && hex_value(s[i + 1]) >= 0 &&
+			hex_value(s[i + 2]) >= 0)
+		{
+			c = hex_value(s[i + 1]) << 4 | hex_value(s[i + 2]);
+			i += 2;
+		}
+		copy[n++] = c;
+	}
+	copy[n] = '\0';
+	*len = n;
+	return copy;
+}
+
+/* May the value of a parameter end in front of this? */
+static bool
+ends_parameter(char c)
+{
+	return (unsigned char) c <= ' ' || strchr("&;#\"'<>", c) != NULL;
 }
 
 /* The value of the parameter fbclid in a URL or query string, or NULL. */
@@ -235,51 +318,76 @@ find_parameter(const char *s, int len, int *value_len)
 		if (pg_strncasecmp(s + i, name, name_len) != 0 ||
 			(i > 0 && strchr("?&#;", s[i - 1]) == NULL))
 			continue;
-		while (i + name_len + n < len && is_click_char(s[i + name_len + n]))
+		while (i + name_len + n < len && !ends_parameter(s[i + name_len + n]))
 			n++;
 		*value_len = n;
-		return s + i + name_len;
+		if (n > 0)
+			return s + i + name_len;
 	}
 	return NULL;
 }
 
-const char *
-capi_browser_click_id(const char *s, int len, bool bare, int *id_len)
+/* A copy of the text if all of it, decoded, can be a click id, else NULL. */
+static char *
+copy_click_id(const char *s, int len)
 {
-	const char *id = find_parameter(s, len, id_len);
+	char	   *id = percent_decode(s, &len);
 
-	if (id == NULL && bare)
-	{
-		int			n = 0;
-
-		while (n < len && is_click_char(s[n]))
-			n++;
-		id = s;
-		*id_len = n == len ? n : 0;
-	}
-	return id != NULL && *id_len > 0 && *id_len <= MAX_CLICK_ID ? id : NULL;
+	if (memchr(id, '%', len) != NULL)
+		id = percent_decode(id, &len);
+	if (len == 0 || len > MAX_CLICK_ID || capi_none_is(id, len) ||
+		skip_click_chars(id, id + len) != id + len)
+		return NULL;
+	return id;
 }
 
-bool
-capi_browser_looks_like_click(const char *s, int len)
+char *
+capi_browser_click_id(const char *s, int len)
 {
 	int			id_len;
+	const char *id = find_parameter(s, len, &id_len);
+	char	   *bare;
 
-	if (capi_browser_click_id(s, len, false, &id_len) != NULL)
-		return true;
-	return len >= MIN_BARE_CLICK_ID &&
-		capi_browser_click_id(s, len, true, &id_len) != NULL;
+	/* a URL within another is encoded, once or twice */
+	for (int i = 0; i < 2 && id == NULL && memchr(s, '%', len) != NULL; i++)
+	{
+		s = percent_decode(s, &len);
+		id = find_parameter(s, len, &id_len);
+	}
+	if (id != NULL)
+		return copy_click_id(id, id_len);
+	while (len > 1 && *s == '"' && s[len - 1] == '"')
+	{
+		s++;
+		len -= 2;
+	}
+	bare = copy_click_id(s, len);
+	return bare != NULL && strlen(bare) >= MIN_BARE_CLICK_ID ? bare : NULL;
 }
 
 bool
 capi_form_click_id(CapiInput *in, StringInfo out)
 {
-	int			len;
-	const char *id = capi_browser_click_id(in->s, in->len, true, &len);
+	char	   *id;
 
+	if (capi_none_is(in->s, in->len))
+		return capi_form_refuse(in, capi_none_problem);
+	id = capi_browser_click_id(in->s, in->len);
 	if (id == NULL)
 		return capi_form_refuse(in, "not a click id, nor a URL with fbclid");
-	capi_text_put(out, id, len);
+	appendStringInfoString(out, id);
+	return true;
+}
+
+/* ---------- client_user_agent and others ---------- */
+
+/* As it is, unless it is a word for none. */
+bool
+capi_form_browser_text(CapiInput *in, StringInfo out)
+{
+	if (capi_none_is(in->s, in->len))
+		return capi_form_refuse(in, capi_none_problem);
+	capi_text_put(out, in->s, in->len);
 	return true;
 }
 
@@ -321,11 +429,14 @@ capi_form_url(CapiInput *in, StringInfo out)
 	drop_controls(in);
 	scheme = host = end = scheme_length(in->s, in->len);
 	if (scheme == 0)
-		return capi_form_refuse(in, "does not begin with http:// or https://");
+		return capi_form_refuse(in, capi_none_is(in->s, in->len) ?
+								capi_none_problem :
+								"does not begin with http:// or https://");
 	for (; end < in->len && strchr("/?#\\", in->s[end]) == NULL; end++)
 		if (in->s[end] == '@')
 			host = end + 1;
-	if (host == end || in->s[host] == ':')
+	if (host == end || in->s[host] == ':' ||
+		capi_none_is(in->s + host, end - host))
 		return capi_form_refuse(in, "names no host");
 	capi_text_put(out, in->s, scheme);
 	capi_text_put(out, in->s + host, in->len - host);

@@ -14,6 +14,9 @@
 
 #include "event/browser.h"
 #include "event/complete.h"
+#include "event/entity.h"
+#include "event/none.h"
+#include "event/normalize.h"
 #include "event/person.h"
 #include "event/text.h"
 
@@ -67,6 +70,7 @@ complete_name(CapiEvent *ev, const char *country, CapiContentsReport report,
 	has_last = get_text(ev, CAPI_FIELD_LN, &given);
 	if ((has_first && has_last) || !get_text(ev, CAPI_FIELD_NAME, &text))
 		return;
+	text.s = capi_entity_decode(text.s, &text.len, CAPI_ENTITY_TEXT);
 	if (!capi_person_split(text.s, text.len, country, &name))
 	{
 		report(arg, "name", "not the name of a person");
@@ -150,17 +154,53 @@ click_time(const CapiEvent *ev, CapiContentsReport report, void *arg)
 	return ev->has_event_time ? ev->event_time_s * 1000 : 0;
 }
 
+/* Is the text a whole fbc?  If not, *problem tells why. */
+static bool
+is_fbc(const CapiSpan *text, const char **problem)
+{
+	StringInfoData normal;
+	bool		whole;
+
+	initStringInfo(&normal);
+	whole = capi_normalize_form(CAPI_FORM_BROWSER_ID, text->s, text->len, NULL,
+								&normal, problem);
+	pfree(normal.data);
+	return whole;
+}
+
+/* Makes fbc of a text that is one, or has the id of a click; false if not. */
+static bool
+make_fbc(CapiEvent *ev, const CapiSpan *text, CapiContentsReport report,
+		 void *arg)
+{
+	const char *problem;
+	char	   *id;
+	int64		at;
+
+	if (is_fbc(text, &problem))
+	{
+		set_text(ev, CAPI_FIELD_FBC, pnstrdup(text->s, text->len));
+		return true;
+	}
+	id = capi_browser_click_id(text->s, text->len);
+	if (id == NULL)
+		return false;
+	at = click_time(ev, report, arg);
+	if (at > 0)
+		set_text(ev, CAPI_FIELD_FBC, psprintf("fb.1." INT64_FORMAT ".%s", at, id));
+	return true;
+}
+
 /*
- * fbc from a click id or a URL with one, in the column fbclid or in place of
- * the fbc itself.  An fbc that begins as one is never touched.
+ * fbc from a click id or a URL with one, in place of the fbc itself or in the
+ * column fbclid, which also helps where the fbc is a bad one.  A good fbc is
+ * never touched.
  */
 static void
 complete_click(CapiEvent *ev, CapiContentsReport report, void *arg)
 {
 	CapiSpan	text;
-	const char *id;
-	int			len;
-	int64		at;
+	const char *problem = NULL;
 
 	/* as a rule there is one, or nothing to make it of */
 	if (ev->values[CAPI_FIELD_FBCLID].n == 0 &&
@@ -169,22 +209,17 @@ complete_click(CapiEvent *ev, CapiContentsReport report, void *arg)
 		return;
 	if (get_text(ev, CAPI_FIELD_FBC, &text))
 	{
-		if (strncmp(text.s, "fb.", 3) == 0 ||
-			!capi_browser_looks_like_click(text.s, text.len))
+		if (is_fbc(&text, &problem) || make_fbc(ev, &text, report, arg))
 			return;
 	}
-	else if (!get_text(ev, CAPI_FIELD_FBCLID, &text))
+	if (!get_text(ev, CAPI_FIELD_FBCLID, &text))
 		return;
-	id = capi_browser_click_id(text.s, text.len, true, &len);
-	if (id == NULL)
-	{
+	if (capi_none_is(text.s, text.len))
+		report(arg, "fbclid", capi_none_problem);
+	else if (!make_fbc(ev, &text, report, arg))
 		report(arg, "fbclid", "not a click id, nor a URL with fbclid");
-		return;
-	}
-	at = click_time(ev, report, arg);
-	if (at > 0)
-		set_text(ev, CAPI_FIELD_FBC,
-				 psprintf("fb.1." INT64_FORMAT ".%.*s", at, len, id));
+	else if (problem != NULL)
+		report(arg, "fbc", problem);
 }
 
 void

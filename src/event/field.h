@@ -105,6 +105,7 @@ typedef enum CapiFieldGroup
 typedef enum CapiFieldForm
 {
 	CAPI_FORM_TEXT,				/* trimmed */
+	CAPI_FORM_WORDS,			/* the same of what people read */
 	CAPI_FORM_EMAIL,
 	CAPI_FORM_PHONE,
 	CAPI_FORM_NAME,
@@ -120,6 +121,7 @@ typedef enum CapiFieldForm
 	CAPI_FORM_PRODUCT_ID,
 	CAPI_FORM_IP,
 	CAPI_FORM_BROWSER_ID,		/* fbc and fbp */
+	CAPI_FORM_BROWSER_TEXT,		/* what else the browser or an app says */
 	CAPI_FORM_CLICK_ID,			/* fbclid */
 	CAPI_FORM_URL,
 	CAPI_FORM_DECIMAL,

@@ -8,6 +8,7 @@
 
 #define MEMBER(n, f, ...)	{.name = n, .form = CAPI_FORM_##f, __VA_ARGS__}
 #define TEXT(name)			MEMBER(name, TEXT)
+#define WORDS(name)			MEMBER(name, WORDS)
 #define PRODUCT_ID(name)	MEMBER(name, PRODUCT_ID)
 #define OWN_ID(name)		MEMBER(name, OWN_ID)
 #define DECIMAL(name)		MEMBER(name, DECIMAL, .flags = CAPI_FIELD_BARE)
@@ -27,10 +28,10 @@ static const CapiMember item_members[] = {
 	NATURAL("quantity"),
 	DECIMAL("item_price"),
 	WORD("delivery_category", capi_words_delivery_category),
-	TEXT("title"),
-	TEXT("description"),
-	TEXT("brand"),
-	TEXT("category"),
+	WORDS("title"),
+	WORDS("description"),
+	WORDS("brand"),
+	WORDS("category"),
 	END
 };
 

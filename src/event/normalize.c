@@ -10,9 +10,11 @@
 
 #include "event/currency.h"
 #include "event/decimal.h"
+#include "event/entity.h"
 #include "event/field.h"
 #include "event/form.h"
 #include "event/hash.h"
+#include "event/none.h"
 #include "event/normalize.h"
 #include "event/number.h"
 #include "event/text.h"
@@ -68,6 +70,9 @@ normalize_external_id(CapiInput *in, StringInfo out)
 	int			start = out->len;
 	char		number[CAPI_NUMBER_MAX_LEN];
 
+	/* an id that all guests share would make one person of them */
+	if (capi_none_is(in->s, in->len))
+		return capi_form_refuse(in, capi_none_problem);
 	if (!capi_number_mend(in, 1, number))
 		return false;
 	capi_text_append(out, in->s, in->len, CAPI_TEXT_LOWER | CAPI_TEXT_NO_SPACE);
@@ -217,6 +222,7 @@ normalize_currency(CapiInput *in, StringInfo out)
 
 static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_TEXT] = normalize_text,
+	[CAPI_FORM_WORDS] = normalize_text,
 	[CAPI_FORM_EMAIL] = capi_form_email,
 	[CAPI_FORM_PHONE] = capi_form_phone,
 	[CAPI_FORM_NAME] = capi_form_name,
@@ -232,6 +238,7 @@ static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_PRODUCT_ID] = normalize_product_id,
 	[CAPI_FORM_IP] = capi_form_ip,
 	[CAPI_FORM_BROWSER_ID] = capi_form_browser_id,
+	[CAPI_FORM_BROWSER_TEXT] = capi_form_browser_text,
 	[CAPI_FORM_CLICK_ID] = capi_form_click_id,
 	[CAPI_FORM_URL] = capi_form_url,
 	[CAPI_FORM_DECIMAL] = normalize_decimal,
@@ -245,12 +252,55 @@ static const CapiFormFunction functions[CAPI_FORM_COUNT] = {
 	/* CAPI_FORM_CONTENTS and _OBJECT are JSON: contents.c */
 };
 
+/*
+ * Where HTML may have got into a text, and how much of it is decoded.  Numbers
+ * and ids hold none by themselves; what people write may hold an ampersand.
+ */
+static const CapiEntityUse entity_use[CAPI_FORM_COUNT] = {
+	[CAPI_FORM_WORDS] = CAPI_ENTITY_WORD,
+	[CAPI_FORM_EMAIL] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_PHONE] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_NAME] = CAPI_ENTITY_TEXT,
+	[CAPI_FORM_FULL_NAME] = CAPI_ENTITY_TEXT,
+	[CAPI_FORM_GENDER] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_DATE] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_CITY] = CAPI_ENTITY_TEXT,
+	[CAPI_FORM_STATE] = CAPI_ENTITY_TEXT,
+	[CAPI_FORM_ZIP] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_COUNTRY] = CAPI_ENTITY_TEXT,
+	[CAPI_FORM_EXTERNAL_ID] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_OWN_ID] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_PRODUCT_ID] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_URL] = CAPI_ENTITY_AMPERSAND,
+	[CAPI_FORM_DECIMAL] = CAPI_ENTITY_CLOSED
+};
+
+/*
+ * Decodes HTML in the text; false if nothing is left.  Hashes and all that has
+ * no ampersand stay as they are.
+ */
+static bool
+decode_entities(int form, CapiInput *in)
+{
+	const char *decoded;
+
+	if (memchr(in->s, '&', in->len) == NULL)
+		return true;
+	decoded = capi_entity_decode(in->s, &in->len, entity_use[form]);
+	if (decoded != in->s)
+	{
+		in->s = decoded;
+		capi_text_trim(&in->s, &in->len);
+	}
+	return in->len > 0;
+}
+
 /* Runs a form's function on trimmed, valid text. */
 static bool
 run_form(int form, CapiInput *in, StringInfo out, const char **problem)
 {
 	int			start = out->len;
-	bool		usable = functions[form] (in, out);
+	bool		usable = decode_entities(form, in) && functions[form] (in, out);
 
 	if (!usable)
 	{

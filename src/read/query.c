@@ -125,6 +125,11 @@ void
 capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 {
 	run_as = capi_query_role(run_as);
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(run_as)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the role that the query of the source runs as does not exist"),
+				 errhint("capi.alter_source(..., query => ...) makes it run as the caller.")));
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->nest_level = NewGUCNestLevel();
 	capi_pinned_locally(CAPI_PINNED_QUERY, GUC_ACTION_SAVE);

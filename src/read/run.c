@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "commands/prepare.h"
@@ -390,9 +391,9 @@ become_role(Oid run_as)
 	if (role != GetSessionUserId())
 	{
 		name = GetUserNameFromId(role, true);
-		/* one that is gone has no name, and no rights */
+		/* one that is gone, or never was here, has no rights; nor does its query run */
 		if (name == NULL)
-			SetSessionAuthorization(role, false);
+			SetSessionAuthorization(OidIsValid(role) ? role : ROLE_PG_READ_ALL_DATA, false);
 		else
 			SetConfigOption("session_authorization", name, PGC_SUSET, PGC_S_OVERRIDE);
 		SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);

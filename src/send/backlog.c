@@ -40,6 +40,9 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 	/* whatever its dataset: it is not going to be sent */
 	if (source == NULL || source->detached)
 		return true;
+	/* of one that was dropped: it goes where the source's orders go */
+	if (dataset == NULL)
+		dataset = capi_config_dataset(d->config, source->dataset_id);
 	if (source->paused || dataset == NULL)
 		return false;
 	if (!source->is_direct && capi_portions_obstacle(d, source, now, &until) != NULL)
@@ -60,10 +63,32 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 		d->backlog_crowded = true;
 		return false;
 	}
+	/* the probe is a full request, and no more is read before its answer */
+	if (capi_dataset_is_careful(dataset))
+	{
+		*most = Min(*most, (dataset->state == CAPI_DATASET_REFUSED ? 1 : CAPI_MAX_BATCH_EVENTS) -
+					dataset->looked_up);
+		if (*most <= 0 || dataset->waiting > 0 ||
+			capi_portions_read_again(d, dataset->id))
+		{
+			d->backlog_crowded = true;
+			return false;
+		}
+	}
 	/* a query that is broken is tried for one order */
 	if (source->broken)
 		*most = Min(*most, 1);
 	return true;
+}
+
+/* What has been due the longest comes first, whatever its source. */
+static int
+compare_pairs(const void *a, const void *b)
+{
+	TimestampTz due_a = ((const CapiDuePair *) a)->next_attempt_at;
+	TimestampTz due_b = ((const CapiDuePair *) b)->next_attempt_at;
+
+	return due_a < due_b ? -1 : due_a > due_b;
 }
 
 /* Step for capi_txn_try(). */
@@ -75,10 +100,15 @@ find_due(void *arg)
 	CapiDuePair *pairs;
 	int			npairs = capi_outcome_due_pairs(&pairs);
 
+	qsort(pairs, npairs, sizeof(CapiDuePair), compare_pairs);
+	for (int i = 0; i < look->d->config->ndatasets; i++)
+		look->d->config->datasets[i].looked_up = 0;
 	for (int i = 0; i < npairs && look->n < look->max; i++)
 	{
+		CapiDataset *dataset = capi_config_dataset(look->d->config, pairs[i].dataset_id);
 		TimestampTz later;
 		int			most;
+		int			got;
 
 		if (pairs[i].next_attempt_at > now)
 		{
@@ -87,8 +117,11 @@ find_due(void *arg)
 		}
 		if (!is_open(look, &pairs[i], now, &most))
 			continue;
-		look->n += capi_outcome_due(pairs[i].source_id, pairs[i].dataset_id, most,
-									look->due + look->n, &later);
+		got = capi_outcome_due(pairs[i].source_id, pairs[i].dataset_id, most,
+							   look->due + look->n, &later);
+		look->n += got;
+		if (dataset != NULL)
+			dataset->looked_up += got;
 		look->next = Min(look->next, later);
 	}
 }

@@ -212,6 +212,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
+	capi_suspects_judge(d);
 	capi_record_again(d);
 	worked |= capi_portions_work(d);
 	d->armed = may_begin(d) && !is_lingering(d);
@@ -232,7 +233,9 @@ capi_dispatch_turn(CapiDispatcher *d)
 			more |= capi_portions_work(d);
 			worked |= more;
 			/* what is about to be read fills a batch better than waiting does */
-			submit_ready(d, (more && d->more_in_queue) || capi_portions_are_arriving(d));
+			submit_ready(d, (more && (d->more_in_queue ||
+									  d->backlog_due_at <= GetCurrentTimestamp())) ||
+						 capi_portions_are_arriving(d));
 		}
 	}
 	housekeep(d);
@@ -253,11 +256,37 @@ capi_dispatch_finish(CapiDispatcher *d)
 	MemoryContextReset(d->turn_context);
 }
 
+/* Parts of a batch that was refused stay apart until they are judged. */
+static bool
+stays_apart(const CapiBatch *batch, const CapiDataset *dataset)
+{
+	return batch->suspected_at != 0 && dataset != NULL && dataset->token != NULL &&
+		dataset->state == CAPI_DATASET_ACTIVE;
+}
+
+/* Are there events in memory whose time is not later than now? */
+static bool
+has_batches_due(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, d->batches)
+	{
+		CapiBatch  *batch = lfirst(lc);
+		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
+
+		if (!stays_apart(batch, dataset) || dataset->rest_until <= now)
+			return true;
+	}
+	return false;
+}
+
 /* Nothing waits in memory, and nothing is due now. */
 bool
 capi_dispatch_idle(CapiDispatcher *d)
 {
-	return capi_transport_in_flight(d->transport) == 0 && d->nwaiting == 0 &&
+	return capi_transport_in_flight(d->transport) == 0 && !has_batches_due(d) &&
 		d->portions == NIL && d->records == NIL && capi_intake_retry_at(d->intake) == DT_NOEND &&
 		!d->more_in_queue && d->backlog_due_at > GetCurrentTimestamp();
 }
@@ -283,6 +312,19 @@ note_settings(CapiDispatcher *d)
 	d->restart = d->restart || capi_database_settings_changed();
 }
 
+/* Ids only grow, so another set of them has another sum. */
+static void
+note_datasets(CapiDispatcher *d)
+{
+	int64		sum = 0;
+
+	for (int i = 0; i < d->config->ndatasets; i++)
+		sum += d->config->datasets[i].id;
+	if (sum != d->known_datasets && d->config->has_state && !d->config->is_copy)
+		capi_outcome_retry_unknown();
+	d->known_datasets = sum;
+}
+
 /* Step for capi_txn_try(). */
 static void
 load_config(void *arg)
@@ -300,6 +342,7 @@ load_config(void *arg)
 	if (d->dbname == NULL)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);
+	note_datasets(d);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);
@@ -341,22 +384,45 @@ capi_dispatch_reload(CapiDispatcher *d)
 	refresh_config(d);
 }
 
-/* Takes up to a thousand items; true when it took any, or is to come again. */
+static int
+take_from_backlog(CapiDispatcher *d, CapiItem **items)
+{
+	if (d->backlog_due_at > GetCurrentTimestamp())
+		return 0;
+	return capi_backlog_take(d, items, capi_share_rows(d));
+}
+
+static int
+take_from_queue(CapiDispatcher *d, CapiItem **items, bool *worked)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!d->look_at_queue && !d->more_in_queue && capi_intake_retry_at(d->intake) > now)
+		return 0;
+	if (capi_share_queue_blocked_until(d) > now)
+		return 0;
+	return capi_intake_take(d, items, worked);
+}
+
+/*
+ * Takes up to a thousand items; true when it took any, or is to come again.
+ * What waited and what is new take turns, so that neither is behind the other.
+ */
 static bool
 fetch(CapiDispatcher *d)
 {
 	CapiItem  **items = palloc(sizeof(CapiItem *) * CAPI_MAX_BATCH_EVENTS);
 	bool		worked = false;
+	bool		queue_first = d->backlog_was_last;
 	int			n = 0;
 
 	if (!capi_portions_have_room(d) || capi_record_is_full(d))
 		return false;
-	if (d->backlog_due_at <= GetCurrentTimestamp())
-		n = capi_backlog_take(d, items, capi_share_rows(d));
-	if (n == 0 && (d->look_at_queue || d->more_in_queue ||
-				   capi_intake_retry_at(d->intake) <= GetCurrentTimestamp()) &&
-		capi_share_queue_blocked_until(d) <= GetCurrentTimestamp())
-		n = capi_intake_take(d, items, &worked);
+	if (queue_first)
+		n = take_from_queue(d, items, &worked);
+	d->backlog_was_last = n == 0 && (n = take_from_backlog(d, items)) > 0;
+	if (n == 0 && !queue_first)
+		n = take_from_queue(d, items, &worked);
 	if (n > 0)
 		capi_evaluate_items(d, items, n);
 	return n > 0 || worked;
@@ -417,6 +483,21 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	}
 }
 
+/* No more events than the dataset may send now; the rest waits. */
+static CapiBatch *
+cut_to_allowance(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	int			most = dataset->state == CAPI_DATASET_REFUSED ? 1 : (int) dataset->allowance;
+	CapiBatch  *part;
+
+	if (batch->n <= most)
+		return batch;
+	part = capi_batch_split(batch, 0, most, -1);
+	capi_answer_put_back(d, capi_batch_split(batch, most, batch->n, -1), dataset);
+	capi_batch_free(batch);
+	return part;
+}
+
 /*
  * Sends what is ready while there is room; what may not go now waits.
  * only_full: batches that still take events wait, too.
@@ -437,8 +518,12 @@ submit_ready(CapiDispatcher *d, bool only_full)
 			now < TimestampTzPlusMilliseconds(batch->opened_at,
 											  only_full ? capi_linger + FILL_MS : capi_linger))
 			continue;
+		if (dataset != NULL && capi_dataset_awaits_probe(dataset, now))
+			continue;
 		if (dataset == NULL || !capi_dataset_may_send(dataset, now))
 		{
+			if (stays_apart(batch, dataset))
+				continue;
 			d->batches = foreach_delete_current(d->batches, lc);
 			capi_answer_put_back(d, batch, dataset);
 			continue;
@@ -446,7 +531,7 @@ submit_ready(CapiDispatcher *d, bool only_full)
 		if (!capi_share_may_start(d, dataset))
 			continue;
 		d->batches = foreach_delete_current(d->batches, lc);
-		submit(d, batch, dataset);
+		submit(d, cut_to_allowance(d, batch, dataset), dataset);
 	}
 }
 
@@ -524,7 +609,11 @@ time_to_wait(CapiDispatcher *d)
 		CapiBatch  *batch = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
 
-		if (dataset == NULL || capi_share_may_start(d, dataset))
+		/* an answer wakes us for the others */
+		if (stays_apart(batch, dataset) && dataset->rest_until > now)
+			until = Min(until, dataset->rest_until);
+		else if (dataset == NULL ||
+				 (capi_share_may_start(d, dataset) && !capi_dataset_awaits_probe(dataset, now)))
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, arriving ?
 															capi_linger + FILL_MS : capi_linger));
 	}

@@ -50,9 +50,11 @@ typedef struct CapiDispatcher
 	TimestampTz records_at;		/* they are tried again then */
 	CapiIntake *intake;			/* see intake.c */
 	int			generation;		/* counts queue readers */
+	List	   *suspects;		/* of CapiSuspect, see suspect.c */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
 	bool		backlog_crowded;	/* rows may be due that found no room */
+	bool		backlog_was_last;	/* the last events taken up came from there */
 	bool		reload;			/* settings changed */
 	bool		draining;		/* nothing new is begun */
 	bool		restart;		/* to end when nothing is under way */
@@ -60,6 +62,7 @@ typedef struct CapiDispatcher
 	bool		armed;			/* the next order wakes us (shmem.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
+	int64		known_datasets; /* another sum of ids: others than before */
 	TimestampTz config_until;	/* configuration is read again then */
 	TimestampTz settings_until; /* those of the database are looked at then */
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
@@ -90,6 +93,11 @@ typedef struct CapiRecord
 	int			events;
 	size_t		bytes;
 	CapiResult	result;
+	bool		has_rest;		/* rest_until changed, to 0 when it rests no more */
+	TimestampTz rest_until;
+	bool		has_clock;		/* the clock's difference is worth noting */
+	int64		clock_ahead_ms;
+	bool		suspect;		/* the one event is judged later */
 	const char *state;			/* what the dataset's becomes, or NULL */
 	char	   *state_reason;
 } CapiRecord;
@@ -130,8 +138,9 @@ extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 
 /* in dataset.c */
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
-extern const char *capi_dataset_obstacle(const CapiDataset *dataset,
-										 TimestampTz now, TimestampTz *next);
+extern bool capi_dataset_is_careful(const CapiDataset *dataset);
+extern bool capi_dataset_awaits_probe(const CapiDataset *dataset, TimestampTz now);
+extern const char *capi_dataset_obstacle(const CapiDataset *dataset);
 
 /* in share.c */
 extern void capi_share_count(CapiDispatcher *d, int dataset_id, int events);
@@ -147,10 +156,25 @@ extern bool capi_share_is_slow(const CapiDispatcher *d,
 							   const CapiDataset *dataset, TimestampTz now);
 extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
 
+/* in clock.c */
+extern void capi_clock_read(CapiDataset *dataset, const CapiBatch *batch,
+							int64 duration_ms, CapiRecord *record);
+extern TimestampTz capi_clock_early_until(const CapiDataset *dataset, const CapiItem *item,
+										  TimestampTz now);
+extern int	capi_clock_part_early(CapiDataset *dataset, CapiBatch *batch, bool *early);
+
+/* in suspect.c */
+extern bool capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch);
+extern void capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
+							 const CapiResult *result, int64 request_id);
+extern void capi_suspects_judge(CapiDispatcher *d);
+extern void capi_suspect_probe_refused(CapiDataset *dataset);
+
 /* in portions.c */
 extern void capi_portions_add(CapiDispatcher *d, CapiSource *source,
 							  CapiItem **items, int n);
 extern bool capi_portions_work(CapiDispatcher *d);
+extern bool capi_portions_read_again(const CapiDispatcher *d, int dataset_id);
 extern bool capi_portions_have_room(const CapiDispatcher *d);
 extern const char *capi_portions_obstacle(const CapiDispatcher *d,
 										  const CapiSource *source,

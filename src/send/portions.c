@@ -121,6 +121,24 @@ make_portion(CapiDispatcher *d, int source_id, Oid role, CapiItem **items, int n
 	return portion;
 }
 
+/* Are orders being read that waited for the dataset? */
+bool
+capi_portions_read_again(const CapiDispatcher *d, int dataset_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, d->portions)
+	{
+		CapiPortion *portion = lfirst(lc);
+
+		for (int i = 0; i < portion->n; i++)
+			if (!portion->done[i] && portion->items[i]->from_backlog &&
+				portion->items[i]->dataset_id == dataset_id)
+				return true;
+	}
+	return false;
+}
+
 /* Orders that failed before are read one by one, so that they stop no other. */
 void
 capi_portions_add(CapiDispatcher *d, CapiSource *source, CapiItem **items, int n)
@@ -582,8 +600,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 		request->n++;
 		asked->key = item->key;
 		asked->at = i;
-		/* an attempt that ended in the query told nobody of an id or a time */
-		asked->has_time = item->attempts > 0 && item->has_time;
+		asked->has_time = capi_item_was_sent(item);
 		asked->event_time_s = item->event_time_s;
 		asked->event_name = item->event_name;
 		asked->event_id = item->event_id != NULL || !asked->has_time ? item->event_id : item->key;

@@ -46,6 +46,7 @@
 
 #include "base/capi.h"
 #include "base/compat.h"
+#include "send/environment.h"
 #include "send/transfer_curl.h"
 
 /*
@@ -400,6 +401,7 @@ initialize_curl(void)
 	if (curl_is_initialized)
 		return;
 
+	capi_environment_clear();
 	block_signals(&saved);
 	code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free,
 								wipe_and_realloc, strdup, calloc);

@@ -343,12 +343,40 @@ keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
 	dataset->waiting = before->waiting;
 	dataset->progress_at = before->progress_at;
 	dataset->duration_ms = before->duration_ms;
+	dataset->rest_noted = before->rest_noted;
+	dataset->clock_ahead_ms = before->clock_ahead_ms;
+	dataset->clock_seen_at = before->clock_seen_at;
+	dataset->clock_noted_ms = before->clock_noted_ms;
+	dataset->clock_noted_at = before->clock_noted_at;
+	dataset->accepted_at = before->accepted_at;
+	dataset->suspected_at = before->suspected_at;
+	dataset->refused_at = before->refused_at;
+	dataset->alike_code = before->alike_code;
+	dataset->alike_subcode = before->alike_subcode;
+	dataset->nalike = before->nalike;
 	/* whoever set it active again wants it tried now */
-	if (before->state == dataset->state)
+	if (before->state == dataset->state &&
+		(dataset->state != CAPI_DATASET_ACTIVE || before->state_since == dataset->state_since))
 	{
 		dataset->rest_until = before->rest_until;
 		dataset->failures = before->failures;
+		dataset->failed_at = before->failed_at;
+		dataset->is_paced = before->is_paced;
 	}
+}
+
+/* To ask again too early would lengthen the block: a restart is no reason. */
+static void
+note_old_rest(CapiDataset *dataset, HeapTuple row, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		rest = SPI_getbinval(row, desc, 10, &isnull);
+
+	if (isnull || DatumGetTimestampTz(rest) <= GetCurrentTimestamp())
+		return;
+	dataset->rest_until = DatumGetTimestampTz(rest);
+	dataset->failures = 1;
+	dataset->rest_noted = true;
 }
 
 static void
@@ -357,8 +385,9 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 	MemoryContext context = GetMemoryChunkContext(config);
 
 	if (capi_txn_execute("SELECT d.id, d.name, d.dataset_id, d.endpoint, d.api_version,"
-						 " d.test_event_code, d.events_per_hour, d.token_file, d.state"
-						 " FROM capi.dataset d WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
+						 " d.test_event_code, d.events_per_hour, d.token_file, d.state,"
+						 " n.rest_until, d.state_since FROM capi.dataset d LEFT JOIN capi.dataset_state n"
+						 " ON n.dataset_id = d.id AND n.throttled AND d.state = 'active' WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the datasets");
 	config->datasets = MemoryContextAllocZero(context,
 											  sizeof(CapiDataset) * (SPI_processed + 1));
@@ -372,6 +401,7 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 		char	   *version = SPI_getvalue(row, desc, 5);
 		char	   *state = SPI_getvalue(row, desc, 9);
 		char	   *url;
+		bool		isnull;
 
 		dataset->id = atoi(SPI_getvalue(row, desc, 1));
 		dataset->name = column_text(row, desc, 2, context);
@@ -387,12 +417,16 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 			strcmp(state, "active") == 0 ? CAPI_DATASET_ACTIVE :
 			strcmp(state, "paused") == 0 ? CAPI_DATASET_PAUSED :
 			strcmp(state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+			strcmp(state, "refused") == 0 ? CAPI_DATASET_REFUSED :
 			CAPI_DATASET_VERSION;
+		dataset->state_since = DatumGetTimestampTz(SPI_getbinval(row, desc, 11, &isnull));
 		dataset->allowance = dataset->events_per_hour;
 		dataset->allowance_at = GetCurrentTimestamp();
 		before = old != NULL ? capi_config_dataset(old, dataset->id) : NULL;
 		if (before != NULL)
 			keep_run_time_members(dataset, before);
+		else
+			note_old_rest(dataset, row, desc);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

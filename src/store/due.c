@@ -10,9 +10,9 @@
  * Rows that were deleted while somebody holds an old snapshot, a dump say, stay
  * at the front of the index, and each look would walk over all of them.  So it
  * is noted for each pair of source and dataset how far there was nothing to be
- * seen.  Our own rows are never written before that point; those of others
- * (capi.redrive() in a transaction that began earlier) are looked for when the
- * rest gives too little, for a tenth of the time at most.
+ * seen.  Our own rows that are written before that point move it back; those of
+ * others (capi.redrive() in a transaction that began earlier) are looked for
+ * when the rest gives too little, for a tenth of the time at most.
  */
 #include "postgres.h"
 
@@ -95,6 +95,15 @@ find_front(int source_id, int dataset_id)
 	if (!found)
 		front->end = front->again_at = DT_NOBEGIN;
 	return front;
+}
+
+/* After an outage what expires first is to go first, so it is due since long. */
+void
+capi_outcome_due_from(int source_id, int dataset_id, TimestampTz next)
+{
+	Front	   *front = find_front(source_id, dataset_id);
+
+	front->end = Min(front->end, next);
 }
 
 static void
@@ -299,6 +308,7 @@ static CapiItem *
 make_item(BacklogScan *b)
 {
 	CapiItem   *item = palloc0(sizeof(CapiItem));
+	const char *reason;
 	bool		isnull;
 	Datum		time = slot_getattr(b->slot, B_EVENT_TIME, &isnull);
 
@@ -313,7 +323,10 @@ make_item(BacklogScan *b)
 	item->attempts = DatumGetInt32(column(b, B_ATTEMPTS));
 	item->event_id = text_column(b, B_EVENT_ID);
 	item->event_name = text_column(b, B_EVENT_NAME);
-	item->failed_before = is_of_query(text_column(b, B_REASON));
+	reason = text_column(b, B_REASON);
+	item->failed_before = is_of_query(reason);
+	item->apart = reason != NULL && (strcmp(reason, CAPI_REASON_UNCLEAR_REFUSAL) == 0 ||
+									 strcmp(reason, CAPI_REASON_UNCLEAR_ANSWER) == 0);
 	return item;
 }
 

@@ -242,11 +242,11 @@ SELECT is(orders, 3::bigint, 'only orders since then')
 
 -- browser context
 SELECT capi.set_context(order_key => '1', context => '{"fbp": "fb.1.1558571054389.1098115397",
-       "fbclid": "IwAR2F-4_x", "client_ip_address": "203.0.113.9", "client_user_agent": "Mozilla/5.0",
+       "fbclid": "IwAR2F-4_x0123456789", "client_ip_address": "203.0.113.9", "client_user_agent": "Mozilla/5.0",
        "event_source_url": "https://shop.example/thanks", "referrer_url": "https://www.facebook.com/"}');
 SELECT is(event -> 'user_data' ->> 'fbp', 'fb.1.1558571054389.1098115397', 'context fills what the query leaves null')
   FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, NULL::text AS fbp$$);
-SELECT matches(event -> 'user_data' ->> 'fbc', '^fb\.1\.[0-9]{13}\.IwAR2F-4_x$', 'fbc is built from a raw click id')
+SELECT matches(event -> 'user_data' ->> 'fbc', '^fb\.1\.[0-9]{13}\.IwAR2F-4_x0123456789$', 'fbc is built from a raw click id')
   FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name$$);
 SELECT is(event ->> 'event_source_url', 'https://shop.example/x', 'the query goes first')
   FROM pg_temp.look(:'base' || $$, 'Lead' AS event_name, 'https://shop.example/x' AS event_source_url$$);

@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(43);
+SELECT plan(50);
 
 CREATE TABLE made (
     key text PRIMARY KEY, at timestamptz DEFAULT '2000-01-01 00:00:00+00',
@@ -91,24 +91,24 @@ SELECT is(outcome || ' ' || reason, 'rejected no_customer_data', 'nor is it cust
 INSERT INTO made (key, em, fbc, fbclid, fbclid_time) VALUES
     ('click', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', NULL),
     ('click url', '{a@b.de}', NULL, 'https://shop.example/?a=b&fbclid=IwAR2F4-dbP0&c=d', NULL),
-    ('seconds', '{a@b.de}', NULL, 'IwAR2F4-dbP0', '1554763741'),
-    ('milliseconds', '{a@b.de}', NULL, 'IwAR2F4-dbP0', '1554763741205'),
-    ('fraction', '{a@b.de}', NULL, 'IwAR2F4-dbP0', '1554763741.205'),
-    ('timestamp', '{a@b.de}', NULL, 'IwAR2F4-dbP0', '2019-04-08 22:49:01.205+00'),
-    ('bad time', '{a@b.de}', NULL, 'IwAR2F4-dbP0', 'yesterday evening'),
-    ('infinite', '{a@b.de}', NULL, 'IwAR2F4-dbP0', 'infinity'),
-    ('cookie', '{a@b.de}', 'fb.1.1554763741205.AbC', 'IwAR2F4-dbP0', NULL),
+    ('seconds', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', '1554763741'),
+    ('milliseconds', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', '1554763741205'),
+    ('fraction', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', '1554763741.205'),
+    ('timestamp', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', '2019-04-08 22:49:01.205+00'),
+    ('bad time', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', 'yesterday evening'),
+    ('infinite', '{a@b.de}', NULL, 'IwAR2F4-dbP0l7Mn1Iaw', 'infinity'),
+    ('cookie', '{a@b.de}', 'fb.1.1554763741205.AbC', 'IwAR2F4-dbP0l7Mn1Iaw', NULL),
     ('raw in fbc', '{a@b.de}', 'IwAR2F4-dbP0l7Mn1Iaw', NULL, NULL),
     ('url in fbc', '{a@b.de}', 'https://shop.example/?fbclid=IwAR2F4', NULL, NULL),
-    ('bad fbc', '{a@b.de}', 'fb.1.IwAR2F4', 'IwAR2F4-dbP0', NULL),
+    ('bad fbc', '{a@b.de}', 'fb.1.IwAR2F4', 'IwAR2F4-dbP0l7Mn1Iaw', NULL),
     ('word in fbc', '{a@b.de}', 'undefined', NULL, NULL),
     ('bad click', '{a@b.de}', NULL, 'a b', NULL),
-    ('only click', NULL, NULL, 'IwAR2F4-dbP0', NULL);
+    ('only click', NULL, NULL, 'IwAR2F4-dbP0l7Mn1Iaw', NULL);
 SELECT is(pg_temp.user_data('click') ->> 'fbc',
     'fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0l7Mn1Iaw', 'the time of the event');
 SELECT is(pg_temp.user_data('click url') ->> 'fbc',
     'fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0', 'out of a URL');
-SELECT is(pg_temp.user_data(key) ->> 'fbc', 'fb.1.' || want || '.IwAR2F4-dbP0', 'time: ' || key)
+SELECT is(pg_temp.user_data(key) ->> 'fbc', 'fb.1.' || want || '.IwAR2F4-dbP0l7Mn1Iaw', 'time: ' || key)
   FROM (VALUES ('seconds', '1554763741000'), ('milliseconds', '1554763741205'),
     ('fraction', '1554763741000'), ('timestamp', '1554763741205'),
     ('bad time', pg_temp.event_ms()), ('infinite', pg_temp.event_ms())) AS t(key, want);
@@ -118,10 +118,24 @@ SELECT is(pg_temp.user_data('raw in fbc') ->> 'fbc',
     'fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0l7Mn1Iaw', 'a click id in fbc');
 SELECT is(pg_temp.user_data('url in fbc') ->> 'fbc',
     'fb.1.' || pg_temp.event_ms() || '.IwAR2F4', 'a URL in fbc');
-SELECT is(pg_temp.user_data('bad fbc') ? 'fbc', false, 'a bad fbc is not made good');
+SELECT is(pg_temp.user_data('bad fbc') ->> 'fbc',
+    'fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0l7Mn1Iaw', 'a bad fbc is not made good, but the click is known');
+SELECT matches(pg_temp.problems('bad fbc'), '"fbc".*not of the form', 'and it is named');
 SELECT is(pg_temp.user_data('word in fbc') ? 'fbc', false, 'a word is no click id');
 SELECT is(pg_temp.user_data('bad click') ? 'fbc', false, 'nor are two');
 SELECT matches(pg_temp.problems('bad click'), 'fbclid.*not a click id', 'which is named');
+INSERT INTO made (key, em, fbc, fbclid) VALUES
+    ('no fbc', '{a@b.de}', 'undefined', 'https://shop.example/?fbclid=IwAR2F4%2DdbP0l7Mn1Iaw'),
+    ('fbc in fbclid', '{a@b.de}', NULL, 'fb.1.1554763741205.AbC'),
+    ('cut', '{a@b.de}', NULL, 'https://shop.example/?fbclid=IwAR2F4-dbP0l7Mn1Iaw%3BdbP0'),
+    ('no fbclid', '{a@b.de}', NULL, 'null');
+SELECT is(pg_temp.user_data('no fbc') ->> 'fbc',
+    'fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0l7Mn1Iaw', 'the click where fbc is a word for none');
+SELECT matches(pg_temp.problems('no fbc'), '"fbc".*a word for no value', 'which is named');
+SELECT is(pg_temp.user_data('fbc in fbclid') ->> 'fbc', 'fb.1.1554763741205.AbC', 'a whole fbc in fbclid');
+SELECT is(pg_temp.user_data('cut') ? 'fbc', false, 'a click id is not cut');
+SELECT matches(pg_temp.problems('cut'), 'fbclid.*not a click id', 'and named');
+SELECT matches(pg_temp.problems('no fbclid'), 'fbclid.*a word for no value', 'a word in fbclid is named');
 SELECT is(pg_temp.user_data('only click') ? 'fbclid', false, 'fbclid itself is not sent');
 
 -- scalars and days to come
@@ -132,8 +146,8 @@ SELECT is(pg_temp.user_data('no fbp'), jsonb_build_object('em', pg_temp.hashes('
 
 -- the same in an event without a table
 SELECT capi.send('made', '{"event_name": "Lead", "event_id": "l1",
-    "user_data": {"em": "a@b.de", "name": "Anna Berg", "fbclid": "IwAR2F4", "fbclid_time": 1554763700}}');
-SELECT is(convert_from(event, 'UTF8')::jsonb -> 'user_data' ->> 'fbc', 'fb.1.1554763700000.IwAR2F4',
+    "user_data": {"em": "a@b.de", "name": "Anna Berg", "fbclid": "IwAR2F4-dbP0l7Mn1Iaw", "fbclid_time": 1554763700}}');
+SELECT is(convert_from(event, 'UTF8')::jsonb -> 'user_data' ->> 'fbc', 'fb.1.1554763700000.IwAR2F4-dbP0l7Mn1Iaw',
     'send: fbc of fbclid') FROM capi.direct_event WHERE key = 'l1';
 SELECT is(convert_from(event, 'UTF8')::jsonb -> 'user_data' -> 'fn', pg_temp.hashes('anna'),
     'send: fn of name') FROM capi.direct_event WHERE key = 'l1';

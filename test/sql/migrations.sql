@@ -140,7 +140,7 @@ ALTER TABLE orders SET LOGGED;
 INSERT INTO orders (number, status) VALUES (14, 'open');
 SELECT * FROM events() WHERE key = '14';
 
--- the role that attached goes, by the usual recipe: its query has no rights
+-- the role that attached goes, by the usual recipe: its query does not run
 RESET SESSION AUTHORIZATION;
 SELECT capi.detach('status');
 REASSIGN OWNED BY regress_shop TO regress_heir;
@@ -151,6 +151,7 @@ INSERT INTO orders (number) VALUES (15);
 CALL capi.deliver();
 SELECT * FROM events() WHERE key = '15';
 SELECT state, reason FROM sources();
+SELECT capi.alter_source('placed', hold => '1 hour');
 SELECT capi.grant_access('regress_heir', 'admin');
 SET SESSION AUTHORIZATION regress_heir;
 SELECT capi.alter_source('placed', query => 'SELECT number AS key, placed_at AS event_time, ''read'' AS ignore_reason FROM orders');

@@ -55,7 +55,10 @@ my %ORDERS = (
 	odoo => 'sale_order',
 	oscar => 'order_order',
 	saleor => 'order_order',
+	'shopify-airbyte' => 'orders',
+	'shopify-fivetran' => 'shopify."order"',
 	spree => 'spree_orders',
+	stripe => 'stripe.payment_intents',
 	vendure => '"order"');
 
 # Fields of user_data that are sent as lists of hashes.
@@ -74,6 +77,7 @@ F<test/shops/NAME/orders.pl>.
 
   conf       => text       more lines of postgresql.conf
   variables  => [list]     psql variables for the recipe, "zone=Asia/Tokyo"
+  writer     => role       who runs the shop's statements, instead of shop_app
 
 The server's own time zone is one that no shop here uses.
 
@@ -89,6 +93,7 @@ sub create
 		name => $name,
 		node => $node,
 		sandbox => $sandbox,
+		writer => $options{writer} // 'shop_app',
 		reported => {},
 		ignored => {} }, $class;
 
@@ -154,7 +159,7 @@ sub try_attach
 
 =item $shop->run(@statements)
 
-Runs them in one session as shop_app; transactions are as they say.  A list
+Runs them in one session as the writer; transactions are as they say.  A list
 element is one request of the shop's, or what it does in one go.
 
 =item $shop->sql($query)
@@ -167,7 +172,7 @@ sub run
 {
 	my ($self, @statements) = @_;
 
-	$self->{node}->sql(join("\n", @statements), 'shop_app');
+	$self->{node}->sql(join("\n", @statements), $self->{writer});
 	return;
 }
 
@@ -208,7 +213,7 @@ One test: the sandbox received the order once, and every member of the event is
 as expected.  C<time> is in seconds; the customer's fields are given in normal
 form, one or a list; C<contents> is a list of [id, quantity, item_price];
 C<action_source> defaults to website.  What is not given must not be there, but
-content_ids, num_items and content_type follow from C<contents>.
+content_ids, num_items and content_type follow from C<contents>, if there are any.
 
 =cut
 
@@ -255,6 +260,14 @@ sub _event
 
 		$event{user_data}{$field} = $value if defined $value;
 	}
+	foreach my $field (qw(event_source_url referrer_url))
+	{
+		my $value = delete $expected{$field};
+
+		$event{$field} = $value if defined $value;
+	}
+	$event{custom_data} = {%expected};
+	return \%event unless $contents;
 	$quantity += $_->[1] foreach @$contents;
 	$event{custom_data} = {
 		%expected,
