@@ -36,11 +36,13 @@ sub peak_kb
 sub letters
 {
 	my ($kind, $n) = @_;
-	my $done = $node->sql('SELECT count(*) FROM capi.delivery') + $n;
+	# an order for a dataset that does not exist waits for it
+	my $table = $kind eq 'dataset' ? "capi.backlog WHERE reason ~ 'dataset'" : 'capi.delivery';
+	my $done = $node->sql("SELECT count(*) FROM $table") + $n;
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$node->sql("INSERT INTO shop.letters (kind) SELECT '$kind' FROM generate_series(1, $n)", 'shop_app');
-	ok($node->wait_for("SELECT count(*) = $done FROM capi.delivery", 120), "P3: $n of '$kind' are done");
+	ok($node->wait_for("SELECT count(*) = $done FROM $table", 120), "P3: $n of '$kind' are done");
 	return;
 }
 
@@ -63,7 +65,7 @@ foreach my $kind (qw(event reason id name dataset))
 is($node->dispatcher_pid, $pid, 'P12: nor end');
 unlike($node->log_since($log), qr/ERROR|WARNING|reader_memory/, 'P12: nor complain');
 is($node->sql("SELECT string_agg(DISTINCT outcome || coalesce(' ' || left(reason, 20), ''), ', ' ORDER BY outcome || coalesce(' ' || left(reason, 20), '')) FROM capi.delivery"),
-	'delivered, ignored rrrrrrrrrrrrrrrrrrrr, rejected no_event_name, rejected unknown_dataset', 'P10: each has its outcome');
+	'delivered, ignored rrrrrrrrrrrrrrrrrrrr, rejected no_event_name', 'P10: each has its outcome');
 is($sandbox->stats->{distinct_events}, 3 * $ORDERS, 'P3: and is received');
 
 done_testing();
