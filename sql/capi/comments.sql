@@ -60,10 +60,11 @@ COMMENT ON FUNCTION capi.set_access_token(text, text, text) IS 'sets a new token
 COMMENT ON FUNCTION capi.test_dataset(text, text) IS 'one request to a dataset: connection, token, version, and a test event if it has a code';
 COMMENT ON FUNCTION capi.pause_dataset(text) IS 'stops sending to a dataset; its events wait';
 COMMENT ON FUNCTION capi.resume_dataset(text) IS 'goes on sending to a dataset';
-COMMENT ON FUNCTION capi.drop_dataset(text) IS 'forgets a dataset that no source uses; its history stays';
+COMMENT ON FUNCTION capi.drop_dataset(text, text) IS 'forgets a dataset that no source uses; its history stays';
 COMMENT ON FUNCTION capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text) IS 'watches a table: when a row means an event, and which query reads it';
-COMMENT ON FUNCTION capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text) IS 'changes a source and checks it again; null leaves a setting as it is';
+COMMENT ON FUNCTION capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text, regclass) IS 'changes a source and checks it again; null leaves a setting as it is';
 COMMENT ON FUNCTION capi.detach(text) IS 'stops watching; its history stays, waiting events become ignored';
+COMMENT ON FUNCTION capi.forget_history(text) IS 'forgets which orders of a source were reported: their keys may come again';
 COMMENT ON FUNCTION capi.pause(text) IS 'stops reading the orders of a source; captures go on and wait';
 COMMENT ON FUNCTION capi.resume(text) IS 'goes on reading the orders of a source, also of a broken one';
 COMMENT ON FUNCTION capi.suggest_query(regclass) IS 'a query for a table whose columns have usual names';

@@ -118,7 +118,10 @@ CREATE TABLE capi.source (
     attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     detached_at     timestamptz,
     time_zone       text,
-    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$')
+    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$'),
+    -- schema and name of the table when it was attached
+    table_was       text[],
+    renumbered_at   timestamptz
 );
 
 -- One row: how far the queue was read, where new rows go, whose copy this is.

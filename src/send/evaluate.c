@@ -145,6 +145,23 @@ order_failed(CapiChunk *chunk, CapiItem *item, const char *reason)
 }
 
 /*
+ * Where an event goes that its query did not send elsewhere: to the dataset
+ * that the source has today, unless Meta may have it in another one already.
+ */
+static CapiDataset *
+usual_dataset(CapiConfig *config, const CapiItem *item)
+{
+	CapiSource *source = capi_config_source(config, item->source_id);
+	CapiDataset *dataset = NULL;
+
+	if (capi_item_was_sent(item) || source == NULL)
+		dataset = capi_config_dataset(config, item->dataset_id);
+	if (dataset == NULL && source != NULL)
+		dataset = capi_config_dataset(config, source->dataset_id);
+	return dataset;
+}
+
+/*
  * The configuration may be a second old, and a dataset may be created later,
  * which makes these events due (dispatch.c).  Until then they are looked at as
  * often again as they have waited, for the query may name another one.
@@ -185,7 +202,7 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 	CapiConfig *config = chunk->d->config;
 	CapiDataset *dataset = dataset_name != NULL ?
 		capi_config_dataset_by_name(config, dataset_name) :
-		capi_config_dataset(config, item->dataset_id);
+		usual_dataset(config, item);
 	bool		diverted;
 
 	if (dataset == NULL)
@@ -195,6 +212,7 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 	}
 	diverted = item->dataset_id != dataset->id;
 	item->dataset_id = dataset->id;
+	item->is_routed = dataset_name != NULL;
 
 	/* whether its own dataset has room was known before the query ran */
 	if (diverted && !capi_share_has_room(chunk->d, dataset))

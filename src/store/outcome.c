@@ -332,8 +332,9 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 		elog(ERROR, "could not log a request");
 }
 
-bool
-capi_outcome_missed(int source_id, int count)
+/* False when somebody has changed the source and not committed yet. */
+static bool
+note_at_source(const char *change, int source_id, int count)
 {
 	Oid			types[2] = {INT4OID, INT4OID};
 	Datum		args[2] = {Int32GetDatum(source_id), Int32GetDatum(count)};
@@ -341,15 +342,29 @@ capi_outcome_missed(int source_id, int count)
 	if (capi_txn_execute_with_args("SELECT FROM capi.source WHERE id = $1", 1, types, args,
 								   NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look a source up");
-	/* there is nobody any more to count it for */
+	/* there is nobody any more to note it for */
 	if (SPI_processed == 0)
 		return true;
-	if (capi_txn_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
-								   " WHERE id = (SELECT id FROM capi.source WHERE id = $1"
-								   " FOR UPDATE SKIP LOCKED)",
+	if (capi_txn_execute_with_args(psprintf("UPDATE capi.source SET %s"
+											" WHERE id = (SELECT id FROM capi.source WHERE id = $1"
+											" AND $2 > 0 FOR UPDATE SKIP LOCKED)", change),
 								   2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not count missed captures");
+		elog(ERROR, "could not note what was missed");
 	return SPI_processed == 1;
+}
+
+bool
+capi_outcome_missed(int source_id, int count)
+{
+	return note_at_source("missed_captures = missed_captures + $2", source_id, count);
+}
+
+/* A log that knows none of its orders takes none of the new ones for an old one. */
+bool
+capi_outcome_renumbered(int source_id)
+{
+	return note_at_source("renumbered_at = CASE WHEN EXISTS (SELECT FROM capi.delivery d"
+						  " WHERE d.source_id = $1) THEN now() END", source_id, 1);
 }
 
 static void
