@@ -11,7 +11,7 @@ OBJS = $(patsubst %,src/%.o, \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
-	$(addprefix capture/,capture rule) \
+	$(addprefix capture/,capture renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
 		currency date \
 		decimal email entity event field hash list member none normalize number \
@@ -19,7 +19,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
-	$(addprefix send/,answer backlog batch dataset dispatch environment \
+	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
 		evaluate in_flight intake portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
@@ -38,7 +38,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
-	context_limits context_tenants views \
+	context_limits context_tenants moves views \
 	reconcile repair
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside

@@ -34,7 +34,9 @@ if [ "$(own -c "SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.o
 		echo "SET ROLE \"$OWNER\";"
 		shop -f tables.sql
 	} | own -1 -f -
-	own -c "CREATE SUBSCRIPTION \"$name\" CONNECTION '$REPLICATION' PUBLICATION \"$name\""
+	own -v name="$name" -v from="$REPLICATION" -f - <<-'SQL'
+		CREATE SUBSCRIPTION :"name" CONNECTION :'from' PUBLICATION :"name"
+	SQL
 fi
 copying="SELECT count(*) FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
           WHERE s.subname = '$name' AND r.srsubstate <> 'r'"

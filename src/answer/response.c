@@ -93,6 +93,8 @@ static const CodeRow code_table[] = {
 	{100, 100, 33, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* P or C: invalid parameter, but also "Missing Permission" */
 	{100, 100, 0, CAPI_CLASS_PERMANENT, true, 0},
+	/* P until the clock catches up: in the future */
+	{100, 100, 2804004, CAPI_CLASS_EARLY, false, 0},
 	/* P: what is known to be said about an event */
 	{100, 100, 1815356, CAPI_CLASS_PERMANENT, false, 0},
 	{100, 100, EVENT_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
@@ -167,6 +169,9 @@ capi_response_classify(const CapiAnswer *answer, int sent, CapiResult *result)
 	}
 
 	capi_response_read_json(answer->body, answer->body_len, &json);
+	/* the clock of a proxy is nobody's concern */
+	if (json.valid && (json.has_error || json.events_received >= 0))
+		result->date_s = answer->date_s;
 	if (json.valid && json.has_error)
 	{
 		default_rest_ms = classify_error(&json, result);
@@ -198,6 +203,8 @@ capi_response_class_name(CapiClass class)
 			return "credential";
 		case CAPI_CLASS_VERSION:
 			return "version";
+		case CAPI_CLASS_EARLY:
+			return "early";
 		case CAPI_CLASS_PERMANENT:
 			return "permanent";
 	}

@@ -16,6 +16,7 @@ typedef enum CapiClass
 	CAPI_CLASS_THROTTLED,		/* the dataset rests, then the same again */
 	CAPI_CLASS_CREDENTIAL,		/* the dataset pauses; its events wait */
 	CAPI_CLASS_VERSION,			/* API version retired: dataset pauses */
+	CAPI_CLASS_EARLY,			/* some event is in the future by Meta's clock */
 	CAPI_CLASS_PERMANENT		/* some event of the request is refused */
 } CapiClass;
 
@@ -29,6 +30,7 @@ typedef struct CapiResult
 	bool		uncertain;		/* class is a guess: see response.c */
 	int			events_received;	/* -1: not said */
 	int			guilty_index;	/* event the answer names (SPEC 8.4, 2804019), or -1 */
+	int64		date_s;			/* Meta's clock at the answer; 0: not told */
 	int64		rest_ms;		/* least time before the dataset's next request,
 								 * from headers or by class; 0: none; <= 24 h */
 	int			usage_percent;	/* highest usage in the headers, or -1 */

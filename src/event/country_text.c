@@ -308,20 +308,72 @@ find_composed(Part text)
 	return find_beside_code(text);
 }
 
+static const CapiCountry *
+find_any(Part text)
+{
+	const CapiCountry *country = find_whole(text);
+
+	return country != NULL ? country : find_composed(text);
+}
+
+/*
+ * Writes the text with its abbreviations spelled out: Dominican Rep., Cayman
+ * Is.  Returns the length, 0 if there are none or no room.
+ */
+static int
+expand(Part text, char *out, int size)
+{
+	static const char *const words[][2] = {
+		{"br", "British"}, {"dem", "Democratic"}, {"fed", "Federation"},
+		{"is", "Islands"}, {"isl", "Islands"}, {"rep", "Republic"},
+		{"st", "Saint"}, {"terr", "Territories"}
+	};
+	const char *p = text.s;
+	const char *end = p + text.len;
+	bool		any = false;
+	int			n = 0;
+
+	while (p < end)
+	{
+		const char *word = p;
+		const char *put = p;
+		int			len;
+
+		while (p < end && (capi_form_is_alnum(*p) || IS_HIGHBIT_SET(*p)))
+			p++;
+		p += p == word;
+		len = p - word;
+		for (int i = 0; i < (int) lengthof(words); i++)
+			if ((int) strlen(words[i][0]) == len &&
+				pg_strncasecmp(words[i][0], word, len) == 0)
+			{
+				put = words[i][1];
+				len = strlen(put);
+				any = true;
+				break;
+			}
+		if (n + len >= size)
+			return 0;
+		memcpy(out + n, put, len);
+		n += len;
+	}
+	return any ? n : 0;
+}
+
 const CapiCountry *
 capi_country_read(const char *s, int len)
 {
 	Part		text = {s, len};
 	const CapiCountry *country = find_whole(text);
+	char		expanded[MAX_TEXT_BYTES];
+	int			n;
 
-	if (country == NULL && len < MAX_TEXT_BYTES)
-	{
-		text = drop_calling_code(text);
-		country = find_whole(text);
-		if (country == NULL)
-			country = find_composed(text);
-	}
-	return country;
+	if (country != NULL || len >= MAX_TEXT_BYTES)
+		return country;
+	text = drop_calling_code(text);
+	country = find_any(text);
+	n = country == NULL ? expand(text, expanded, sizeof(expanded)) : 0;
+	return n > 0 ? find_any((Part) {expanded, n}) : country;
 }
 
 /* Names that Meta's libraries agree to refuse; telephone numbers need them. */

@@ -33,6 +33,9 @@
 #define MIN_WHOLE_DIGITS	9
 #define MAX_FRACTION_DIGITS	2
 
+/* Of the largest integers of 32 bits. */
+#define LIMIT_DIGITS		10
+
 #define MAX_CODE_DIGITS		3
 #define MAX_WORD_BYTES		32
 #define MIN_VANITY_LETTERS	3
@@ -645,6 +648,16 @@ has_fraction(const char *s, int len)
 	return true;
 }
 
+/* Is there a mark of decimals or an exponent, or the length of a limit? */
+static bool
+may_be_mended(const CapiInput *in)
+{
+	for (int i = 0; i < in->len; i++)
+		if (in->s[i] == '.' || in->s[i] == ',' || in->s[i] == 'E' || in->s[i] == 'e')
+			return true;
+	return in->len >= LIMIT_DIGITS && in->len <= LIMIT_DIGITS + 3;	/* quotes, plus */
+}
+
 /*
  * A number that passed through a column or spreadsheet of numbers, in buf or
  * as it was, also behind a remark.  False with the problem if not all of it is
@@ -656,6 +669,8 @@ mend_number(CapiInput *in, char *buf)
 	CapiInput	number = *in;
 	bool		plus;
 
+	if (!may_be_mended(in))
+		return true;
 	while (number.len > 0 && !capi_form_is_digit(*number.s) && *number.s != '+')
 	{
 		number.s++;

@@ -2,6 +2,8 @@
  * caller.c
  *		Reads orders through a source's query as the caller, not as the
  *		source's role: who may not read the shop's tables sees nothing of them.
+ *		Only for a superuser, who sees all, it is the source's role: what a
+ *		query calls must gain nothing by it.
  *
  * Sends nothing and writes nothing.  The configuration and the browser
  * contexts are read as the owner of the extension.  Called by preview.c,
@@ -23,6 +25,7 @@
 #include "event/payload.h"
 #include "read/caller.h"
 #include "store/context.h"
+#include "store/item.h"
 
 static void
 unknown_source(CapiConfig *config, const char *name)
@@ -40,6 +43,13 @@ unknown_source(CapiConfig *config, const char *name)
 			 errmsg("source \"%s\" does not exist", name),
 			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
 			 errhint("The sources are listed in capi.source_status.")));
+}
+
+void
+capi_caller_set_role(CapiSource *source)
+{
+	if (!superuser())
+		source->run_as = GetUserId();
 }
 
 void
@@ -65,7 +75,7 @@ capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo, int argno)
 			reader->source = &reader->config->sources[i];
 	if (reader->source == NULL)
 		unknown_source(reader->config, name);
-	reader->source->run_as = GetUserId();
+	capi_caller_set_role(reader->source);
 }
 
 void
@@ -157,11 +167,17 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 	if (row->dataset != NULL &&
 		capi_config_dataset_by_name(reader->config, row->dataset) == NULL)
 	{
-		*reason = "unknown_dataset";
-		return "rejected";
+		*reason = CAPI_REASON_UNKNOWN_DATASET;
+		return "queued";
 	}
 	capi_query_defaults(event, reader->source, key);
 	capi_payload_event(event, now_s, out);
+	if (event->verdict == CAPI_VERDICT_SEND &&
+		event->event_time_s - now_s > CAPI_CLOCK_TOLERANCE_S)
+	{
+		*reason = "in_the_future";
+		return "held";
+	}
 	if (event->verdict == CAPI_VERDICT_SEND)
 		return "delivered";
 	*reason = event->reason;

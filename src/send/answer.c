@@ -10,6 +10,7 @@
  *		throttled	the dataset rests as long as the headers ask
  *		credential	the dataset's state changes; its events wait; now and then
  *		version		one request probes whether it works again
+ *		early		what Meta's clock has not reached waits, the rest goes: clock.c
  *		permanent	one event: suspect.c; more: the guilty one alone, or halves
  */
 #include "postgres.h"
@@ -35,6 +36,10 @@
  * after an outage of any length the first success is as near as after a short one.
  */
 #define MAX_STEP	7
+
+/* An event in the future whose time the clocks do not explain is tried again. */
+#define EARLY_BASE_MS		10000
+#define EARLY_CEILING_MS	(5 * 60 * 1000)
 
 /* So many answers that say nothing, and the batch is halved. */
 #define MAX_UNEXPLAINED	3
@@ -279,6 +284,58 @@ handle_accepted(CapiBatch *batch, CapiOutcome *outcomes)
 	return batch->n;
 }
 
+/* One event that Meta's clock has not reached, or an absurd one. */
+static void
+wait_for_time(CapiOutcome *outcome, CapiItem *item, const CapiDataset *dataset,
+			  const CapiResult *result)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = dataset == NULL ? 0 : capi_clock_early_until(dataset, item, now);
+
+	if (next == 0)
+		next = TimestampTzPlusMilliseconds(now,
+										   capi_backoff_ceiling_ms(item->attempts, EARLY_BASE_MS,
+																   EARLY_CEILING_MS));
+	wait_for(outcome, item, CAPI_OUTCOME_RETRYING, "in_the_future", next);
+	if (item->event_time_s - timestamptz_to_time_t(now) > CAPI_MAX_AHEAD_S)
+	{
+		outcome->kind = CAPI_OUTCOME_REJECTED;
+		outcome->reason = "refused";
+	}
+	outcome->error_code = result->error_code;
+	outcome->error_subcode = result->error_subcode;
+}
+
+/*
+ * Some events are in the future by Meta's clock: they wait for their time, the
+ * others go at once.  If the clocks do not tell which, they are looked for.
+ */
+static int
+handle_early(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
+			 CapiRecord *record)
+{
+	bool	   *early = palloc0(sizeof(bool) * batch->n);
+	int			n = dataset == NULL ? 0 : capi_clock_part_early(dataset, batch, early);
+	CapiBatch  *rest;
+	int			made = 0;
+
+	if (batch->n == 1)
+		early[0] = true;
+	else if (n == 0)
+	{
+		halve(d, batch, dataset);
+		return 0;
+	}
+	for (int i = 0; i < batch->n; i++)
+		if (early[i])
+			wait_for_time(&record->outcomes[made++], batch->items[i], dataset, &record->result);
+	if (made == batch->n)
+		return made;
+	rest = capi_batch_pick(batch, early);
+	queue_batch(d, rest, dataset);
+	return made;
+}
+
 /*
  * An answer that is not understood is taken for a passing fault; when it keeps
  * coming it may be about one event, so the batch is halved.
@@ -313,6 +370,12 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 		if (dataset != NULL)
 			dataset_succeeded(d, batch, dataset, record);
 		return handle_accepted(batch, record->outcomes);
+	}
+	if (result->class == CAPI_CLASS_EARLY)
+	{
+		if (dataset != NULL)
+			dataset_succeeded(d, batch, dataset, record);
+		return handle_early(d, batch, dataset, record);
 	}
 	if (permanent)
 	{
@@ -359,7 +422,10 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 	capi_response_classify(answer, batch->n, &record.result);
 	capi_share_count(d, batch->dataset_id, -batch->n);
 	if (dataset != NULL)
+	{
 		capi_share_answered(dataset, answer->duration_ms);
+		capi_clock_read(dataset, batch, answer->duration_ms, &record);
+	}
 	for (int i = 0; i < batch->n; i++)
 		batch->items[i]->attempts++;
 	record.n = decide(d, batch, dataset, &record);

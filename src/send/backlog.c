@@ -40,6 +40,9 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 	/* whatever its dataset: it is not going to be sent */
 	if (source == NULL || source->detached)
 		return true;
+	/* of one that was dropped: it goes where the source's orders go */
+	if (dataset == NULL)
+		dataset = capi_config_dataset(d->config, source->dataset_id);
 	if (source->paused || dataset == NULL)
 		return false;
 	if (!source->is_direct && capi_portions_obstacle(d, source, now, &until) != NULL)

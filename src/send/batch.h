@@ -44,4 +44,7 @@ extern void capi_batch_close(CapiBatch *batch, const CapiDataset *dataset);
 extern CapiBatch *capi_batch_split(const CapiBatch *batch, int from, int until,
 								   int without);
 
+/* Likewise, of those items that are not left out. */
+extern CapiBatch *capi_batch_pick(const CapiBatch *batch, const bool *leave_out);
+
 #endif							/* CAPI_BATCH_H */

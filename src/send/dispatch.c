@@ -312,6 +312,19 @@ note_settings(CapiDispatcher *d)
 	d->restart = d->restart || capi_database_settings_changed();
 }
 
+/* Ids only grow, so another set of them has another sum. */
+static void
+note_datasets(CapiDispatcher *d)
+{
+	int64		sum = 0;
+
+	for (int i = 0; i < d->config->ndatasets; i++)
+		sum += d->config->datasets[i].id;
+	if (sum != d->known_datasets && d->config->has_state && !d->config->is_copy)
+		capi_outcome_retry_unknown();
+	d->known_datasets = sum;
+}
+
 /* Step for capi_txn_try(). */
 static void
 load_config(void *arg)
@@ -329,6 +342,7 @@ load_config(void *arg)
 	if (d->dbname == NULL)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);
+	note_datasets(d);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);

@@ -62,6 +62,7 @@ typedef struct CapiDispatcher
 	bool		armed;			/* the next order wakes us (shmem.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
+	int64		known_datasets; /* another sum of ids: others than before */
 	TimestampTz config_until;	/* configuration is read again then */
 	TimestampTz settings_until; /* those of the database are looked at then */
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
@@ -94,6 +95,8 @@ typedef struct CapiRecord
 	CapiResult	result;
 	bool		has_rest;		/* rest_until changed, to 0 when it rests no more */
 	TimestampTz rest_until;
+	bool		has_clock;		/* the clock's difference is worth noting */
+	int64		clock_ahead_ms;
 	bool		suspect;		/* the one event is judged later */
 	const char *state;			/* what the dataset's becomes, or NULL */
 	char	   *state_reason;
@@ -152,6 +155,13 @@ extern int	capi_share_rows(const CapiDispatcher *d);
 extern bool capi_share_is_slow(const CapiDispatcher *d,
 							   const CapiDataset *dataset, TimestampTz now);
 extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
+
+/* in clock.c */
+extern void capi_clock_read(CapiDataset *dataset, const CapiBatch *batch,
+							int64 duration_ms, CapiRecord *record);
+extern TimestampTz capi_clock_early_until(const CapiDataset *dataset, const CapiItem *item,
+										  TimestampTz now);
+extern int	capi_clock_part_early(CapiDataset *dataset, CapiBatch *batch, bool *early);
 
 /* in suspect.c */
 extern bool capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch);

@@ -344,6 +344,10 @@ keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
 	dataset->progress_at = before->progress_at;
 	dataset->duration_ms = before->duration_ms;
 	dataset->rest_noted = before->rest_noted;
+	dataset->clock_ahead_ms = before->clock_ahead_ms;
+	dataset->clock_seen_at = before->clock_seen_at;
+	dataset->clock_noted_ms = before->clock_noted_ms;
+	dataset->clock_noted_at = before->clock_noted_at;
 	dataset->accepted_at = before->accepted_at;
 	dataset->suspected_at = before->suspected_at;
 	dataset->refused_at = before->refused_at;

@@ -43,6 +43,10 @@ typedef struct CapiDataset
 	int			alike_code;		/* of single refusals that read alike, */
 	int			alike_subcode;
 	int			nalike;			/* and how many without an acceptance */
+	int64		clock_ahead_ms; /* our clock to the endpoint's, as last told */
+	TimestampTz clock_seen_at;	/* 0: never */
+	int64		clock_noted_ms; /* as capi.dataset_state has it, since */
+	TimestampTz clock_noted_at;
 	bool		rest_noted;		/* capi.dataset_state says that it rests */
 	bool		is_paced;		/* the last answer asked for slower requests */
 	int			looked_up;		/* rows of the present look at the backlog */

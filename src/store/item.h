@@ -21,6 +21,7 @@ typedef struct CapiItem
 	bool		has_context;	/* capi.context has a row to delete */
 	bool		apart;			/* refused before, nobody knows why; sent alone */
 	bool		failed_before;	/* its data made the query fail; read alone */
+	bool		is_routed;		/* its query named the dataset */
 	bool		was_ignored;	/* an older row of the log says "ignored" */
 	int			segment;		/* of the queue row, -1: none */
 	uint64		pass;
@@ -70,11 +71,17 @@ typedef struct CapiOutcome
 #define CAPI_REASON_UNCLEAR_REFUSAL	"unclear refusal"
 #define CAPI_REASON_UNCLEAR_ANSWER	"unclear answer"
 
+/* Reason of an event whose query names a dataset that does not exist. */
+#define CAPI_REASON_UNKNOWN_DATASET	"unknown_dataset"
+
 /* "delivered", "queued", ...: the word of the tables and views. */
 extern const char *capi_outcome_word(CapiOutcomeKind kind);
 
 /* A copy in the current memory context, with its texts. */
 extern CapiItem *capi_item_copy(const CapiItem *item);
+
+/* Was it in a request, after which its id, name and time stay as they were? */
+extern bool capi_item_was_sent(const CapiItem *item);
 
 /*
  * Since when an event is due that waits for its dataset and not for a time of

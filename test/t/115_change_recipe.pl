@@ -24,6 +24,8 @@ my ($out, $err) = $shop->try_attach('user_table=nobody');
 like($err, qr/relation "nobody" does not exist/, 'a wrong variable is an error');
 my @errors = $err =~ /ERROR/g;
 is(scalar @errors, 1, 'and the recipe ends there');
+($out, $err) = $shop->try_attach(@VARIABLES, 'only_address=yes');
+like($err, qr/only_address must be buyer or unknown/, 'a word that it does not know, too');
 is(source(), $before, 'nothing was changed');
 
 # --- another source of that name stands in the way ----------------------------------

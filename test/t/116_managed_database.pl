@@ -102,8 +102,6 @@ my %environment = (SHOP => $shop->connstr('shop'), OWN => $own->connstr('mirror'
 my ($out, $err);
 {
 	local @ENV{ keys %environment } = values %environment;
-	$environment{REPLICATION} =~ s/'//g;
-	$ENV{REPLICATION} = $environment{REPLICATION};
 	($out, $err) = run_command(["$EXAMPLE/setup.sh"]);
 }
 like($out, qr/captured of what was copied: 0/, 'it is set up, and what was copied is history') or diag($err);
@@ -182,7 +180,8 @@ $own->sql("SELECT capi.alter_source(source => 'orders', fire_on_replica => false
 $own->sql('ALTER SUBSCRIPTION capi SET (slot_name = NONE)');
 $own->sql('DROP SUBSCRIPTION capi');
 $own->sql('TRUNCATE shop.sale, shop.item');
-$own->sql("CREATE SUBSCRIPTION capi CONNECTION '$environment{REPLICATION}' PUBLICATION capi");
+my $from = $environment{REPLICATION} =~ s/'/''/gr;
+$own->sql("CREATE SUBSCRIPTION capi CONNECTION '$from' PUBLICATION capi");
 $own->wait_for("SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate <> 'r'") or die;
 $own->sql("SELECT capi.alter_source(source => 'orders', fire_on_replica => true)", 'shop_owner');
 $own->wait_until_idle;
