@@ -161,34 +161,49 @@ capi_tally_begin(CapiLedger *ledger, int part, int parts)
 
 /* ---------- entries ---------- */
 
-/* Number of a word; in the tally's memory. */
+/*
+ * Number of a word; in the tally's memory.  There are as many as ISO 4217 has
+ * currencies, at most, and some more.
+ */
 static int16
-word_number(CapiTally *tally, Datum text, bool isnull)
+word_number(CapiTally *tally, const char *s, int len)
 {
 	Words	   *words = &tally->words;
-	const char *s;
-	int			len;
 
-	if (isnull)
-		return 0;
-	s = VARDATA_ANY(DatumGetPointer(text));
-	len = VARSIZE_ANY_EXHDR(DatumGetPointer(text));
-	if (strncmp(words->words[words->last], s, len) == 0 && words->words[words->last][len] == '\0' &&
-		words->last > 0)
+	if (words->last > 0 && strncmp(words->words[words->last], s, len) == 0 &&
+		words->words[words->last][len] == '\0')
 		return words->last;
 	for (int i = 1; i < words->n; i++)
 		if (strncmp(words->words[i], s, len) == 0 && words->words[i][len] == '\0')
 			return words->last = i;
 	if (words->n == PG_INT16_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("orders have too many currencies"),
-				 errdetail("They have more than %d in one window.", words->n),
-				 errhint("Does the query give another column as currency?")));
+		elog(ERROR, "orders have too many currencies");
 	if (words->n == words->room)
 		words->words = repalloc(words->words, sizeof(char *) * (words->room *= 2));
 	words->words[words->n] = pnstrdup(s, len);
 	return words->last = words->n++;
+}
+
+static int16
+currency_number(CapiTally *tally, Datum text, bool isnull)
+{
+	return isnull ? 0 : word_number(tally, VARDATA_ANY(DatumGetPointer(text)),
+									VARSIZE_ANY_EXHDR(DatumGetPointer(text)));
+}
+
+/* It matters whether it is the one whose events may be older. */
+static int16
+action_number(CapiTally *tally, Datum text, bool isnull)
+{
+	static const char *const store = "physical_store";
+	int			len;
+
+	if (isnull)
+		return 0;
+	len = VARSIZE_ANY_EXHDR(DatumGetPointer(text));
+	if (len == (int) strlen(store) && memcmp(VARDATA_ANY(DatumGetPointer(text)), store, len) == 0)
+		return word_number(tally, store, len);
+	return word_number(tally, "other", 5);
 }
 
 static Entry *
@@ -266,8 +281,8 @@ add_order(CapiTally *tally, TupleTableSlot *slot)
 	entry->returned = true;
 	entry->at = at;
 	entry->value = copy_numeric(v[ORDER_VALUE], null[ORDER_VALUE]);
-	entry->currency = word_number(tally, v[ORDER_CURRENCY], null[ORDER_CURRENCY]);
-	entry->action_source = word_number(tally, v[ORDER_ACTION_SOURCE], null[ORDER_ACTION_SOURCE]);
+	entry->currency = currency_number(tally, v[ORDER_CURRENCY], null[ORDER_CURRENCY]);
+	entry->action_source = action_number(tally, v[ORDER_ACTION_SOURCE], null[ORDER_ACTION_SOURCE]);
 }
 
 void
@@ -327,7 +342,7 @@ add_record(TupleTableSlot *slot, DestReceiver *self)
 		if (entry->sent_value == NULL)
 			entry->sent_value = copy_numeric(v[RECORD_SENT_VALUE], null[RECORD_SENT_VALUE]);
 		if (entry->sent_currency == 0 || rank > entry->rank)
-			entry->sent_currency = word_number(tally, v[RECORD_SENT_CURRENCY], null[RECORD_SENT_CURRENCY]);
+			entry->sent_currency = currency_number(tally, v[RECORD_SENT_CURRENCY], null[RECORD_SENT_CURRENCY]);
 		entry->rank = Max(entry->rank, rank);
 	}
 	MemoryContextSwitchTo(old);
