@@ -21,6 +21,7 @@
 
 #include "base/attempt.h"
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/key.h"
 #include "event/currency.h"
 #include "event/decimal.h"
@@ -60,7 +61,7 @@ normal_form(OrderReceiver *r, TupleTableSlot *slot, int i, int field)
 
 	resetStringInfo(&r->scratch);
 	return !slot->tts_isnull[i] &&
-		capi_normalize(field, capi_event_utf8(TextDatumGetCString(slot->tts_values[i])),
+		capi_normalize(field, capi_to_utf8(TextDatumGetCString(slot->tts_values[i])),
 					   NULL, &r->scratch, &problem);
 }
 
