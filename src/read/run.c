@@ -343,6 +343,9 @@ take_order(void *arg, int at, CapiOrder *order)
 	result->at = asked->at;
 	result->kind = CAPI_RESULT_EVENT;
 	result->has_context = order->has_context;
+	result->is_store =
+		pg_strcasecmp(order->event.action_source != NULL ? order->event.action_source :
+					  part->request->source.action_source, "physical_store") == 0;
 	/* compared with names as the tables have them */
 	result->dataset = order->dataset != NULL ? keep(capi_from_utf8(order->dataset)) : NULL;
 	result->has_time = order->event.has_event_time;
