@@ -6,26 +6,29 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control
 MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
-	$(addprefix answer/,response response_json response_mask) \
+	$(addprefix answer/,response response_json response_mask response_words) \
 	$(addprefix base/,attempt backoff block database_settings entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,check normalize_sql pixel preview probe quality \
+	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
-	$(addprefix capture/,capture rule) \
-	$(addprefix event/,browser complete contents country currency date \
-		decimal email entity event field hash member none normalize number \
+	$(addprefix capture/,capture renumber rule) \
+	$(addprefix event/,browser complete contents country country_text \
+		currency date \
+		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
-	$(addprefix send/,answer backlog batch dataset dispatch environment \
-		evaluate in_flight intake portions record share transfer_curl transport_curl) \
+	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
+		evaluate in_flight intake portions record share suspect transfer_curl \
+		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs views reconcile privileges comments)
+	datasets sources suggest context send doing logs subscriptions views reconcile \
+	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
@@ -35,8 +38,8 @@ DATA_built = sql/capi--$(EXTVERSION).sql
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
-	context_limits context_tenants views \
-	reconcile
+	context_limits context_tenants moves views \
+	reconcile repair
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
@@ -98,6 +101,13 @@ test: deps
 check-sanitize: all
 	@PG_CONFIG='$(PG_CONFIG)' test/sanitize $(TESTS)
 
+# A shop sells while everything around it goes wrong: "make soak SECONDS=3600 SEED=7".
+SECONDS ?= 600
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@PG_CONFIG='$(PG_CONFIG)' CAPI_SOAK_SECONDS='$(SECONDS)' CAPI_SOAK_SEED='$(SEED)' \
+		ITEM_TIMEOUT=$$(($(SECONDS) + 900)) test/run 059_soak
+
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
@@ -106,5 +116,5 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-sanitize check-style demo deps test
+.PHONY: bench check-sanitize check-style demo deps soak test
 .DEFAULT_GOAL := all

@@ -3,14 +3,20 @@
 --
 --   psql -d shop -f recipe.sql
 --
--- Needs a dataset called main (capi.create_dataset).  Run again, it changes the
--- source that is there, and no order is lost.  What differs by shop:
+-- Needs a dataset called main (capi.create_dataset).  Run again with the same
+-- variables, it changes the source that is there, and no order is lost.  What
+-- differs by shop:
 --   only_address  whose an order's only address is: "buyer", or "unknown" when
 --                 it may be that of whom a present is for
 \set ON_ERROR_STOP on
 \if :{?only_address}
 \else
 \set only_address unknown
+\endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
 -- In the text of the query %1$L says whose the only address is.
@@ -44,6 +50,7 @@ SELECT o.id AS key,
        CASE WHEN o.status = 'canceled' OR o.canceled_at IS NOT NULL
             THEN 'cancelled before it was sent'
             WHEN o.is_draft_order THEN 'draft'
+            WHEN round(due.amount, cur.digits) = 0 THEN 'free of charge'
             -- amounts are not rounded: what is less than the smallest coin is
             -- not owed.  An order that was edited down is paid when nothing is
             -- pending; totals of former drafts lack the tax and prove nothing

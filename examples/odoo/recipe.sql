@@ -107,9 +107,9 @@ SELECT o.id AS key,
                   AND l.display_type IS NULL
                   AND l.is_delivery IS NOT TRUE
                   AND l.is_downpayment IS NOT TRUE) i) items
- -- of what was cancelled, only what was paid has been confirmed for certain
+ -- of what was cancelled, only what was paid in full was confirmed for certain
  WHERE o.state IN ('sale', 'done')
-    OR (o.state = 'cancel' AND pay.paid IS NOT NULL)
+    OR (o.state = 'cancel' AND pay.paid >= o.amount_total)
 $query$ AS query \gset
 
 SELECT EXISTS (SELECT FROM capi.source_status

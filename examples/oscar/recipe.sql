@@ -4,8 +4,9 @@
 --   psql -d shop -f recipe.sql
 --   psql -d shop -v user_table=accounts_user -v cancelled=Refused -f recipe.sql
 --
--- Needs a dataset called main (capi.create_dataset).  Run again, it changes the
--- source that is there, and no order is lost.  What differs by shop:
+-- Needs a dataset called main (capi.create_dataset).  Run again with the same
+-- variables, it changes the source that is there, and no order is lost.  What
+-- differs by shop:
 --   user_table    table of the user model, AUTH_USER_MODEL
 --   cancelled     status of a cancelled order in OSCAR_ORDER_STATUS_PIPELINE
 --   only_address  whose an order's only address is: "buyer", or "unknown" when
@@ -22,6 +23,11 @@
 \if :{?only_address}
 \else
 \set only_address unknown
+\endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
 -- In the text of the query %1$I is the table of users, %2$L the status, and

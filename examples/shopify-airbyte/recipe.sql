@@ -5,8 +5,8 @@
 --   psql -d shop -v orders=shopify.orders -v sync=overwrite -f recipe.sql
 --
 -- Needs a dataset called main (capi.create_dataset), and the first sync to be
--- over.  Run again, it changes the source that is there, and no order is lost.
--- What differs by connection:
+-- over.  Run again with the same variables, it changes the source that is there,
+-- and no order is lost. What differs by connection:
 --   orders        the table of the stream "orders"
 --   sync          "incremental", deduped or not: rows are written into one table;
 --                 "overwrite": each sync puts a new table in its place
@@ -21,15 +21,26 @@
 \else
 \set sync incremental
 \endif
+SELECT :'sync' IN ('incremental', 'overwrite') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'sync must be incremental or overwrite'; END $$;
+\endif
 \if :{?only_address}
 \else
 \set only_address unknown
+\endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
 -- In the text of the query %1$s is the table, %2$L says whose the only address is.
 SELECT format($query$
 SELECT o.id AS key,
-       coalesce(o.processed_at, o.created_at) AS event_time,
+       -- of Shopify's times this one comes as text, with its offset
+       coalesce(o.processed_at::timestamptz, o.created_at) AS event_time,
        CASE WHEN o.source_name = 'pos' THEN 'physical_store'
             WHEN sold.online THEN 'website'
             ELSE 'other' END AS action_source,

@@ -5,8 +5,8 @@
 --   psql -d shop -v schema=shopify_eu -v hold='30 minutes' -f recipe.sql
 --
 -- Needs a dataset called main (capi.create_dataset), and the first sync to be
--- over.  Run again, it changes the source that is there, and no order is lost.
--- What differs by connection:
+-- over.  Run again with the same variables, it changes the source that is there,
+-- and no order is lost. What differs by connection:
 --   schema        where Fivetran writes
 --   hold          longer than a sync takes: it writes the lines of an order after
 --                 the order
@@ -24,6 +24,11 @@
 \if :{?only_address}
 \else
 \set only_address unknown
+\endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
 -- In the text of the query %1$I is the schema, %2$L says whose the only address is.

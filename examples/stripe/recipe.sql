@@ -5,8 +5,8 @@
 --   psql -d shop -v renewals=report -f recipe.sql
 --
 -- Needs a dataset called main (capi.create_dataset), and the first sync to be
--- over.  Run again, it changes the source that is there, and no payment is lost.
--- What differs by account:
+-- over.  Run again with the same variables, it changes the source that is there,
+-- and no payment is lost. What differs by account:
 --   renewals      "ignore" the later payments of a subscription, or "report" them
 --   hold          until the other objects of a payment are there: Stripe tells of
 --                 each by itself, in any order
@@ -14,6 +14,11 @@
 \if :{?renewals}
 \else
 \set renewals ignore
+\endif
+SELECT :'renewals' IN ('ignore', 'report') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'renewals must be ignore or report'; END $$;
 \endif
 \if :{?hold}
 \else

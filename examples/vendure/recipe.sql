@@ -4,8 +4,9 @@
 --   psql -d shop -f recipe.sql
 --   psql -d shop -v zone=Europe/Vienna -v divisor=1000 -f recipe.sql
 --
--- Needs a dataset called main (capi.create_dataset).  Run again, it changes the
--- source that is there, and no order is lost.  What differs by shop:
+-- Needs a dataset called main (capi.create_dataset).  Run again with the same
+-- variables, it changes the source that is there, and no order is lost.  What
+-- differs by shop:
 --   zone          time zone of the Node process, which writes "orderPlacedAt" in it
 --   divisor       units of money in one of the currency: 10 ^ precision of the
 --                 shop's MoneyStrategy, the same for every currency
@@ -23,6 +24,11 @@
 \if :{?only_address}
 \else
 \set only_address unknown
+\endif
+SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
 -- In the text of the query %1$s is the divisor, %2$L says whose the only address is.

@@ -109,7 +109,7 @@ CREATE FUNCTION capi._reactivate(dataset int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE capi.dataset d SET state = 'active', reason = NULL, state_since = now()
-     WHERE d.id = dataset AND d.state IN ('credential', 'version');
+     WHERE d.id = dataset AND d.state IN ('credential', 'version', 'refused');
 END $$;
 
 CREATE FUNCTION capi.alter_dataset(name text, dataset_id text = NULL, access_token text = NULL,
@@ -165,12 +165,29 @@ END $$;
 CREATE FUNCTION capi.resume_dataset(name text)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
-CREATE FUNCTION capi._drop_dataset(caller oid, name text) RETURNS void
+-- Events of one dataset that wait: those of a source, or of all (null).  What is
+-- on its way while this is done follows the source (src/send/record.c).
+CREATE FUNCTION capi._move_waiting(from_dataset int, to_dataset int, of_source int, also_sent boolean)
+    RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE capi.backlog b SET dataset_id = to_dataset
+     WHERE b.dataset_id = from_dataset AND (of_source IS NULL OR b.source_id = of_source)
+       AND (also_sent OR b.status <> 'retrying' OR b.event_time IS NULL)
+$$;
+
+CREATE FUNCTION capi._drop_dataset(caller oid, name text, move_to text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     old capi.dataset := capi._dataset(name);
+    target int := CASE WHEN move_to IS NOT NULL THEN capi._dataset_to_use(move_to) END;
     users text;
+    waiting bigint;
 BEGIN
+    IF target = old.id THEN
+        RAISE EXCEPTION 'events cannot be moved to the dataset that is dropped'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name another dataset in move_to.';
+    END IF;
     -- who attaches to it holds its row until his transaction ends
     PERFORM FROM capi.dataset d WHERE d.id = old.id FOR UPDATE;
     SELECT string_agg(s.name, ', ' ORDER BY s.name) INTO users
@@ -183,12 +200,24 @@ BEGIN
                   DETAIL = 'Sources: ' || users || '.',
                   HINT = 'Detach them, or give them another dataset with capi.alter_source().';
     END IF;
+    IF target IS NOT NULL THEN
+        PERFORM capi._move_waiting(old.id, target, NULL, true);
+    END IF;
+    SELECT count(*) INTO waiting
+      FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
+     WHERE b.dataset_id = old.id AND s.detached_at IS NULL;
+    IF waiting > 0 THEN
+        RAISE EXCEPTION 'events wait for dataset "%"', name
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  DETAIL = format('%s events were to be sent to it.', waiting),
+                  HINT = 'Wait until they are sent, or name the dataset that they shall go to in move_to.';
+    END IF;
     -- the row stays for the names in the delivery log; the secrets go
     DELETE FROM capi.secret s WHERE s.dataset_id = old.id;
     UPDATE capi.dataset d SET dropped_at = now() WHERE d.id = old.id;
     PERFORM capi._config_changed();
 END $$;
-CREATE FUNCTION capi.drop_dataset(name text)
+CREATE FUNCTION capi.drop_dataset(name text, move_to text = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
 CREATE FUNCTION capi.test_dataset(name text, test_event_code text = NULL)

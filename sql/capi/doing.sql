@@ -61,7 +61,7 @@ END $$;
 CREATE FUNCTION capi.confirm_identity()
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
-CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timestamptz) RETURNS bigint
+CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timestamptz, order_key text) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     only_source int := CASE WHEN source IS NOT NULL THEN (capi._source(source)).id END;
@@ -79,6 +79,7 @@ BEGIN
            AND d.outcome = status
            AND (only_source IS NULL OR d.source_id = only_source)
            AND (since IS NULL OR d.captured_at >= since)
+           AND (order_key IS NULL OR d.key = order_key)
            AND NOT EXISTS (SELECT FROM capi.delivery f
                             WHERE f.source_id = d.source_id AND f.key = d.key AND f.outcome = 'delivered')
         RETURNING d.*, s.dataset_id AS source_dataset)
@@ -90,7 +91,8 @@ BEGIN
     PERFORM capi._config_changed();
     RETURN moved;
 END $$;
-CREATE FUNCTION capi.redrive(source text = NULL, status text = 'rejected', since timestamptz = NULL)
+CREATE FUNCTION capi.redrive(source text = NULL, status text = 'rejected', since timestamptz = NULL,
+                             order_key text = NULL)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
 CREATE FUNCTION capi.suggest_query(table_name regclass)

@@ -33,6 +33,8 @@ CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,
 CREATE FUNCTION capi._token_state(dataset int) RETURNS text
     LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'capi_sql_token_state';
+CREATE FUNCTION capi._hides_rows(table_name oid, role oid) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_hides_rows';
 CREATE FUNCTION capi._rule_problem(source int) RETURNS text
     LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'capi_sql_rule_problem';

@@ -132,6 +132,11 @@ BEGIN
     -- events that were given twice, and whose first has its outcome
     DELETE FROM capi.direct_event e
      USING capi.delivery d WHERE d.key = e.key AND d.source_id = e.source_id;
+    -- outcomes of what was under way when it was to be forgotten
+    DELETE FROM capi.delivery d
+     USING capi.delivery f
+     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
+       AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
     FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
         -- minutes have no days to truncate to
         PERFORM capi._add_partitions(parent, make_interval(

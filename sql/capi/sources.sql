@@ -125,6 +125,26 @@ BEGIN
     END IF;
 END $$;
 
+-- Name by which the table was known when it was attached: another one of that
+-- name may take its place.
+CREATE FUNCTION capi._table_was(tab regclass) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY[n.nspname::text, c.relname::text]
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = tab
+$$;
+
+-- Row security turns orders into ignored ones; whether it does, only its
+-- policies know.
+CREATE FUNCTION capi._warn_of_row_security(tab regclass, role regrole) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF capi._hides_rows(tab, role) THEN
+        RAISE WARNING 'row security of table "%" may hide orders from role "%"', tab, role
+            USING DETAIL = 'The query runs as this role; an order that it does not see is ignored: not returned by the query.',
+                  HINT = 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, a policy for the role, or attaching as the owner of the table shows all orders.';
+    END IF;
+END $$;
+
 -- Whose rights the query gets: the caller's, but never a superuser's (P9).
 CREATE FUNCTION capi._run_as(caller oid, tab regclass) RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -249,7 +269,7 @@ BEGIN
     END IF;
     role := capi._run_as(caller, table_name);
     IF query IS NULL THEN
-        query := capi._usual_query(table_name, keys);
+        query := capi._usual_query(table_name, keys, NULL, minor_units IS NOT NULL);
         RAISE NOTICE 'capi uses this query for source "%":%', source, E'\n' || query
             USING HINT = 'Pass your own as query, or change it with capi.alter_source().';
     END IF;
@@ -263,11 +283,12 @@ BEGIN
     INSERT INTO capi.source (id, name, table_name, dataset_id, event_name, action_source, query,
                              search_path, run_as, key_columns, key_types, query_key_type,
                              on_column, on_type, on_values, hold, fire_on_replica,
-                             missed_captures, time_zone, minor_units)
+                             missed_captures, time_zone, minor_units, table_was, renumbered_at)
     VALUES (coalesce(old.id, nextval('capi.source_id_seq')::int), source, table_name, target,
             event_name, action_source, query, path, role, keys, key_kinds, query_key,
             on_column, on_kind, on_values, hold, fire_on_replica,
-            coalesce(old.missed_captures, 0), nullif(time_zone, ''), nullif(minor_units, ''))
+            coalesce(old.missed_captures, 0), nullif(time_zone, ''), nullif(minor_units, ''),
+            capi._table_was(table_name), old.renumbered_at)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'source "%" already exists', source
@@ -275,6 +296,13 @@ BEGIN
                   DETAIL = (SELECT format('It is attached to table "%s".', s.table_name)
                               FROM capi.source s WHERE s.name = source),
                   HINT = 'Change it with capi.alter_source(). For another table call capi.detach() and capi.attach() in one transaction: then no order is lost.';
+    END IF;
+    PERFORM capi._warn_of_row_security(table_name, role);
+    IF old.table_name <> table_name
+       AND EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = old.id) THEN
+        RAISE NOTICE 'source "%" had another table before, and keeps its history', source
+            USING DETAIL = 'Orders whose keys are in the log are not reported again.',
+                  HINT = 'If keys of the new table mean other orders: capi.forget_history().';
     END IF;
     PERFORM capi._sync_trigger(table_name);
     PERFORM capi._config_changed();
@@ -301,19 +329,24 @@ END $$;
 
 CREATE FUNCTION capi._alter_source(caller oid, path text, source text, event_name text, query text,
         key_columns text[], on_column text, on_values text[], action_source text, hold interval,
-        fire_on_replica boolean, dataset text, time_zone text, minor_units text)
+        fire_on_replica boolean, dataset text, time_zone text, minor_units text, table_name regclass)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new capi.source := capi._source(source);
+    old_dataset CONSTANT int := new.dataset_id;
+    old_table CONSTANT regclass := new.table_name;
     columns_named boolean := key_columns IS NOT NULL OR on_column IS NOT NULL;
 BEGIN
     PERFORM capi._check_source_owner(caller, new);
-    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = new.table_name) THEN
+    IF table_name IS NOT NULL THEN
+        new.table_name := table_name;
+        new.table_was := capi._table_was(table_name);
+    ELSIF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = new.table_name) THEN
         RAISE EXCEPTION 'the table of source "%" is gone', source
             USING ERRCODE = 'undefined_table',
                   DETAIL = 'A source belongs to one table; a new table of the same name is another one.',
-                  HINT = 'capi.detach() the source and capi.attach() it again: it keeps its history.';
+                  HINT = 'Name the new one in table_name; the source keeps its history and what waits.';
     END IF;
     PERFORM capi._check_table(caller, new.table_name);
     PERFORM capi._check_source_args(event_name, action_source, hold);
@@ -345,25 +378,61 @@ BEGIN
     END IF;
     new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types,
                                              coalesce(new.time_zone, ''));
+    IF new.table_name <> old_table THEN
+        -- writers wait for us, so every row written after this returns is captured
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', new.table_name);
+    END IF;
+    PERFORM capi._warn_of_row_security(new.table_name, new.run_as);
     new.broken_since := NULL;
     new.broken_reason := NULL;
     UPDATE capi.source s
        SET (dataset_id, event_name, action_source, query, search_path, run_as, key_columns,
             key_types, query_key_type, on_column, on_type, on_values, hold, fire_on_replica,
-            broken_since, broken_reason, time_zone, minor_units)
+            broken_since, broken_reason, time_zone, minor_units, table_name, table_was)
          = (new.dataset_id, new.event_name, new.action_source, new.query, new.search_path,
             new.run_as, new.key_columns, new.key_types, new.query_key_type, new.on_column,
             new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL,
-            new.time_zone, new.minor_units)
+            new.time_zone, new.minor_units, new.table_name, new.table_was)
      WHERE s.id = new.id;
+    IF new.dataset_id <> old_dataset THEN
+        PERFORM capi._move_waiting(old_dataset, new.dataset_id, new.id, false);
+    END IF;
     PERFORM capi._sync_trigger(new.table_name);
+    IF new.table_name <> old_table AND EXISTS (SELECT FROM pg_class c WHERE c.oid = old_table) THEN
+        PERFORM capi._sync_trigger(old_table);
+    END IF;
     PERFORM capi._config_changed();
 END $$;
 CREATE FUNCTION capi.alter_source(source text, event_name text = NULL, query text = NULL,
         key_columns text[] = NULL, on_column text = NULL, on_values text[] = NULL,
         action_source text = NULL, hold interval = NULL, fire_on_replica boolean = NULL,
-        dataset text = NULL, time_zone text = NULL, minor_units text = NULL)
+        dataset text = NULL, time_zone text = NULL, minor_units text = NULL,
+        table_name regclass = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_path';
+
+-- The source's orders may come again under the same keys, and are other ones:
+-- what was said of consent for those of the log is forgotten with it.
+CREATE FUNCTION capi._forget_history(caller oid, source text) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old capi.source := capi._source(source);
+    until CONSTANT timestamptz := coalesce(old.renumbered_at, now());
+    gone bigint;
+BEGIN
+    PERFORM capi._check_source_owner(caller, old);
+    DELETE FROM capi.consent c
+     WHERE c.said_at < until
+       AND (c.source_id = old.id
+            OR (c.source_id = 0 AND EXISTS (SELECT FROM capi.delivery d
+                                             WHERE d.source_id = old.id AND d.key = c.key)));
+    DELETE FROM capi.delivery d WHERE d.source_id = old.id;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    UPDATE capi.source s SET renumbered_at = NULL WHERE s.id = old.id;
+    PERFORM capi._config_changed();
+    RETURN gone;
+END $$;
+CREATE FUNCTION capi.forget_history(source text)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner';
 
 CREATE FUNCTION capi._detach(caller oid, source text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

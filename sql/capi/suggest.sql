@@ -8,7 +8,7 @@ CREATE FUNCTION capi._pick(tab regclass, names text[]) RETURNS name
     SELECT a.attname
       FROM unnest(names) WITH ORDINALITY AS u (name, n)
       JOIN pg_attribute a ON a.attrelid = tab AND a.attnum > 0 AND NOT a.attisdropped
-                         AND replace(lower(a.attname), '_', '') = u.name
+                         AND regexp_replace(lower(a.attname), '[^a-z0-9]', '', 'g') = u.name
      ORDER BY u.n LIMIT 1
 $$;
 
@@ -17,18 +17,18 @@ $$;
 CREATE FUNCTION capi._usual_names()
     RETURNS TABLE (n int, field text, elsewhere boolean, names text[])
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (1, 'em', true, '{email,emailaddress,customeremail,useremail,guestemail,contactemail,mail,em}'::text[]),
-           (2, 'ph', true, '{phone,phonenumber,telephone,customerphone,mobile,mobilephone,tel,ph}'),
-           (3, 'fn', true, '{firstname,givenname,customerfirstname,billingfirstname,forename,fn}'),
-           (4, 'ln', true, '{lastname,familyname,customerlastname,billinglastname,surname,ln}'),
-           (5, 'name', true, '{fullname,customername}'),
-           (6, 'ct', true, '{city,town,billingcity,shippingcity,ct}'),
-           (7, 'st', true, '{statecode,provincecode,state,province,region,countryarea,billingstate,shippingstate}'),
-           (8, 'zp', true, '{zip,zipcode,postalcode,postcode,billingzip,billingpostalcode,billingpostcode,shippingzip,zp}'),
-           (9, 'country', true, '{countrycode,country,countryiso,countryiso2,billingcountrycode,billingcountry,shippingcountry}'),
+    VALUES (1, 'em', true, '{email,emailaddress,customeremail,billingemail,billingaddressemail,useremail,guestemail,contactemail,mail,em}'::text[]),
+           (2, 'ph', true, '{phone,phonenumber,telephone,customerphone,billingphone,billingaddressphone,mobile,mobilephone,tel,ph}'),
+           (3, 'fn', true, '{firstname,givenname,customerfirstname,billingfirstname,billingaddressfirstname,forename,fn}'),
+           (4, 'ln', true, '{lastname,familyname,customerlastname,billinglastname,billingaddresslastname,surname,ln}'),
+           (5, 'name', true, '{fullname,customername,billingname,billingaddressname}'),
+           (6, 'ct', true, '{city,town,billingcity,billingaddresscity,shippingcity,shippingaddresscity,ct}'),
+           (7, 'st', true, '{statecode,provincecode,state,province,region,countryarea,billingstate,billingaddressprovincecode,billingaddressprovince,billingaddressstate,shippingstate,shippingaddressprovincecode}'),
+           (8, 'zp', true, '{zip,zipcode,postalcode,postcode,billingzip,billingpostalcode,billingpostcode,billingaddresszip,billingaddresspostalcode,billingaddresspostcode,shippingzip,shippingpostcode,shippingaddresszip,zp}'),
+           (9, 'country', true, '{countrycode,country,countryiso,countryiso2,billingcountrycode,billingcountry,billingaddresscountrycode,billingaddresscountry,shippingcountry,shippingaddresscountrycode}'),
            (10, 'external_id', false, '{customerid,userid,accountid,buyerid,externalid}'),
-           (11, 'client_ip_address', false, '{clientipaddress,customerip,ipaddress,lastipaddress,clientip,remoteip,ip}'),
-           (12, 'client_user_agent', false, '{clientuseragent,useragent,browseruseragent}'),
+           (11, 'client_ip_address', false, '{clientipaddress,customeripaddress,customerip,browserip,clientdetailsbrowserip,ipaddress,lastipaddress,clientip,remoteip,ip}'),
+           (12, 'client_user_agent', false, '{clientuseragent,customeruseragent,clientdetailsuseragent,useragent,browseruseragent}'),
            (13, 'fbc', false, '{fbc}'),
            (14, 'fbp', false, '{fbp}'),
            (15, 'fbclid', false, '{fbclid}'),
@@ -65,7 +65,7 @@ CREATE FUNCTION capi._code_of(tab regclass, alias text, pattern text, names text
 $$;
 
 -- Every place of one field: in the table itself, in tables of codes beside it.
-CREATE FUNCTION capi._places(tab regclass, alias text, field text, names text[]) RETURNS text
+CREATE FUNCTION capi._places(tab regclass, alias text, field text, names text[], minor boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     code text := CASE field
@@ -73,17 +73,31 @@ DECLARE
         WHEN 'st' THEN capi._code_of(tab, alias, 'state|province|region', '{abbr,code,isocode}') END;
     col name := capi._pick(tab, names);
 BEGIN
-    RETURN coalesce(code, alias || '.' || quote_ident(col));
+    RETURN coalesce(code, alias || '.' || quote_ident(col),
+                    CASE WHEN field = 'value' THEN capi._cents(tab, alias, names, minor) END);
 END $$;
 
+-- An amount of usual name in hundredths, total_cents: as what it stands for, or as
+-- it is when the source's minor_units divide.
+CREATE FUNCTION capi._cents(tab regclass, alias text, names text[], minor boolean) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format(CASE WHEN minor THEN '%s.%I' ELSE '(%s.%I / 100.0)' END, alias, c.col)
+      FROM (SELECT capi._pick(tab, ARRAY(SELECT name || unit
+                                           FROM unnest(names) WITH ORDINALITY AS u (name, n),
+                                                unnest('{cents,incents,cent,minor,minorunits}'::text[]) WITH ORDINALITY AS v (unit, m)
+                                          ORDER BY n, m))) AS c (col)
+     WHERE c.col IS NOT NULL
+$$;
+
 -- The items of the order: a table that refers to it and counts something.
-CREATE FUNCTION capi._items(tab regclass) RETURNS text
+CREATE FUNCTION capi._items(tab regclass, minor boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     item record;
     id name;
     quantity name;
-    price name;
+    price text;
+    prices text[] := '{unitprice,itemprice,unitpriceincltax,unitpricegrossamount,price}';
 BEGIN
     FOR item IN
         SELECT c.conrelid::regclass AS rel, a.attname AS col, f.attname AS order_col
@@ -96,11 +110,11 @@ BEGIN
     LOOP
         id := capi._pick(item.rel, '{sku,productsku,variantsku,partnersku,upc,variantid,productid,itemid,articleid}');
         quantity := capi._pick(item.rel, '{quantity,qty,amount,count}');
-        price := capi._pick(item.rel, '{unitprice,itemprice,unitpriceincltax,unitpricegrossamount,price}');
+        price := coalesce('i.' || quote_ident(capi._pick(item.rel, prices)), capi._cents(item.rel, 'i', prices, minor));
         CONTINUE WHEN id IS NULL OR quantity IS NULL;
         RETURN format(E'(SELECT jsonb_agg(jsonb_build_object(''id'', i.%I::text, ''quantity'', i.%I%s))\n'
                       '          FROM %s AS i WHERE i.%I = o.%I)',
-                      id, quantity, coalesce(format(', ''item_price'', i.%I', price), ''),
+                      id, quantity, coalesce(format(', ''item_price'', %s', price), ''),
                       item.rel, item.col, item.order_col);
     END LOOP;
     RETURN NULL;
@@ -109,12 +123,15 @@ END $$;
 CREATE FUNCTION capi._usual_time(tab regclass, zone text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    col name := capi._pick(tab, '{paidat,orderplacedat,placedat,completedat,orderedat,purchasedat,dateplaced,dateorder,orderdate,createdat,datecreated,created,createdate}');
+    col name := capi._pick(tab, '{paidat,datepaidgmt,datepaid,orderplacedat,placedat,processedat,completedat,orderedat,purchasedat,dateplaced,dateorder,orderdate,createdat,createdatgmt,datecreatedgmt,datecreated,postdategmt,created,createdate}');
 BEGIN
     IF col IS NULL THEN
         RAISE EXCEPTION 'no column of table "%" looks like the time of the order', tab
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Give the query yourself, with a column event_time.';
+    END IF;
+    IF lower(col) ~ '(gmt|utc)$' THEN
+        zone := 'UTC';
     END IF;
     RETURN format('o.%I', col)
         || CASE WHEN zone IS NOT NULL AND capi._column_type(tab, col) = 'timestamp'::regtype
@@ -131,8 +148,20 @@ CREATE FUNCTION capi._usual_reason(tab regclass) RETURNS text
       JOIN pg_attribute a ON a.attrelid = tab AND a.attname = capi._pick(tab, u.names) AND a.atttypid = 'bool'::regtype
 $$;
 
--- zone: of a naive time, null to leave it as it is.
-CREATE FUNCTION capi._usual_query(tab regclass, keys text[], zone text DEFAULT NULL) RETURNS text
+-- What Meta would match by and was not found, but for what the others lack already.
+CREATE FUNCTION capi._not_found(found text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT w.field
+                   FROM unnest('{ph,fn,ln,ct,zp,country,external_id,client_ip_address,client_user_agent,fbc,fbp,contents}'::text[])
+                        WITH ORDINALITY AS w (field, n)
+                  WHERE w.field <> ALL (found)
+                    AND NOT (w.field IN ('fn', 'ln') AND 'name' = ANY (found))
+                    AND NOT (w.field = 'fbc' AND 'fbclid' = ANY (found))
+                  ORDER BY w.n)
+$$;
+
+-- zone: of a naive time, null to leave it as it is.  minor: the source has minor_units.
+CREATE FUNCTION capi._usual_query(tab regclass, keys text[], zone text DEFAULT NULL, minor boolean DEFAULT false) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lines text[] := ARRAY[
@@ -142,19 +171,21 @@ DECLARE
         capi._usual_time(tab, zone) || ' AS event_time'];
     joins text := '';
     missing text := '';
+    found text[] := '{}';
+    wanted text[];
     usual record;
     places text[];
     extra text;
     used text[] := '{}';
 BEGIN
     FOR usual IN SELECT * FROM capi._usual_names() ORDER BY n LOOP
-        places := array_remove(ARRAY[capi._places(tab, 'o', usual.field, usual.names)], NULL);
+        places := array_remove(ARRAY[capi._places(tab, 'o', usual.field, usual.names, minor)], NULL);
         IF usual.elsewhere THEN
             SELECT places || coalesce(array_agg(p.place ORDER BY r.alias), '{}'),
                    used || coalesce(array_agg(r.alias), '{}')
               INTO places, used
               FROM capi._references(tab) r
-             CROSS JOIN LATERAL capi._places(r.target, r.alias, usual.field, usual.names) AS p (place)
+             CROSS JOIN LATERAL capi._places(r.target, r.alias, usual.field, usual.names, minor) AS p (place)
              WHERE p.place IS NOT NULL;
         END IF;
         IF cardinality(places) = 0 THEN
@@ -162,14 +193,23 @@ BEGIN
                                        THEN E'\n-- no column was recognised as ' || usual.field ELSE '' END;
             CONTINUE;
         END IF;
+        found := found || usual.field;
         lines := lines || (CASE cardinality(places) WHEN 1 THEN places[1]
                                 ELSE 'coalesce(' || (SELECT string_agg('nullif(' || p || '::text, '''')', ', ' ORDER BY n)
                                                        FROM unnest(places) WITH ORDINALITY AS u (p, n)) || ')' END
                            || CASE usual.field WHEN 'order_id' THEN '::text' ELSE '' END || ' AS ' || usual.field);
     END LOOP;
-    extra := capi._items(tab);
+    extra := capi._items(tab, minor);
     IF extra IS NOT NULL THEN
         lines := lines || (extra || ' AS contents');
+        found := found || 'contents'::text;
+    END IF;
+    wanted := capi._not_found(found);
+    IF cardinality(wanted) > 0 THEN
+        missing := missing || E'\n-- not found, and worth a look: ' || array_to_string(wanted, ', ');
+    END IF;
+    IF EXISTS (SELECT FROM unnest(lines) AS line WHERE line LIKE '%/ 100.0%') THEN
+        missing := missing || E'\n-- amounts divided by 100: for currencies without cents leave that out, and give attach() minor_units';
     END IF;
     extra := capi._usual_reason(tab);
     IF extra IS NOT NULL THEN

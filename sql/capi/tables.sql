@@ -17,7 +17,7 @@ CREATE TABLE capi.dataset (
     events_per_hour int NOT NULL CHECK (events_per_hour > 0),
     token_file      text,
     state           text NOT NULL DEFAULT 'active'
-                    CHECK (state IN ('active', 'paused', 'credential', 'version')),
+                    CHECK (state IN ('active', 'paused', 'credential', 'version', 'refused')),
     reason          text,
     state_since     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -31,7 +31,9 @@ CREATE UNIQUE INDEX dataset_name_key ON capi.dataset (name) WHERE dropped_at IS 
 CREATE TABLE capi.dataset_state (
     dataset_id int PRIMARY KEY,
     rest_until timestamptz,
-    throttled  boolean NOT NULL DEFAULT false
+    throttled  boolean NOT NULL DEFAULT false,
+    clock_ahead_ms bigint,
+    clock_seen_at  timestamptz
 ) WITH (fillfactor = 50);
 
 -- No grants at all, and no dump holds it (P8).  Row security keeps it from who
@@ -116,7 +118,10 @@ CREATE TABLE capi.source (
     attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
     detached_at     timestamptz,
     time_zone       text,
-    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$')
+    minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$'),
+    -- schema and name of the table when it was attached
+    table_was       text[],
+    renumbered_at   timestamptz
 );
 
 -- One row: how far the queue was read, where new rows go, whose copy this is.

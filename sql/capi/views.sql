@@ -73,7 +73,8 @@ CREATE VIEW capi.delivery_status AS
            e.status, e.reason, e.attempts, e.captured_at, e.next_attempt_at, e.finished_at,
            e.http_status, e.error_code, e.error_subcode, e.fbtrace_id, e.request_id
       FROM (SELECT d.source_id, d.key, d.dataset_id, d.event_name, d.event_id, d.event_time,
-                   d.value, d.currency, d.outcome AS status, d.reason, d.attempts, d.captured_at,
+                   d.value, d.currency, CASE d.outcome WHEN 'forgotten' THEN 'ignored' ELSE d.outcome END AS status,
+                   d.reason, d.attempts, d.captured_at,
                    NULL::timestamptz AS next_attempt_at, d.finished_at,
                    r.http_status, d.error_code, d.error_subcode, r.fbtrace_id, d.request_id
               FROM capi._finished d
@@ -108,7 +109,10 @@ CREATE VIEW capi.source_status AS
                 ELSE 'active' END AS state,
            CASE WHEN p.problem IS NOT NULL THEN p.problem
                 WHEN s.broken_since IS NOT NULL THEN s.broken_reason
-                WHEN s.paused THEN 'paused with capi.pause()' END AS reason,
+                WHEN s.paused THEN 'paused with capi.pause()'
+                WHEN s.renumbered_at IS NOT NULL
+                THEN pg_catalog.format('numbers of the table began again at %s: orders whose keys are in the log are not reported', s.renumbered_at)
+                WHEN p.hides_rows THEN 'row security of the table may hide orders from role ' || s.run_as::text END AS reason,
            (SELECT pg_catalog.count(*) FROM capi._queued q
              WHERE q.source_id = s.id AND q.captured_at > pg_catalog.now() - interval '1 hour')
            + (SELECT pg_catalog.count(*) FROM capi.backlog b
@@ -118,10 +122,11 @@ CREATE VIEW capi.source_status AS
                  AND v.captured_at > pg_catalog.now() - interval '1 hour') AS captured_1h,
            s.missed_captures
            + coalesce((SELECT pg_catalog.sum(u.missed) FROM capi._unread u
-                        WHERE u.source_id = s.id AND u.missed IS NOT NULL), 0)::bigint AS missed_captures
+                        WHERE u.source_id = s.id AND u.missed > 0), 0)::bigint AS missed_captures
       FROM capi.source s
       JOIN capi.dataset d ON d.id = s.dataset_id
-     CROSS JOIN LATERAL (SELECT capi._rule_problem(s.id) AS problem) p
+     CROSS JOIN LATERAL (SELECT capi._rule_problem(s.id) AS problem,
+                                capi._hides_rows(s.table_name, s.run_as) AS hides_rows) p
      WHERE s.detached_at IS NULL;
 
 -- The dispatcher's capi.enabled; without a dispatcher that of the session, which
@@ -188,7 +193,11 @@ CREATE VIEW capi.health AS
                         pg_catalog.count(*) FILTER (WHERE u.reason LIKE 'no reader can be started%'
                                                     AND u.next_attempt_at > pg_catalog.now() - interval '10 seconds') AS unreadable,
                         pg_catalog.min(u.captured_at) AS oldest
-                   FROM (SELECT b.dataset_id, b.status, b.captured_at, b.reason, b.next_attempt_at FROM capi.backlog b
+                   FROM (SELECT CASE WHEN o.dropped_at IS NULL THEN b.dataset_id ELSE s.dataset_id END AS dataset_id,
+                               b.status, b.captured_at, b.reason, b.next_attempt_at
+                          FROM capi.backlog b
+                          JOIN capi.source s ON s.id = b.source_id
+                          LEFT JOIN capi.dataset o ON o.id = b.dataset_id
                          UNION ALL
                          SELECT s.dataset_id, 'queued', q.captured_at, NULL, NULL
                            FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
@@ -273,6 +282,24 @@ BEGIN
              THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.'
              WHEN strangers <> '{}'
              THEN 'Several owners'' tables are attached here: grant the role UPDATE on a column of its shop''s orders.' END;
+    RETURN QUERY SELECT 'unknown datasets', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'No order waits for a dataset that does not exist.'
+             ELSE format('%s orders wait because the query of their source names a dataset that does not exist; sources: %s.',
+                         count(*), string_agg(DISTINCT s.name, ', ')) END,
+        CASE WHEN count(*) > 0
+             THEN 'Create the dataset with capi.create_dataset(), or mend the query: its column dataset has names of capi.health.' END
+      FROM capi.backlog b JOIN capi.source s ON s.id = b.source_id
+     WHERE b.reason = 'unknown_dataset';
+    RETURN QUERY SELECT 'clock', count(*) = 0,
+        coalesce(string_agg(format('This server''s clock is %s %s that of the endpoint of dataset %s, as told %s.',
+                                   make_interval(secs => round(abs(n.clock_ahead_ms) / 1000.0)),
+                                   CASE WHEN n.clock_ahead_ms > 0 THEN 'ahead of' ELSE 'behind' END,
+                                   d.name, date_trunc('second', n.clock_seen_at)), ' ' ORDER BY d.name),
+                 'No answer of an endpoint tells a time that is not this server''s.'),
+        CASE WHEN count(*) > 0
+             THEN 'Set the clock, and let a time service keep it; events that are ahead of Meta''s clock wait for their time.' END
+      FROM capi.dataset_state n JOIN capi.dataset d ON d.id = n.dataset_id AND d.dropped_at IS NULL
+     WHERE abs(n.clock_ahead_ms) >= 10000;
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
@@ -285,6 +312,20 @@ BEGIN
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
              THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
       FROM capi.source_status s;
+    RETURN QUERY SELECT 'history', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'No table began its numbers again.'
+             ELSE 'Numbers began again: ' || string_agg(format('%s (%s)', s.name, s.renumbered_at), '; ' ORDER BY s.name)
+                  || '. Orders whose keys are in the log are not reported.' END,
+        CASE WHEN count(*) > 0
+             THEN string_agg(format('SELECT capi.forget_history(%L);', s.name), ' ' ORDER BY s.name) END
+      FROM capi.source s WHERE s.renumbered_at IS NOT NULL AND s.detached_at IS NULL;
+    RETURN QUERY SELECT 'row security', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'Row security hides no orders.'
+             ELSE 'Row security may hide orders: ' || string_agg(format('%s (table %s, role %s)', s.name, s.table_name, s.run_as), '; ' ORDER BY s.name) || '.' END,
+        CASE WHEN count(*) > 0
+             THEN 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, or a policy for the role, shows all orders.' END
+      FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
+    RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)
@@ -293,6 +334,7 @@ BEGIN
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
                      WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
                      WHEN 'no reader' THEN 'Raise max_worker_processes and restart.' END
       FROM capi.health h ORDER BY h.dataset;

@@ -34,6 +34,8 @@ typedef struct CapiAnswer
 	char		app_usage[512];		/* X-App-Usage, or "" */
 	char		account_usage[512]; /* X-Ad-Account-Usage, or "" */
 	char		business_usage[2048];	/* X-Business-Use-Case-Usage, or "" */
+	int64		date_s;			/* Date, in Unix seconds; 0: none */
+	char		api_version[32];	/* facebook-api-version, or "" */
 	char		api_warning[256];	/* X-Ad-Api-Version-Warning, or "" */
 	int64		duration_ms;
 } CapiAnswer;

@@ -25,8 +25,8 @@
  *	-	transient: an event may be the cause after all.  If it repeats, split
  *		the request, so that the innocent do not wait with the guilty.
  *	-	permanent: the dataset may be at fault and not an event (100 without a
- *		subcode is also said for a missing permission).  If all events of a
- *		request are refused like this, pause the dataset, reject none.
+ *		subcode is also said for a missing permission).  If events are refused
+ *		alike, stop the dataset, reject none: suspect.c.
  *
  * Pure: no network, no database, no clock.  Called by dispatch.c.
  */
@@ -35,6 +35,7 @@
 #include "answer/response.h"
 #include "base/capi.h"
 
+#define TRACE_ID_BYTES		23
 #define MS_PER_S			INT64CONST(1000)
 #define MS_PER_MINUTE		(60 * MS_PER_S)
 
@@ -55,6 +56,11 @@
 #define BLOCKED_REST_MS		(60 * MS_PER_MINUTE)
 
 #define ANY_SUBCODE			(-1)
+
+/* Those of event validation are all of this range (SPEC 8.4). */
+#define EVENT_SUBCODE		(-2)
+#define MIN_EVENT_SUBCODE	2804000
+#define MAX_EVENT_SUBCODE	2804999
 
 /* The table of SPEC 8.4; the first row that fits counts. */
 typedef struct CodeRow
@@ -87,13 +93,18 @@ static const CodeRow code_table[] = {
 	{100, 100, 33, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* P or C: invalid parameter, but also "Missing Permission" */
 	{100, 100, 0, CAPI_CLASS_PERMANENT, true, 0},
-	/* P: everything that is said about an event */
-	{100, 100, ANY_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	/* P until the clock catches up: in the future */
+	{100, 100, 2804004, CAPI_CLASS_EARLY, false, 0},
+	/* P: what is known to be said about an event */
+	{100, 100, 1815356, CAPI_CLASS_PERMANENT, false, 0},
+	{100, 100, EVENT_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	/* P: another, so it may be about anything */
+	{100, 100, ANY_SUBCODE, CAPI_CLASS_PERMANENT, true, 0},
 	/* C: session key invalid; no token given or signature wrong */
 	{102, 102, ANY_SUBCODE, CAPI_CLASS_CREDENTIAL, false, 0},
 	{104, 104, ANY_SUBCODE, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* P: too many parameters */
-	{105, 105, ANY_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	{105, 105, ANY_SUBCODE, CAPI_CLASS_PERMANENT, true, 0},
 	/* C: token invalid, expired, revoked */
 	{190, 190, ANY_SUBCODE, CAPI_CLASS_CREDENTIAL, false, 0},
 	/* C: permission missing, 294 among them */
@@ -103,7 +114,7 @@ static const CodeRow code_table[] = {
 	/* T, long wait: blocked for policy or abuse */
 	{368, 368, ANY_SUBCODE, CAPI_CLASS_THROTTLED, false, BLOCKED_REST_MS},
 	/* P: duplicate post */
-	{506, 506, ANY_SUBCODE, CAPI_CLASS_PERMANENT, false, 0},
+	{506, 506, ANY_SUBCODE, CAPI_CLASS_PERMANENT, true, 0},
 	/* T, back off: too many calls from the ad account */
 	{613, 613, ANY_SUBCODE, CAPI_CLASS_THROTTLED, false, THROTTLED_REST_MS},
 	/* C: id unknown; path unknown */
@@ -158,6 +169,9 @@ capi_response_classify(const CapiAnswer *answer, int sent, CapiResult *result)
 	}
 
 	capi_response_read_json(answer->body, answer->body_len, &json);
+	/* the clock of a proxy is nobody's concern */
+	if (json.valid && (json.has_error || json.events_received >= 0))
+		result->date_s = answer->date_s;
 	if (json.valid && json.has_error)
 	{
 		default_rest_ms = classify_error(&json, result);
@@ -189,6 +203,8 @@ capi_response_class_name(CapiClass class)
 			return "credential";
 		case CAPI_CLASS_VERSION:
 			return "version";
+		case CAPI_CLASS_EARLY:
+			return "early";
 		case CAPI_CLASS_PERMANENT:
 			return "permanent";
 	}
@@ -218,6 +234,14 @@ classify_failure(const CapiAnswer *answer, CapiResult *result)
 			 words[answer->transport], answer->detail);
 }
 
+static bool
+fits_subcode(int wanted, int subcode)
+{
+	if (wanted == EVENT_SUBCODE)
+		return subcode >= MIN_EVENT_SUBCODE && subcode <= MAX_EVENT_SUBCODE;
+	return wanted == ANY_SUBCODE || wanted == subcode;
+}
+
 /* By error.code; returns how long the table says to rest. */
 static int64
 classify_error(const CapiAnswerJson *json, CapiResult *result)
@@ -233,8 +257,7 @@ classify_error(const CapiAnswerJson *json, CapiResult *result)
 		if (json->has_code &&
 			json->code >= code_table[i].low &&
 			json->code <= code_table[i].high &&
-			(code_table[i].subcode == ANY_SUBCODE ||
-			 code_table[i].subcode == json->subcode))
+			fits_subcode(code_table[i].subcode, json->subcode))
 			row = &code_table[i];
 	}
 
@@ -304,21 +327,43 @@ classify_status(const CapiAnswer *answer, CapiResult *result)
 	return 0;
 }
 
-/* Meta's words, masked; the second, translated text explains the first. */
+/* Is there anything in a masked text but masks? */
+static bool
+says_something(const char *text)
+{
+	return strcspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") <
+		strlen(text);
+}
+
+static void
+add_text(CapiResult *result, const char *text)
+{
+	if (text[0] == '\0' || strlen(result->message) + 8 > sizeof(result->message))
+		return;
+	if (result->message[0] != '\0')
+		strlcat(result->message, ": ", sizeof(result->message));
+	strlcat(result->message, text, sizeof(result->message));
+}
+
+/*
+ * Meta's words as far as they are known; the second, translated text explains
+ * the first.  Where nothing of them is left, what the code means.
+ */
 static void
 describe_error(const CapiAnswerJson *json, CapiResult *result)
 {
-	size_t		len;
+	const char *title = capi_response_title(json->code, json->subcode);
+	char		user_msg[sizeof(result->message)];
 
 	capi_response_mask(json->message, result->message,
 					   sizeof(result->message));
-	len = strlen(result->message);
-	if (json->user_msg[0] == '\0' || len + 8 > sizeof(result->message))
-		return;
-	if (len > 0)
-		len = strlcat(result->message, ": ", sizeof(result->message));
-	capi_response_mask(json->user_msg, result->message + len,
-					   sizeof(result->message) - len);
+	capi_response_mask(json->user_msg, user_msg, sizeof(user_msg));
+	if (says_something(user_msg) || title == NULL)
+		add_text(result, user_msg);
+	else if (!says_something(result->message))
+		strlcpy(result->message, title, sizeof(result->message));
+	else if (user_msg[0] != '\0')
+		add_text(result, title);
 }
 
 /*
@@ -422,15 +467,15 @@ read_retry_after(const char *text)
 	return strtol(text, NULL, 10) * MS_PER_S;
 }
 
-/* An opaque word for Meta's support; anything else than a word is dropped. */
+/*
+ * A word for Meta's support: "A" and 22 characters of base64url.  Anything else
+ * is not one, and may be what was sent.
+ */
 static void
 copy_trace_id(const char *id, CapiResult *result)
 {
-	for (const char *p = id; *p != '\0'; p++)
-	{
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			  (*p >= '0' && *p <= '9') || *p == '_' || *p == '-'))
-			return;
-	}
-	strlcpy(result->fbtrace_id, id, sizeof(result->fbtrace_id));
+	if (id[0] == 'A' && strlen(id) == TRACE_ID_BYTES &&
+		strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
+		TRACE_ID_BYTES)
+		strlcpy(result->fbtrace_id, id, sizeof(result->fbtrace_id));
 }

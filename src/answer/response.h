@@ -16,6 +16,7 @@ typedef enum CapiClass
 	CAPI_CLASS_THROTTLED,		/* the dataset rests, then the same again */
 	CAPI_CLASS_CREDENTIAL,		/* the dataset pauses; its events wait */
 	CAPI_CLASS_VERSION,			/* API version retired: dataset pauses */
+	CAPI_CLASS_EARLY,			/* some event is in the future by Meta's clock */
 	CAPI_CLASS_PERMANENT		/* some event of the request is refused */
 } CapiClass;
 
@@ -29,6 +30,7 @@ typedef struct CapiResult
 	bool		uncertain;		/* class is a guess: see response.c */
 	int			events_received;	/* -1: not said */
 	int			guilty_index;	/* event the answer names (SPEC 8.4, 2804019), or -1 */
+	int64		date_s;			/* Meta's clock at the answer; 0: not told */
 	int64		rest_ms;		/* least time before the dataset's next request,
 								 * from headers or by class; 0: none; <= 24 h */
 	int			usage_percent;	/* highest usage in the headers, or -1 */
@@ -53,6 +55,13 @@ extern const char *capi_response_class_name(CapiClass class);
  * person's: see response_mask.c.
  */
 extern void capi_response_mask(const char *text, char *target, size_t size);
+
+/* Known words of messages, names of the format, and titles (response_words.c). */
+extern bool capi_response_is_word(const char *p, size_t len);
+extern bool capi_response_is_name(const char *p, size_t len);
+
+/* What an error means, or NULL. */
+extern const char *capi_response_title(int code, int subcode);
 
 /*
  * JSON text (response_json.c): what an answer or a header said.  Unknown

@@ -2,17 +2,18 @@
  * response_mask.c
  *		Makes a text of the peer fit to be stored and shown.
  *
- * Such texts may repeat what was sent to them, so everything in them that
- * could be a person's or a secret becomes "***":
+ * Such texts may repeat what was sent to them, so nothing of them is kept but
+ * words that are known (response_words.c), punctuation, and short numbers.  The
+ * rest becomes "***", one for many words:
  *	-	what stands between quotes, unless it is a name of Meta's own format or
- *		a step of a path as in $['data'][0]['user_data'] (a name as well);
+ *		a step of a path as in $['data'][0]['user_data'];
  *	-	a word with "@" or "://", an address of the internet, a word of 20 or
- *		more letters and digits (tokens), unless it is 64 hexadecimal digits,
- *		which is a hash, or all lower-case letters and "_", which is a name;
+ *		more letters and digits (tokens, hashes);
  *	-	digits that may be a phone, birth date or number of a customer: six in
- *		a row, or seven with separators between them.
- * A name without quotes cannot be told from other words and would stay.  Line
- * breaks and other control characters become spaces.
+ *		a row, or seven with separators between them; a number of more than
+ *		three that is no code as in (#2500);
+ *	-	every other word that is not in the list.
+ * Line breaks and other control characters become spaces.
  *
  * Texts are UTF-8.  The result is valid in the database's encoding: where that
  * is not UTF-8, every character beyond ASCII is "?".
@@ -27,10 +28,11 @@
 
 #define MASK				"***"
 #define LONG_WORD_BYTES		20
-#define HASH_DIGITS			64
 #define RUN_OF_DIGITS		6
 #define SEPARATED_DIGITS	7
 #define MAX_NAME_BYTES		40
+#define MAX_NUMBER_DIGITS	3
+#define MAX_CODE_DIGITS		7
 
 /* Characters that may stand between the digits of one number. */
 #define DIGIT_SEPARATORS	" ()-./+"
@@ -60,9 +62,11 @@ static const struct
 };
 
 static void put(MaskTarget *target, const char *piece, size_t len);
+static void put_mask(MaskTarget *target);
 static size_t mask_quoted(MaskTarget *target, const char *text, const char *p);
 static bool is_name(const char *p, size_t len);
-static bool is_known_name(const char *p, size_t len);
+static size_t keep_word(MaskTarget *target, const char *text, const char *p);
+static bool is_kept(const char *text, const char *p, size_t len);
 static size_t mask_digits(MaskTarget *target, const char *text, const char *p);
 static size_t mask_word(MaskTarget *target, const char *p);
 static bool is_suspicious_word(const char *p, size_t len);
@@ -85,6 +89,8 @@ capi_response_mask(const char *text, char *target, size_t size)
 			eaten = mask_word(&out, p);
 		if (eaten == 0)
 			eaten = mask_digits(&out, text, p);
+		if (eaten == 0 && word_starts)
+			eaten = keep_word(&out, text, p);
 		if (eaten == 0)
 			eaten = put_character(&out, p);
 		p += eaten;
@@ -105,6 +111,24 @@ put(MaskTarget *target, const char *piece, size_t len)
 	memcpy(target->data + target->len, piece, len);
 	target->len += len;
 	target->data[target->len] = '\0';
+}
+
+/* One for all that is masked with nothing but spaces between it. */
+static void
+put_mask(MaskTarget *target)
+{
+	size_t		len = target->len;
+
+	while (len > 0 && target->data[len - 1] == ' ')
+		len--;
+	if (len >= strlen(MASK) &&
+		memcmp(target->data + len - strlen(MASK), MASK, strlen(MASK)) == 0)
+	{
+		target->len = len;
+		target->data[len] = '\0';
+	}
+	else
+		put(target, MASK, strlen(MASK));
 }
 
 /*
@@ -132,14 +156,15 @@ mask_quoted(MaskTarget *target, const char *text, const char *p)
 			end = strstr(end + 1, quotes[i].close);
 		if (end == NULL)
 		{
-			put(target, MASK, strlen(MASK));
+			put_mask(target);
 			return strlen(p);
 		}
 
 		put(target, p, open_len);
-		if (is_known_name(content, end - content) ||
+		if (capi_response_is_name(content, end - content) ||
 			(p > text && p[-1] == '[' && end[close_len] == ']' &&
-			 is_name(content, end - content)))
+			 is_name(content, end - content) &&
+			 capi_response_is_word(content, end - content)))
 			put(target, content, end - content);
 		else
 			put(target, MASK, strlen(MASK));
@@ -163,26 +188,14 @@ is_name(const char *p, size_t len)
 	return true;
 }
 
-/* Names that help to understand a refusal; no customer is called so. */
+/* The digits of a code in parentheses, "(#2500)". */
 static bool
-is_known_name(const char *p, size_t len)
+is_code(const char *text, const char *p)
 {
-	static const char *const names[] = {
-		"access_token", "action_source", "app_data", "client_ip_address",
-		"client_user_agent", "contents", "country", "ct", "currency",
-		"custom_data", "data", "db", "delivery_category", "em", "event_id",
-		"event_name", "event_source_url", "event_time", "external_id",
-		"extinfo", "fbc", "fbp", "fn", "ge", "id", "item_price", "lead_id",
-		"ln", "order_id", "ph", "quantity", "st", "test_event_code",
-		"user_data", "value", "zp",
-	};
+	size_t		digits = strspn(p, "0123456789");
 
-	for (size_t i = 0; i < lengthof(names); i++)
-	{
-		if (strlen(names[i]) == len && memcmp(p, names[i], len) == 0)
-			return true;
-	}
-	return false;
+	return p - text >= 2 && p[-1] == '#' && p[-2] == '(' &&
+		digits >= 1 && digits <= MAX_CODE_DIGITS && p[digits] == ')';
 }
 
 /*
@@ -198,7 +211,7 @@ mask_digits(MaskTarget *target, const char *text, const char *p)
 	size_t		last = 0;		/* bytes until after the last digit */
 
 	if (*p < '0' || *p > '9' ||
-		(p > text && p[-1] >= '0' && p[-1] <= '9'))
+		(p > text && p[-1] >= '0' && p[-1] <= '9') || is_code(text, p))
 		return 0;
 
 	for (size_t i = 0; p[i] != '\0'; i++)
@@ -218,7 +231,7 @@ mask_digits(MaskTarget *target, const char *text, const char *p)
 	if (longest < RUN_OF_DIGITS && digits < SEPARATED_DIGITS)
 		return 0;
 
-	put(target, MASK, strlen(MASK));
+	put_mask(target);
 	return last;
 }
 
@@ -239,14 +252,9 @@ mask_word(MaskTarget *target, const char *p)
 
 	if (len == 0)
 		return 0;
-	if (len == HASH_DIGITS && strspn(p, "0123456789abcdefABCDEF") == len)
-	{
-		put(target, p, len);
-		return len;
-	}
 	if (!is_suspicious_word(p, len))
 		return 0;
-	put(target, MASK, strlen(MASK));
+	put_mask(target);
 	return len;
 }
 
@@ -274,6 +282,41 @@ is_suspicious_word(const char *p, size_t len)
 	if (address && (dots >= 3 || colons >= 2))
 		return true;
 	return longest >= LONG_WORD_BYTES && !is_name(p, len);
+}
+
+/*
+ * If a word begins at p: writes it if it may be kept, else the mask; returns its
+ * length.  An apostrophe between letters belongs to it.
+ */
+static size_t
+keep_word(MaskTarget *target, const char *text, const char *p)
+{
+	size_t		len = 0;
+
+	while (is_letter_or_digit(p[len]) || p[len] == '_' ||
+		   (len > 0 && p[len] == '\'' && is_letter_or_digit(p[len - 1]) &&
+			is_letter_or_digit(p[len + 1])))
+		len++;
+	if (len == 0)
+		return 0;
+	if (is_kept(text, p, len))
+		put(target, p, len);
+	else
+		put_mask(target);
+	return len;
+}
+
+/* A known word, a short number, a code, or a version as in v25.0. */
+static bool
+is_kept(const char *text, const char *p, size_t len)
+{
+	size_t		digits = strspn(p, "0123456789");
+
+	if (digits >= len)
+		return len <= MAX_NUMBER_DIGITS || is_code(text, p);
+	if (*p == 'v' && strspn(p + 1, "0123456789") == len - 1)
+		return len > 1 && len - 1 <= MAX_NUMBER_DIGITS;
+	return capi_response_is_word(p, len);
 }
 
 /* Copies one character; returns the bytes it had. */

@@ -35,6 +35,12 @@
 #define CAPI_MAX_AGE_S			(INT64CONST(7) * 86400)
 #define CAPI_MAX_AGE_STORE_S	(INT64CONST(62) * 86400)
 
+/* SPEC 1.3: how far ahead event_time may be is not documented; others use this. */
+#define CAPI_CLOCK_TOLERANCE_S	60
+
+/* An event that is further ahead is none that waits for its time. */
+#define CAPI_MAX_AHEAD_S		(3600 + CAPI_CLOCK_TOLERANCE_S)
+
 /* Databases that may have a dispatcher; sizes the shared memory. */
 #define CAPI_MAX_DATABASES		64
 

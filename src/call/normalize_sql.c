@@ -16,6 +16,7 @@
 #include "event/event.h"
 #include "event/field.h"
 #include "event/hash.h"
+#include "event/list.h"
 #include "event/member.h"
 #include "event/normalize.h"
 #include "event/text.h"
@@ -83,6 +84,7 @@ static const char *
 get_country(FunctionCallInfo fcinfo)
 {
 	StringInfoData folded;
+	const CapiCountry *found = NULL;
 	const char *problem;
 	char	   *raw;
 
@@ -90,10 +92,12 @@ get_country(FunctionCallInfo fcinfo)
 		return NULL;
 	raw = text_to_utf8(PG_GETARG_TEXT_PP(2));
 	initStringInfo(&folded);
-	if (!capi_normalize_form(CAPI_FORM_COUNTRY, raw, strlen(raw), NULL,
-							 &folded, &problem))
-		return NULL;
-	return folded.data;
+	if (capi_normalize_form(CAPI_FORM_COUNTRY, raw, strlen(raw), NULL,
+							&folded, &problem))
+		return folded.data;
+	if (capi_text_is_valid(raw, strlen(raw)))
+		found = capi_country_read(raw, strlen(raw));
+	return found != NULL ? found->alpha2 : NULL;
 }
 
 /* CapiContentsReport for what only the form of a value is asked of. */
@@ -127,20 +131,34 @@ normalize_json(int field, const char *json, StringInfo out)
 	return any;
 }
 
+/* Normal form of the first usable value in a text; false if there is none. */
+static bool
+normalize_values(int field, char *text, const char *country, StringInfo out)
+{
+	CapiValues	values = {.v = &text, .n = 1};
+	const char *problem;
+
+	if (capi_field_is_list(field))
+		capi_list_expand(field, &values, ignore_problem, NULL);
+	for (int i = 0; i < values.n; i++)
+		if (capi_normalize(field, values.v[i], country, out, &problem))
+			return true;
+	return false;
+}
+
 /* Normal form of the value argument; false if there is none. */
 static bool
 normalize_argument(FunctionCallInfo fcinfo, bool hashed_only, StringInfo out)
 {
 	int			field = lookup_field(fcinfo, hashed_only);
-	const char *problem;
 
 	initStringInfo(out);
 	if (PG_ARGISNULL(1))
 		return false;
 	if (capi_field_info(field)->flags & CAPI_FIELD_JSON)
 		return normalize_json(field, text_to_utf8(PG_GETARG_TEXT_PP(1)), out);
-	return capi_normalize(field, text_to_utf8(PG_GETARG_TEXT_PP(1)),
-						  get_country(fcinfo), out, &problem);
+	return normalize_values(field, text_to_utf8(PG_GETARG_TEXT_PP(1)),
+							get_country(fcinfo), out);
 }
 
 /* capi.normalize(field text, value text, country text) returns text */

@@ -69,6 +69,7 @@ capi_capture_init(void)
 {
 	capi_wake_init();
 	capi_rule_init();
+	capi_renumber_init();
 }
 
 Datum

@@ -19,6 +19,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -31,6 +32,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -57,6 +59,7 @@
 #define S_DETACHED_AT		23
 #define S_COLUMNS			25
 
+PG_FUNCTION_INFO_V1(capi_sql_hides_rows);
 PG_FUNCTION_INFO_V1(capi_sql_rule_problem);
 
 static HTAB *rule_cache = NULL;
@@ -460,6 +463,60 @@ table_problem(Relation rel, int source_id)
 	return problem;
 }
 
+/* What capi.source says of the table; false without the source. */
+typedef struct SourceTable
+{
+	Oid			relid;
+	Oid			run_as;
+	char	   *schema_was;		/* when it was attached; NULL: not known */
+	char	   *name_was;
+} SourceTable;
+
+static bool
+find_source_table(int source_id, SourceTable *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			argtypes[1] = {INT4OID};
+	Datum		args[1] = {Int32GetDatum(source_id)};
+	char	   *texts[4] = {NULL};
+	bool		found;
+
+	SPI_connect();
+	found = SPI_execute_with_args("SELECT table_name::oid, run_as::oid, table_was[1], table_was[2]"
+								  " FROM capi.source WHERE id = $1",
+								  1, argtypes, args, NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed == 1;
+	for (int i = 0; found && i < 4; i++)
+	{
+		char	   *text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
+
+		texts[i] = text != NULL ? MemoryContextStrdup(context, text) : NULL;
+	}
+	SPI_finish();
+	table->relid = texts[0] != NULL ? atooid(texts[0]) : InvalidOid;
+	table->run_as = texts[1] != NULL ? atooid(texts[1]) : InvalidOid;
+	table->schema_was = texts[2];
+	table->name_was = texts[3];
+	return found;
+}
+
+/*
+ * Has another table the name that this one had?  So it is after a change of a
+ * schema that makes a new table, copies and renames.
+ */
+static bool
+is_replaced(const SourceTable *table)
+{
+	Oid			schema;
+	Oid			other;
+
+	if (table->schema_was == NULL || table->name_was == NULL)
+		return false;
+	schema = get_namespace_oid(table->schema_was, true);
+	other = OidIsValid(schema) ? get_relname_relid(table->name_was, schema) : InvalidOid;
+	return OidIsValid(other) && other != table->relid;
+}
+
 /*
  * capi._rule_problem(source int): null, or why the rule of the source cannot be
  * applied to its table as it is now.  Null also while the table is locked by
@@ -469,22 +526,19 @@ Datum
 capi_sql_rule_problem(PG_FUNCTION_ARGS)
 {
 	int			source_id = PG_GETARG_INT32(0);
-	Oid			argtypes[1] = {INT4OID};
-	Datum		args[1] = {PG_GETARG_DATUM(0)};
-	Oid			relid = InvalidOid;
-	Oid			run_as = InvalidOid;
+	SourceTable table = {0};
+	Oid			relid;
+	Oid			run_as;
 	Relation	rel;
 	const char *problem;
 
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT table_name::oid, run_as::oid FROM capi.source WHERE id = $1",
-							  1, argtypes, args, NULL, true, 1) == SPI_OK_SELECT &&
-		SPI_processed == 1)
-	{
-		relid = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-		run_as = atooid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
-	}
-	SPI_finish();
+	(void) find_source_table(source_id, &table);
+	relid = table.relid;
+	run_as = table.run_as;
+	if (is_replaced(&table))
+		PG_RETURN_TEXT_P(cstring_to_text(psprintf("another table has the name \"%s\" now",
+												  quote_qualified_identifier(table.schema_was,
+																			 table.name_was))));
 	/* events of capi.send() come without a rule */
 	if (OidIsValid(relid) && (relid == capi_config_table("direct_event") ||
 							  !capi_lock_at_once(relid, AccessShareLock)))
@@ -499,4 +553,20 @@ capi_sql_rule_problem(PG_FUNCTION_ARGS)
 	if (problem == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}
+
+/*
+ * capi._hides_rows(table_name oid, role oid): does row security of the table
+ * apply to what the role reads?
+ */
+Datum
+capi_sql_hides_rows(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Oid			role = PG_GETARG_OID(1);
+
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
+		!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(check_enable_rls(relid, role, true) == RLS_ENABLED);
 }

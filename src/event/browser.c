@@ -21,6 +21,9 @@
 #define MIN_BARE_CLICK_ID	20
 #define MAX_CLICK_ID		1024
 
+/* "undefined" in the place of an id, and all shorter words for none. */
+#define MAX_NONE_ID			9
+
 /* SPEC 3.2: the time is in milliseconds, of which there are 13 until 2286. */
 #define MILLISECONDS_DIGITS	13
 
@@ -228,7 +231,7 @@ is_id_with_appendix(const char *id, const char *end)
 
 	/* "fb" twice: two values glued together */
 	if (id_end == id || (id_end - id == 2 && strncmp(id, "fb", 2) == 0) ||
-		capi_none_is(id, id_end - id))
+		(id_end - id <= MAX_NONE_ID && capi_none_is(id, id_end - id)))
 		return false;
 	return id_end == end ||
 		(*id_end == '.' && skip_click_chars(appendix, end) == end &&
@@ -243,8 +246,6 @@ is_id_with_appendix(const char *id, const char *end)
 bool
 capi_form_browser_id(CapiInput *in, StringInfo out)
 {
-	if (capi_none_is(in->s, in->len))
-		return capi_form_refuse(in, capi_none_problem);
 	/* cookies are kept as JSON by some */
 	if (in->len > 1 && in->s[0] == '"' && in->s[in->len - 1] == '"')
 	{
@@ -256,7 +257,9 @@ capi_form_browser_id(CapiInput *in, StringInfo out)
 		!are_digits(in->s + TIME_AT, MILLISECONDS_DIGITS) ||
 		in->s[ID_AT - 1] != '.' ||
 		!is_id_with_appendix(in->s + ID_AT, in->s + in->len))
-		return capi_form_refuse(in, "not of the form fb.1.<milliseconds>.<id>");
+		return capi_form_refuse(in, capi_none_is(in->s, in->len) ?
+								capi_none_problem :
+								"not of the form fb.1.<milliseconds>.<id>");
 	capi_text_put(out, in->s, in->len);
 	return true;
 }
@@ -423,12 +426,12 @@ capi_form_url(CapiInput *in, StringInfo out)
 	int			host;
 	int			end;
 
-	if (capi_none_is(in->s, in->len))
-		return capi_form_refuse(in, capi_none_problem);
 	drop_controls(in);
 	scheme = host = end = scheme_length(in->s, in->len);
 	if (scheme == 0)
-		return capi_form_refuse(in, "does not begin with http:// or https://");
+		return capi_form_refuse(in, capi_none_is(in->s, in->len) ?
+								capi_none_problem :
+								"does not begin with http:// or https://");
 	for (; end < in->len && strchr("/?#\\", in->s[end]) == NULL; end++)
 		if (in->s[end] == '@')
 			host = end + 1;

@@ -34,9 +34,8 @@ typedef struct Writer
 	bool		has_quantity;	/* the one at hand */
 } Writer;
 
-/* The text as jsonb, or NULL if it is no JSON.  Never raises for bad input. */
-static Jsonb *
-parse_json(const char *text)
+Jsonb *
+capi_contents_parse(const char *text)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Jsonb	   *volatile result = NULL;
@@ -86,6 +85,16 @@ numeric_text(const JsonbValue *v)
 	Datum		number = NumericGetDatum(v->val.numeric);
 
 	return DatumGetCString(DirectFunctionCall1(numeric_out, number));
+}
+
+/* Without zeros behind the point: 12.0 is the number 12, and an id then. */
+static char *
+trimmed_number(const JsonbValue *v)
+{
+	Datum		number = NumericGetDatum(v->val.numeric);
+
+	return DatumGetCString(DirectFunctionCall1(numeric_out,
+											   DirectFunctionCall1(numeric_trim_scale, number)));
 }
 
 static bool append_known(Writer *w, JsonbContainer *object,
@@ -138,7 +147,8 @@ append_scalar(StringInfo out, const JsonbValue *v, const CapiMember *member,
 			len = v->val.string.len;
 			break;
 		case jbvNumeric:
-			text = numeric_text(v);
+			text = member->form == CAPI_FORM_PRODUCT_ID ? trimmed_number(v) :
+				numeric_text(v);
 			len = strlen(text);
 			break;
 		case jbvBool:
@@ -330,6 +340,17 @@ take_room(StringInfo out, CapiContentsLimit *limit, int left)
 	return false;
 }
 
+/* The JSON in a JSON string, as what was encoded twice; or NULL. */
+static Jsonb *
+parse_inner(Jsonb *string)
+{
+	JsonbValue	inner;
+
+	if (!JsonbExtractScalar(&string->root, &inner) || inner.type != jbvString)
+		return NULL;
+	return capi_contents_parse(pnstrdup(inner.val.string.val, inner.val.string.len));
+}
+
 int
 capi_contents_append_items(StringInfo out, const char *json, bool separate,
 						   int minor_digits, bool need_quantity,
@@ -337,13 +358,15 @@ capi_contents_append_items(StringInfo out, const char *json, bool separate,
 						   CapiContentsReport report, void *arg)
 {
 	Writer		w = {out, report, arg, minor_digits, need_quantity, false};
-	Jsonb	   *parsed = parse_json(json);
+	Jsonb	   *parsed = capi_contents_parse(json);
 	JsonbIterator *it;
 	JsonbValue	value;
 	JsonbIteratorToken token;
 	int			seen = 0;
 	int			n = 0;
 
+	if (parsed != NULL && JB_ROOT_IS_SCALAR(parsed))
+		parsed = parse_inner(parsed);
 	if (parsed == NULL || JB_ROOT_IS_SCALAR(parsed))
 	{
 		report(arg, "contents", "not a JSON array of objects");
@@ -393,7 +416,7 @@ capi_contents_append_members(StringInfo out, const char *json, bool reserve,
 							 void *arg)
 {
 	Writer		w = {out, report, arg, 0, false, false};
-	Jsonb	   *parsed = parse_json(json);
+	Jsonb	   *parsed = capi_contents_parse(json);
 	JsonbIterator *it;
 	JsonbValue	key;
 	JsonbValue	value;
@@ -432,7 +455,7 @@ capi_contents_append_object(StringInfo out, const char *json, int field,
 							void *arg)
 {
 	Writer		w = {out, report, arg, 0, false, false};
-	Jsonb	   *parsed = parse_json(json);
+	Jsonb	   *parsed = capi_contents_parse(json);
 	char		prefix[MAX_REPORTED_NAME_BYTES];
 
 	if (parsed == NULL || !JB_ROOT_IS_OBJECT(parsed))
@@ -445,9 +468,8 @@ capi_contents_append_object(StringInfo out, const char *json, int field,
 						separate);
 }
 
-/* The text of a scalar; "" for null and what is no scalar. */
-static char *
-scalar_text(const JsonbValue *v)
+char *
+capi_contents_scalar(const JsonbValue *v)
 {
 	switch (v->type)
 	{
@@ -465,7 +487,7 @@ scalar_text(const JsonbValue *v)
 void
 capi_contents_hoist(const char *json, const char *name, CapiValues *values)
 {
-	Jsonb	   *parsed = parse_json(json);
+	Jsonb	   *parsed = capi_contents_parse(json);
 	JsonbValue	key = {.type = jbvString};
 	JsonbValue *found;
 
@@ -483,11 +505,11 @@ capi_contents_hoist(const char *json, const char *name, CapiValues *values)
 		values->v = palloc(sizeof(char *) * (n + 1));
 		for (int i = 0; i < n; i++)
 			values->v[values->n++] =
-				scalar_text(getIthJsonbValueFromContainer(found->val.binary.data, i));
+				capi_contents_scalar(getIthJsonbValueFromContainer(found->val.binary.data, i));
 		values->is_empty_list = n == 0;
 		return;
 	}
 	values->v = palloc(sizeof(char *));
-	values->v[0] = scalar_text(found);
+	values->v[0] = capi_contents_scalar(found);
 	values->n = 1;
 }

@@ -8,6 +8,7 @@
 #define CAPI_CONTENTS_H
 
 #include "lib/stringinfo.h"
+#include "utils/jsonb.h"
 
 #include "event/event.h"
 
@@ -22,6 +23,12 @@ typedef struct CapiContentsLimit
 	int			end;			/* length of the output behind which none begins */
 	int			left_out;		/* items that were not looked at */
 } CapiContentsLimit;
+
+/* The text as jsonb, or NULL if it is no JSON.  Never raises for bad input. */
+extern Jsonb *capi_contents_parse(const char *text);
+
+/* The text of a scalar; "" for null and what is no scalar. */
+extern char *capi_contents_scalar(const JsonbValue *v);
 
 /*
  * Appends the items of a contents text, an array of objects or one object,

@@ -13,8 +13,12 @@ typedef struct NamedCode
 	const char *code;
 } NamedCode;
 
+#include "event/country_foreign.h"
 #include "event/country_names.h"
 #include "event/country_tables.h"
+
+/* The longest name in country_foreign.h. */
+#define MAX_FOREIGN_BYTES		300
 
 #define MAX_CALLING_CODE_DIGITS	3
 #define MAX_CALLING_CODE		999
@@ -74,11 +78,58 @@ find_named_code(const NamedCode *table, int n, const char *name)
 	return NULL;
 }
 
+/* Reads the name at *p into name, which holds the one before; moves *p on. */
+static void
+read_foreign(const char **p, char *name, char code[3])
+{
+	int			common = (unsigned char) *(*p)++;
+
+	strcpy(name + common, *p);
+	*p += strlen(*p) + 1;
+	memcpy(code, *p, 2);
+	code[2] = '\0';
+	*p += 2;
+}
+
+/* Code of a name in another language; false if there is none such. */
+static bool
+find_foreign(const char *wanted, char code[3])
+{
+	int			low = 0;
+	int			high = lengthof(foreign_blocks) - 1;
+	const char *p;
+	char		name[MAX_FOREIGN_BYTES];
+
+	/* the last block whose first name is not behind the wanted one */
+	while (low < high)
+	{
+		int			mid = (low + high + 1) / 2;
+
+		if (strcmp(foreign_text + foreign_blocks[mid] + 1, wanted) <= 0)
+			low = mid;
+		else
+			high = mid - 1;
+	}
+	p = foreign_text + foreign_blocks[low];
+	for (int i = low * FOREIGN_BLOCK;
+		 i < Min((low + 1) * FOREIGN_BLOCK, FOREIGN_NAMES); i++)
+	{
+		int			cmp;
+
+		read_foreign(&p, name, code);
+		cmp = strcmp(name, wanted);
+		if (cmp >= 0)
+			return cmp == 0;
+	}
+	return false;
+}
+
 const CapiCountry *
 capi_country_recognise(const char *key)
 {
 	const CapiCountry *found = capi_country_find(key);
 	const char *code;
+	char		foreign[3];
 
 	if (found != NULL)
 		return found;
@@ -87,7 +138,9 @@ capi_country_recognise(const char *key)
 			if (strcmp(key, countries[i].alpha3) == 0)
 				return &countries[i];
 	code = find_named_code(country_names, lengthof(country_names), key);
-	return code != NULL ? capi_country_find(code) : NULL;
+	if (code != NULL)
+		return capi_country_find(code);
+	return find_foreign(key, foreign) ? capi_country_find(foreign) : NULL;
 }
 
 const char *

@@ -29,6 +29,12 @@ extern const CapiCountry *capi_country_find(const char *alpha2);
  */
 extern const CapiCountry *capi_country_recognise(const char *key);
 
+/*
+ * By what people and shop systems write, valid UTF-8: a code, a name, both, a
+ * remark in brackets.  NULL if not recognised.
+ */
+extern const CapiCountry *capi_country_read(const char *s, int len);
+
 /* Code of a state of the USA by the key of its name or code, or NULL. */
 extern const char *capi_country_us_state(const char *key);
 

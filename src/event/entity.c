@@ -28,8 +28,8 @@ typedef struct Entity
 
 #define MIN_NAME_BYTES		2
 
-/* Encoded twice is read twice; once more does no harm. */
-#define MAX_PASSES			3
+/* Encoded twice is read twice, and so on; what is left stays. */
+#define MAX_PASSES			8
 
 #define REPLACEMENT			0xFFFD
 #define MAX_CODE_POINT		0x10FFFF
@@ -233,8 +233,6 @@ capi_entity_decode(const char *s, int *len, CapiEntityUse use)
 		}
 		s = out.data;
 		*len = out.len;
-		/* what was escaped twice was closed by the program that did it */
-		use = Min(use, CAPI_ENTITY_CLOSED);
 	}
 	return s;
 }

@@ -50,6 +50,9 @@ extern bool capi_form_browser_text(CapiInput *in, StringInfo out);
 extern bool capi_form_click_id(CapiInput *in, StringInfo out);
 extern bool capi_form_url(CapiInput *in, StringInfo out);
 
+/* in country_text.c */
+extern bool capi_form_country(CapiInput *in, StringInfo out);
+
 /* in date.c */
 extern bool capi_form_date(CapiInput *in, StringInfo out);
 
@@ -68,7 +71,6 @@ extern bool capi_form_phone(CapiInput *in, StringInfo out);
 extern bool capi_form_city(CapiInput *in, StringInfo out);
 extern bool capi_form_state(CapiInput *in, StringInfo out);
 extern bool capi_form_zip(CapiInput *in, StringInfo out);
-extern bool capi_form_country(CapiInput *in, StringInfo out);
 
 /*
  * Steps over the next of several values in one text, which email.c and phone.c

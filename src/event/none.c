@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "event/form.h"
 #include "event/none.h"
 
 /* The longest of the words fits. */
@@ -15,20 +16,35 @@
 
 const char *const capi_none_problem = "a word for no value";
 
-static const char *const words[] = {
-	"undefined", "null", "nil", "nan", "none", "n/a", "na", "-", "--", "---",
-	"?", "false", "true", "unknown", "empty", "missing", "not set", "not_set",
-	"notset", "not available", "not provided", "no value", "(not set)",
-	"(none)", "(null)", "(undefined)", "(not provided)", "(empty)", "(direct)",
-	"<null>", "<none>", "{}", "[]", "[null]", "[undefined]", "{null}", "()",
-	"\\n", "#n/a", "#value!", "#ref!", "#name?", "infinity", "-infinity",
-	"void 0", "about:blank", "about:client", "undefined undefined", "null null"
+/* A text in lower case, and its length. */
+typedef struct Word
+{
+	const char *s;
+	int			len;
+} Word;
+
+#define WORD(s)			{s, sizeof(s) - 1}
+
+static const Word words[] = {
+	WORD("undefined"), WORD("null"), WORD("nil"), WORD("nan"), WORD("none"),
+	WORD("n/a"), WORD("na"), WORD("-"), WORD("--"), WORD("---"), WORD("?"),
+	WORD("false"), WORD("true"), WORD("unknown"), WORD("empty"),
+	WORD("missing"), WORD("not set"), WORD("not_set"), WORD("notset"),
+	WORD("not available"), WORD("not provided"), WORD("no value"),
+	WORD("(not set)"), WORD("(none)"), WORD("(null)"), WORD("(undefined)"),
+	WORD("(not provided)"), WORD("(empty)"), WORD("(direct)"), WORD("<null>"),
+	WORD("<none>"), WORD("{}"), WORD("[]"), WORD("[null]"),
+	WORD("[undefined]"), WORD("{null}"), WORD("()"), WORD("\\n"), WORD("#n/a"),
+	WORD("#value!"), WORD("#ref!"), WORD("#name?"), WORD("infinity"),
+	WORD("-infinity"), WORD("void 0"), WORD("about:blank"),
+	WORD("about:client"), WORD("undefined undefined"), WORD("null null")
 };
 
 /* Objects of JavaScript, and templates that nobody filled. */
-static const char *const beginnings[] = {
-	"[object ", "%5bobject", "{{", "${", "<%", "{%", "%7b%7b", "[[", "function(",
-	"function ("
+static const Word beginnings[] = {
+	WORD("[object "), WORD("%5bobject"), WORD("{{"), WORD("${"), WORD("<%"),
+	WORD("{%"), WORD("%7b%7b"), WORD("[["), WORD("function("),
+	WORD("function (")
 };
 
 static bool
@@ -47,9 +63,22 @@ is_zero(const char *s, int len)
 	return true;
 }
 
+static inline bool
+begins_with(const char *s, int len, const Word *word)
+{
+	return len >= word->len && pg_ascii_tolower(*s) == *word->s &&
+		pg_strncasecmp(s, word->s, word->len) == 0;
+}
+
 bool
 capi_none_is(const char *s, int len)
 {
+	/* nearly every text: a number, or long and without a sign in front */
+	if (len > 0 && *s >= '1' && *s <= '9')
+		return false;
+	if (len > MAX_NONE_BYTES && capi_form_is_alnum(*s) && *s != '0' &&
+		pg_ascii_tolower(*s) != 'f')
+		return false;
 	while (len > 0 && is_quote(*s))
 	{
 		s++;
@@ -59,18 +88,14 @@ capi_none_is(const char *s, int len)
 		len--;
 	if (is_zero(s, len))
 		return true;
+	/* looked at by its length and first character: most are none */
 	for (int i = 0; i < (int) lengthof(beginnings); i++)
-	{
-		int			n = strlen(beginnings[i]);
-
-		if (len >= n && pg_strncasecmp(s, beginnings[i], n) == 0)
+		if (begins_with(s, len, &beginnings[i]))
 			return true;
-	}
 	if (len > MAX_NONE_BYTES)
 		return false;
 	for (int i = 0; i < (int) lengthof(words); i++)
-		if ((int) strlen(words[i]) == len &&
-			pg_strncasecmp(s, words[i], len) == 0)
+		if (words[i].len == len && begins_with(s, len, &words[i]))
 			return true;
 	return false;
 }

@@ -14,6 +14,7 @@
 #include "event/field.h"
 #include "event/form.h"
 #include "event/hash.h"
+#include "event/none.h"
 #include "event/normalize.h"
 #include "event/number.h"
 #include "event/text.h"
@@ -69,6 +70,9 @@ normalize_external_id(CapiInput *in, StringInfo out)
 	int			start = out->len;
 	char		number[CAPI_NUMBER_MAX_LEN];
 
+	/* an id that all guests share would make one person of them */
+	if (capi_none_is(in->s, in->len))
+		return capi_form_refuse(in, capi_none_problem);
 	if (!capi_number_mend(in, 1, number))
 		return false;
 	capi_text_append(out, in->s, in->len, CAPI_TEXT_LOWER | CAPI_TEXT_NO_SPACE);

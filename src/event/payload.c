@@ -23,6 +23,7 @@
 #include "event/currency.h"
 #include "event/decimal.h"
 #include "event/hash.h"
+#include "event/list.h"
 #include "event/member.h"
 #include "event/normalize.h"
 #include "event/payload.h"
@@ -50,6 +51,7 @@ typedef struct Writer
 	StringInfo	out;
 	StringInfoData scratch;		/* normal form of one value */
 	const char *country;		/* alpha-2 of the customer's, or NULL */
+	bool		country_unknown;	/* there is one, not recognised */
 	int64		now_s;
 	int			field;			/* being written */
 	int			minor_digits;	/* decimals hidden in amounts */
@@ -93,6 +95,15 @@ is_yet_to_come(Writer *w)
 	return w->scratch.len == 8 && strcmp(w->scratch.data, today) > 0;
 }
 
+/* Does a telephone number say itself that it has its calling code? */
+static bool
+begins_international(const char *s)
+{
+	while (*s == ' ' || *s == '(' || *s == '\'' || *s == '"')
+		s++;
+	return *s == '+' || strncmp(s, "00", 2) == 0;
+}
+
 /*
  * Normal form of the next value in *rest, a part of raw, in scratch; false if
  * it is not usable.  Notes the problem.
@@ -103,6 +114,7 @@ normalize_value(Writer *w, const char *raw, const char **rest)
 	const char *name = capi_field_info(w->field)->name;
 	const char *problem;
 	bool		usable;
+	bool		national = w->field == CAPI_FIELD_PH && !begins_international(*rest);
 
 	resetStringInfo(&w->scratch);
 	usable = capi_normalize_next(w->field, rest, w->country, &w->scratch,
@@ -112,6 +124,8 @@ normalize_value(Writer *w, const char *raw, const char **rest)
 		problem = "not a date of birth";
 		usable = false;
 	}
+	if (usable && national && w->country_unknown)
+		problem = "the country was not recognised, so no calling code was added";
 	if (problem != NULL)
 		capi_event_problem(w->ev, name, problem);
 	w->doubt = problem;
@@ -495,6 +509,15 @@ settle_data_use(CapiEvent *ev)
 	}
 }
 
+/* Lists that came as one text. */
+static void
+expand_lists(Writer *w)
+{
+	for (w->field = 0; w->field < CAPI_FIELD_COUNT; w->field++)
+		if (w->ev->values[w->field].n > 0 && capi_field_is_list(w->field))
+			capi_list_expand(w->field, &w->ev->values[w->field], report_problem, w);
+}
+
 /* What the rules of other fields need: the customer's country. */
 static void
 find_country(Writer *w)
@@ -502,10 +525,20 @@ find_country(Writer *w)
 	CapiValues *country = &w->ev->values[CAPI_FIELD_COUNTRY];
 	const char *problem;
 
-	if (country->n > 0 &&
-		capi_normalize_form(CAPI_FORM_COUNTRY, country->v[0],
-							strlen(country->v[0]), NULL, &w->scratch, &problem))
-		w->country = capi_country_find(w->scratch.data)->alpha2;
+	const char *text;
+	const CapiCountry *found = NULL;
+
+	if (country->n == 0)
+		return;
+	text = country->v[0];
+	if (capi_normalize_form(CAPI_FORM_COUNTRY, text, strlen(text), NULL,
+							&w->scratch, &problem))
+		found = capi_country_find(w->scratch.data);
+	else if (capi_text_is_valid(text, strlen(text)))
+		found = capi_country_read(text, strlen(text));
+	if (found != NULL)
+		w->country = found->alpha2;
+	w->country_unknown = found == NULL && problem != NULL;
 }
 
 /* How many decimals the amounts hide; before the currency itself is written. */
@@ -623,6 +656,7 @@ capi_payload_event(CapiEvent *ev, int64 now_s, StringInfo out)
 	if (!capi_validate_time(ev, now_s) || !capi_validate_head(ev))
 		return;
 	initStringInfo(&w.scratch);
+	expand_lists(&w);
 	find_country(&w);
 	find_minor_digits(&w);
 	capi_complete_event(ev, w.country, report_problem, &w);

@@ -33,12 +33,16 @@
 #define MIN_WHOLE_DIGITS	9
 #define MAX_FRACTION_DIGITS	2
 
+/* Of the largest integers of 32 bits. */
+#define LIMIT_DIGITS		10
+
 #define MAX_CODE_DIGITS		3
 #define MAX_WORD_BYTES		32
 #define MIN_VANITY_LETTERS	3
 
 static const char *const no_digits = "no digits of a telephone number";
 static const char *const too_long = "too many digits for a telephone number";
+static const char *const clamped = "the largest integer, not a telephone number";
 static const char *const too_short =
 "too short for a telephone number of the country";
 
@@ -469,6 +473,18 @@ complete_phone(CapiInput *in, const CapiCountry *home, StringInfo out)
 	return problem == NULL || capi_form_refuse(in, problem);
 }
 
+/* What a column of integers holds when a number was too large for it. */
+static bool
+is_clamped(const char *s, int len)
+{
+	static const char *const limits[] = {"2147483647", "4294967295"};
+
+	for (int i = 0; i < (int) lengthof(limits); i++)
+		if (len == (int) strlen(limits[i]) && memcmp(s, limits[i], len) == 0)
+			return true;
+	return false;
+}
+
 /* Meta's rule to the letter. */
 static bool
 append_digits(CapiInput *in, StringInfo out)
@@ -490,6 +506,8 @@ append_digits(CapiInput *in, StringInfo out)
 		return capi_form_refuse(in, "too short for a telephone number");
 	if (international && phone.n > MAX_E164_DIGITS)
 		return capi_form_refuse(in, too_long);
+	if (is_clamped(digits, phone.n))
+		return capi_form_refuse(in, clamped);
 	if (zero && !international)
 		in->problem = "sent without calling code, the country is not known";
 	appendBinaryStringInfo(out, digits, phone.n);
@@ -630,16 +648,14 @@ has_fraction(const char *s, int len)
 	return true;
 }
 
-/* What a column of integers holds when a number was too large for it. */
+/* Is there a mark of decimals or an exponent, or the length of a limit? */
 static bool
-is_clamped(const char *s, int len)
+may_be_mended(const CapiInput *in)
 {
-	static const char *const limits[] = {"2147483647", "4294967295"};
-
-	for (int i = 0; i < (int) lengthof(limits); i++)
-		if (len == (int) strlen(limits[i]) && memcmp(s, limits[i], len) == 0)
+	for (int i = 0; i < in->len; i++)
+		if (in->s[i] == '.' || in->s[i] == ',' || in->s[i] == 'E' || in->s[i] == 'e')
 			return true;
-	return false;
+	return in->len >= LIMIT_DIGITS && in->len <= LIMIT_DIGITS + 3;	/* quotes, plus */
 }
 
 /*
@@ -651,7 +667,10 @@ static bool
 mend_number(CapiInput *in, char *buf)
 {
 	CapiInput	number = *in;
+	bool		plus;
 
+	if (!may_be_mended(in))
+		return true;
 	while (number.len > 0 && !capi_form_is_digit(*number.s) && *number.s != '+')
 	{
 		number.s++;
@@ -664,8 +683,9 @@ mend_number(CapiInput *in, char *buf)
 		return capi_form_refuse(in, "a number with a fraction");
 	if (!capi_number_mend(&number, MIN_MAIN_DIGITS, buf))
 		return capi_form_refuse(in, number.problem);
-	if (is_clamped(number.s, number.len))
-		return capi_form_refuse(in, "the largest integer, not a telephone number");
+	plus = number.len > 0 && *number.s == '+';
+	if (is_clamped(number.s + plus, number.len - plus))
+		return capi_form_refuse(in, clamped);
 	/* only what was changed: the rest may be more than a number */
 	if (number.s >= buf && number.s < buf + CAPI_NUMBER_MAX_LEN)
 		*in = number;

@@ -1,6 +1,6 @@
 /*
  * place.c
- *		Cities, states, postcodes and countries (form.h).
+ *		Cities, states and postcodes (form.h).
  */
 #include "postgres.h"
 
@@ -278,33 +278,5 @@ capi_form_zip(CapiInput *in, StringInfo out)
 		return false;
 	if (in->country != NULL)
 		restore_zeros(in, out, start);
-	return true;
-}
-
-/* By key, also when an article stands in front. */
-static const CapiCountry *
-recognise(const char *key)
-{
-	const CapiCountry *country = capi_country_recognise(key);
-
-	if (country == NULL && strncmp(key, "the", 3) == 0 && strlen(key) > 6)
-		country = capi_country_recognise(key + 3);
-	return country;
-}
-
-bool
-capi_form_country(CapiInput *in, StringInfo out)
-{
-	char		key[MAX_KEY_BYTES];
-	const CapiCountry *country = NULL;
-
-	/* "n/a" is not Namibia */
-	if (capi_text_key(key, sizeof(key), in->s, in->len) > 0 &&
-		!(strcmp(key, "na") == 0 && in->len > 2))
-		country = recognise(key);
-	if (country == NULL)
-		return capi_form_refuse(in,
-								"not an ISO 3166-1 alpha-2 code or known name");
-	appendStringInfoString(out, country->alpha2);
 	return true;
 }

@@ -23,6 +23,7 @@
 #include "event/payload.h"
 #include "read/caller.h"
 #include "store/context.h"
+#include "store/item.h"
 
 static void
 unknown_source(CapiConfig *config, const char *name)
@@ -157,11 +158,17 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 	if (row->dataset != NULL &&
 		capi_config_dataset_by_name(reader->config, row->dataset) == NULL)
 	{
-		*reason = "unknown_dataset";
-		return "rejected";
+		*reason = CAPI_REASON_UNKNOWN_DATASET;
+		return "queued";
 	}
 	capi_query_defaults(event, reader->source, key);
 	capi_payload_event(event, now_s, out);
+	if (event->verdict == CAPI_VERDICT_SEND &&
+		event->event_time_s - now_s > CAPI_CLOCK_TOLERANCE_S)
+	{
+		*reason = "in_the_future";
+		return "held";
+	}
 	if (event->verdict == CAPI_VERDICT_SEND)
 		return "delivered";
 	*reason = event->reason;

@@ -171,7 +171,7 @@ capi_row_key(CapiRowReader *reader, HeapTuple tuple, Datum *value, Oid *type,
 	return OutputFunctionCall(&column->out, *value);
 }
 
-/* Members of a JSON array of scalars, as texts. */
+/* Members of a JSON array as texts; what is no scalar as the JSON it is. */
 static void
 json_list(Jsonb *json, bool places, CapiValues *values)
 {
@@ -193,6 +193,9 @@ json_list(Jsonb *json, bool places, CapiValues *values)
 		else if (v.type == jbvNumeric)
 			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
 																		 NumericGetDatum(v.val.numeric)));
+		else if (v.type == jbvBinary)
+			values->v[values->n++] = capi_event_utf8(JsonbToCString(NULL, v.val.binary.data,
+																	v.val.binary.len));
 	}
 }
 

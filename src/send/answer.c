@@ -10,7 +10,8 @@
  *		throttled	the dataset rests as long as the headers ask
  *		credential	the dataset's state changes; its events wait; now and then
  *		version		one request probes whether it works again
- *		permanent	one event: rejected; more: the guilty one alone, or halves
+ *		early		what Meta's clock has not reached waits, the rest goes: clock.c
+ *		permanent	one event: suspect.c; more: the guilty one alone, or halves
  */
 #include "postgres.h"
 
@@ -35,6 +36,13 @@
  * after an outage of any length the first success is as near as after a short one.
  */
 #define MAX_STEP	7
+
+/* An event in the future whose time the clocks do not explain is tried again. */
+#define EARLY_BASE_MS		10000
+#define EARLY_CEILING_MS	(5 * 60 * 1000)
+
+/* So many answers that say nothing, and the batch is halved. */
+#define MAX_UNEXPLAINED	3
 
 /* A dataset that throttles without saying for how long rests at least this. */
 #define THROTTLE_FLOOR_MS	(60 * 1000)
@@ -92,13 +100,48 @@ queue_batch(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	MemoryContextSwitchTo(old);
 }
 
-/* Some event of the batch is refused: which?  Returns the outcomes it made. */
+static int	handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
+						CapiOutcome *outcomes);
+
+/*
+ * Halves what is refused.  Which half is tried first alternates, so that the
+ * search comes by different places of the batch.
+ */
+static void
+halve(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
+{
+	TimestampTz since = batch->suspected_at != 0 ? batch->suspected_at : GetCurrentTimestamp();
+	int			middle = batch->n / 2;
+	CapiBatch  *parts[2] = {
+		capi_batch_split(batch, 0, middle, -1),
+		capi_batch_split(batch, middle, batch->n, -1)
+	};
+
+	for (int i = 0; i < 2; i++)
+	{
+		parts[i]->suspected_at = since;
+		parts[i]->depth = batch->depth + 1;
+	}
+	queue_batch(d, parts[1 - batch->depth % 2], dataset);
+	queue_batch(d, parts[batch->depth % 2], dataset);
+	if (dataset != NULL && dataset->accepted_at <= since)
+		dataset->suspected_at = since;
+}
+
+/*
+ * Some event of the batch is refused, or the dataset is: which?  Returns the
+ * outcomes it made.
+ */
 static int
 handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
-				 const CapiResult *result, CapiOutcome *outcomes)
+				 CapiRecord *record)
 {
-	int			guilty = batch->n == 1 ? 0 : result->guilty_index;
+	const CapiResult *result = &record->result;
+	CapiOutcome *outcomes = record->outcomes;
+	int			guilty = result->guilty_index;
 
+	if (batch->n == 1 && capi_suspect_is_guilty(dataset, batch))
+		guilty = 0;
 	if (guilty >= 0 && guilty < batch->n)
 	{
 		outcomes[0].item = batch->items[guilty];
@@ -110,19 +153,30 @@ handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 			queue_batch(d, capi_batch_split(batch, 0, batch->n, guilty), dataset);
 		return 1;
 	}
-	queue_batch(d, capi_batch_split(batch, batch->n / 2, batch->n, -1), dataset);
-	queue_batch(d, capi_batch_split(batch, 0, batch->n / 2, -1), dataset);
+	if (dataset != NULL && dataset->state == CAPI_DATASET_REFUSED)
+	{
+		capi_suspect_probe_refused(dataset);
+		return handle_wait(batch, dataset, result, outcomes);
+	}
+	if (batch->n > 1)
+		halve(d, batch, dataset);
+	else
+		record->suspect = true;
 	return 0;
 }
 
-/* The endpoint works: what waited for the dataset is due, if it was sent since. */
+/*
+ * The endpoint works, it accepts events or refuses them: what waited for the
+ * dataset is due, if this was sent after the last failure.
+ */
 static void
 dataset_succeeded(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 				  CapiRecord *record)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (batch->sent_at > dataset->failed_at)
+	if (batch->sent_at > dataset->failed_at &&
+		(record->result.class == CAPI_CLASS_ACCEPTED || dataset->state != CAPI_DATASET_REFUSED))
 	{
 		dataset->failures = 0;
 		dataset->rest_until = 0;
@@ -132,7 +186,16 @@ dataset_succeeded(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 	if (record->result.rest_ms > 0)
 		dataset->rest_until = Max(dataset->rest_until,
 								  TimestampTzPlusMilliseconds(now, record->result.rest_ms));
-	if (dataset->state == CAPI_DATASET_CREDENTIAL || dataset->state == CAPI_DATASET_VERSION)
+	if (record->result.class == CAPI_CLASS_ACCEPTED)
+	{
+		dataset->accepted_at = Max(dataset->accepted_at, batch->sent_at);
+		if (batch->sent_at > dataset->suspected_at)
+			dataset->suspected_at = 0;
+		dataset->nalike = 0;
+	}
+	else if (dataset->state == CAPI_DATASET_REFUSED)
+		return;
+	if (dataset->state != CAPI_DATASET_ACTIVE && dataset->state != CAPI_DATASET_PAUSED)
 	{
 		dataset->state = CAPI_DATASET_ACTIVE;
 		record->state = "active";
@@ -194,7 +257,7 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 {
 	TimestampTz now = GetCurrentTimestamp();
 	bool		refused = result->class == CAPI_CLASS_CREDENTIAL ||
-		result->class == CAPI_CLASS_VERSION;
+		result->class == CAPI_CLASS_VERSION || result->class == CAPI_CLASS_PERMANENT;
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -202,7 +265,8 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 
 		wait_for(&outcomes[i], item, refused ? CAPI_OUTCOME_QUEUED : CAPI_OUTCOME_RETRYING,
 				 refused ? capi_dataset_obstacle(dataset) : capi_response_class_name(result->class),
-				 capi_item_due_since(item, now));
+				 /* another one is to probe next whether all are refused */
+				 result->class == CAPI_CLASS_PERMANENT ? now : capi_item_due_since(item, now));
 		outcomes[i].error_code = result->error_code;
 		outcomes[i].error_subcode = result->error_subcode;
 	}
@@ -220,15 +284,78 @@ handle_accepted(CapiBatch *batch, CapiOutcome *outcomes)
 	return batch->n;
 }
 
+/* One event that Meta's clock has not reached, or an absurd one. */
+static void
+wait_for_time(CapiOutcome *outcome, CapiItem *item, const CapiDataset *dataset,
+			  const CapiResult *result)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = dataset == NULL ? 0 : capi_clock_early_until(dataset, item, now);
+
+	if (next == 0)
+		next = TimestampTzPlusMilliseconds(now,
+										   capi_backoff_ceiling_ms(item->attempts, EARLY_BASE_MS,
+																   EARLY_CEILING_MS));
+	wait_for(outcome, item, CAPI_OUTCOME_RETRYING, "in_the_future", next);
+	if (item->event_time_s - timestamptz_to_time_t(now) > CAPI_MAX_AHEAD_S)
+	{
+		outcome->kind = CAPI_OUTCOME_REJECTED;
+		outcome->reason = "refused";
+	}
+	outcome->error_code = result->error_code;
+	outcome->error_subcode = result->error_subcode;
+}
+
+/*
+ * Some events are in the future by Meta's clock: they wait for their time, the
+ * others go at once.  If the clocks do not tell which, they are looked for.
+ */
+static int
+handle_early(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
+			 CapiRecord *record)
+{
+	bool	   *early = palloc0(sizeof(bool) * batch->n);
+	int			n = dataset == NULL ? 0 : capi_clock_part_early(dataset, batch, early);
+	CapiBatch  *rest;
+	int			made = 0;
+
+	if (batch->n == 1)
+		early[0] = true;
+	else if (n == 0)
+	{
+		halve(d, batch, dataset);
+		return 0;
+	}
+	for (int i = 0; i < batch->n; i++)
+		if (early[i])
+			wait_for_time(&record->outcomes[made++], batch->items[i], dataset, &record->result);
+	if (made == batch->n)
+		return made;
+	rest = capi_batch_pick(batch, early);
+	queue_batch(d, rest, dataset);
+	return made;
+}
+
 /*
  * An answer that is not understood is taken for a passing fault; when it keeps
  * coming it may be about one event, so the batch is halved.
  */
 static bool
-is_stubborn(const CapiBatch *batch, const CapiResult *result)
+is_unexplained(const CapiResult *result)
 {
 	return result->class == CAPI_CLASS_TRANSIENT && result->uncertain &&
-		result->http_status != 0 && batch->n > 1 && batch->items[0]->attempts >= 3;
+		result->http_status != 0;
+}
+
+static int
+handle_unexplained(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
+				   CapiRecord *record)
+{
+	if (batch->n > 1)
+		halve(d, batch, dataset);
+	else
+		record->suspect = true;
+	return 0;
 }
 
 static int
@@ -236,6 +363,7 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 {
 	const CapiResult *result = &record->result;
 	bool		permanent = result->class == CAPI_CLASS_PERMANENT;
+	bool		alone = batch->suspected_at != 0 || batch->items[0]->apart;
 
 	if (result->class == CAPI_CLASS_ACCEPTED)
 	{
@@ -243,12 +371,27 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 			dataset_succeeded(d, batch, dataset, record);
 		return handle_accepted(batch, record->outcomes);
 	}
-	if (dataset != NULL && permanent)
-		dataset_succeeded(d, batch, dataset, record);
-	else if (dataset != NULL)
+	if (result->class == CAPI_CLASS_EARLY)
+	{
+		if (dataset != NULL)
+			dataset_succeeded(d, batch, dataset, record);
+		return handle_early(d, batch, dataset, record);
+	}
+	if (permanent)
+	{
+		if (dataset != NULL)
+			dataset_succeeded(d, batch, dataset, record);
+		return handle_permanent(d, batch, dataset, record);
+	}
+	/* a part is no more the dataset's failure when others are accepted */
+	if (is_unexplained(result) && alone &&
+		(batch->n == 1 || capi_suspect_is_guilty(dataset, batch)))
+		return handle_unexplained(d, batch, dataset, record);
+	if (dataset != NULL)
 		dataset_failed(batch, dataset, result, record);
-	if (permanent || is_stubborn(batch, result))
-		return handle_permanent(d, batch, dataset, result, record->outcomes);
+	if (is_unexplained(result) && batch->n > 1 &&
+		(alone || batch->items[0]->attempts >= MAX_UNEXPLAINED))
+		return handle_unexplained(d, batch, dataset, record);
 	return handle_wait(batch, dataset, result, record->outcomes);
 }
 
@@ -279,12 +422,17 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 	capi_response_classify(answer, batch->n, &record.result);
 	capi_share_count(d, batch->dataset_id, -batch->n);
 	if (dataset != NULL)
+	{
 		capi_share_answered(dataset, answer->duration_ms);
+		capi_clock_read(dataset, batch, answer->duration_ms, &record);
+	}
 	for (int i = 0; i < batch->n; i++)
 		batch->items[i]->attempts++;
 	record.n = decide(d, batch, dataset, &record);
 	if (dataset != NULL)
 		note_rest(dataset, &record);
 	capi_record(d, &record);
+	if (record.suspect)
+		capi_suspect_add(d, dataset, batch, &record.result, record.request_id);
 	capi_batch_free(batch);
 }

@@ -40,6 +40,9 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 	/* whatever its dataset: it is not going to be sent */
 	if (source == NULL || source->detached)
 		return true;
+	/* of one that was dropped: it goes where the source's orders go */
+	if (dataset == NULL)
+		dataset = capi_config_dataset(d->config, source->dataset_id);
 	if (source->paused || dataset == NULL)
 		return false;
 	if (!source->is_direct && capi_portions_obstacle(d, source, now, &until) != NULL)
@@ -63,7 +66,8 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 	/* the probe is a full request, and no more is read before its answer */
 	if (capi_dataset_is_careful(dataset))
 	{
-		*most = Min(*most, CAPI_MAX_BATCH_EVENTS - dataset->looked_up);
+		*most = Min(*most, (dataset->state == CAPI_DATASET_REFUSED ? 1 : CAPI_MAX_BATCH_EVENTS) -
+					dataset->looked_up);
 		if (*most <= 0 || dataset->waiting > 0 ||
 			capi_portions_read_again(d, dataset->id))
 		{

@@ -111,3 +111,17 @@ capi_batch_split(const CapiBatch *batch, int from, int until, int without)
 						   batch->items[i]->json_len);
 	return part;
 }
+
+CapiBatch *
+capi_batch_pick(const CapiBatch *batch, const bool *leave_out)
+{
+	CapiBatch  *part = capi_batch_create(MemoryContextGetParent(batch->context),
+										 batch->dataset_id);
+
+	for (int i = 0; i < batch->n; i++)
+		if (!leave_out[i])
+			capi_batch_add(part, batch->items[i],
+						   batch->body.data + batch->items[i]->json_offset,
+						   batch->items[i]->json_len);
+	return part;
+}

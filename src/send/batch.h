@@ -20,6 +20,8 @@ typedef struct CapiBatch
 	CapiItem  **items;			/* CAPI_MAX_BATCH_EVENTS of them at most */
 	StringInfoData body;
 	bool		closed;			/* body is complete */
+	TimestampTz suspected_at;	/* it was part of one that was refused; or 0 */
+	int			depth;			/* how often that was halved */
 	size_t		counted;		/* of capi_batch_bytes() */
 	MemoryContextCallback gone; /* takes them off again */
 } CapiBatch;
@@ -41,5 +43,8 @@ extern void capi_batch_close(CapiBatch *batch, const CapiDataset *dataset);
 /* A new batch of items [from, until), with the JSON they already have. */
 extern CapiBatch *capi_batch_split(const CapiBatch *batch, int from, int until,
 								   int without);
+
+/* Likewise, of those items that are not left out. */
+extern CapiBatch *capi_batch_pick(const CapiBatch *batch, const bool *leave_out);
 
 #endif							/* CAPI_BATCH_H */

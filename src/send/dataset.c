@@ -19,7 +19,7 @@ bool
 capi_dataset_is_careful(const CapiDataset *dataset)
 {
 	return dataset->state != CAPI_DATASET_ACTIVE || dataset->failures > 0 ||
-		dataset->is_paced;
+		dataset->is_paced || dataset->suspected_at != 0;
 }
 
 static void
@@ -72,6 +72,8 @@ capi_dataset_obstacle(const CapiDataset *dataset)
 		return dataset->token_problem;
 	if (dataset->state == CAPI_DATASET_PAUSED)
 		return "dataset paused";
+	if (dataset->state == CAPI_DATASET_REFUSED)
+		return "dataset refuses every event";
 	if (dataset->state != CAPI_DATASET_ACTIVE)
 		return "dataset waits for its token";
 	return "dataset rests";

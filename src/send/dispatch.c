@@ -212,6 +212,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
+	capi_suspects_judge(d);
 	capi_record_again(d);
 	worked |= capi_portions_work(d);
 	d->armed = may_begin(d) && !is_lingering(d);
@@ -255,11 +256,37 @@ capi_dispatch_finish(CapiDispatcher *d)
 	MemoryContextReset(d->turn_context);
 }
 
+/* Parts of a batch that was refused stay apart until they are judged. */
+static bool
+stays_apart(const CapiBatch *batch, const CapiDataset *dataset)
+{
+	return batch->suspected_at != 0 && dataset != NULL && dataset->token != NULL &&
+		dataset->state == CAPI_DATASET_ACTIVE;
+}
+
+/* Are there events in memory whose time is not later than now? */
+static bool
+has_batches_due(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, d->batches)
+	{
+		CapiBatch  *batch = lfirst(lc);
+		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
+
+		if (!stays_apart(batch, dataset) || dataset->rest_until <= now)
+			return true;
+	}
+	return false;
+}
+
 /* Nothing waits in memory, and nothing is due now. */
 bool
 capi_dispatch_idle(CapiDispatcher *d)
 {
-	return capi_transport_in_flight(d->transport) == 0 && d->nwaiting == 0 &&
+	return capi_transport_in_flight(d->transport) == 0 && !has_batches_due(d) &&
 		d->portions == NIL && d->records == NIL && capi_intake_retry_at(d->intake) == DT_NOEND &&
 		!d->more_in_queue && d->backlog_due_at > GetCurrentTimestamp();
 }
@@ -285,6 +312,19 @@ note_settings(CapiDispatcher *d)
 	d->restart = d->restart || capi_database_settings_changed();
 }
 
+/* Ids only grow, so another set of them has another sum. */
+static void
+note_datasets(CapiDispatcher *d)
+{
+	int64		sum = 0;
+
+	for (int i = 0; i < d->config->ndatasets; i++)
+		sum += d->config->datasets[i].id;
+	if (sum != d->known_datasets && d->config->has_state && !d->config->is_copy)
+		capi_outcome_retry_unknown();
+	d->known_datasets = sum;
+}
+
 /* Step for capi_txn_try(). */
 static void
 load_config(void *arg)
@@ -302,6 +342,7 @@ load_config(void *arg)
 	if (d->dbname == NULL)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);
+	note_datasets(d);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);
@@ -446,7 +487,7 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 static CapiBatch *
 cut_to_allowance(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {
-	int			most = (int) dataset->allowance;
+	int			most = dataset->state == CAPI_DATASET_REFUSED ? 1 : (int) dataset->allowance;
 	CapiBatch  *part;
 
 	if (batch->n <= most)
@@ -481,6 +522,8 @@ submit_ready(CapiDispatcher *d, bool only_full)
 			continue;
 		if (dataset == NULL || !capi_dataset_may_send(dataset, now))
 		{
+			if (stays_apart(batch, dataset))
+				continue;
 			d->batches = foreach_delete_current(d->batches, lc);
 			capi_answer_put_back(d, batch, dataset);
 			continue;
@@ -567,8 +610,10 @@ time_to_wait(CapiDispatcher *d)
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
 
 		/* an answer wakes us for the others */
-		if (dataset == NULL ||
-			(capi_share_may_start(d, dataset) && !capi_dataset_awaits_probe(dataset, now)))
+		if (stays_apart(batch, dataset) && dataset->rest_until > now)
+			until = Min(until, dataset->rest_until);
+		else if (dataset == NULL ||
+				 (capi_share_may_start(d, dataset) && !capi_dataset_awaits_probe(dataset, now)))
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, arriving ?
 															capi_linger + FILL_MS : capi_linger));
 	}

@@ -50,6 +50,7 @@ typedef struct CapiDispatcher
 	TimestampTz records_at;		/* they are tried again then */
 	CapiIntake *intake;			/* see intake.c */
 	int			generation;		/* counts queue readers */
+	List	   *suspects;		/* of CapiSuspect, see suspect.c */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
 	int			nwaiting;		/* events in batches, sent or not */
 	bool		backlog_crowded;	/* rows may be due that found no room */
@@ -61,6 +62,7 @@ typedef struct CapiDispatcher
 	bool		armed;			/* the next order wakes us (shmem.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
+	int64		known_datasets; /* another sum of ids: others than before */
 	TimestampTz config_until;	/* configuration is read again then */
 	TimestampTz settings_until; /* those of the database are looked at then */
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
@@ -93,6 +95,9 @@ typedef struct CapiRecord
 	CapiResult	result;
 	bool		has_rest;		/* rest_until changed, to 0 when it rests no more */
 	TimestampTz rest_until;
+	bool		has_clock;		/* the clock's difference is worth noting */
+	int64		clock_ahead_ms;
+	bool		suspect;		/* the one event is judged later */
 	const char *state;			/* what the dataset's becomes, or NULL */
 	char	   *state_reason;
 } CapiRecord;
@@ -150,6 +155,20 @@ extern int	capi_share_rows(const CapiDispatcher *d);
 extern bool capi_share_is_slow(const CapiDispatcher *d,
 							   const CapiDataset *dataset, TimestampTz now);
 extern TimestampTz capi_share_queue_blocked_until(const CapiDispatcher *d);
+
+/* in clock.c */
+extern void capi_clock_read(CapiDataset *dataset, const CapiBatch *batch,
+							int64 duration_ms, CapiRecord *record);
+extern TimestampTz capi_clock_early_until(const CapiDataset *dataset, const CapiItem *item,
+										  TimestampTz now);
+extern int	capi_clock_part_early(CapiDataset *dataset, CapiBatch *batch, bool *early);
+
+/* in suspect.c */
+extern bool capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch);
+extern void capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
+							 const CapiResult *result, int64 request_id);
+extern void capi_suspects_judge(CapiDispatcher *d);
+extern void capi_suspect_probe_refused(CapiDataset *dataset);
 
 /* in portions.c */
 extern void capi_portions_add(CapiDispatcher *d, CapiSource *source,

@@ -15,6 +15,7 @@
 
 #include "base/backoff.h"
 #include "base/capi.h"
+#include "base/guc.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
 #include "store/direct.h"
@@ -22,6 +23,9 @@
 /* When events are looked at again whose table is locked, or that memory has no room for. */
 #define LOCKED_MS	1000
 #define NO_ROOM_MS	100
+
+/* Those whose dataset does not exist. */
+#define UNKNOWN_CEILING_MS	(10 * 60 * 1000)
 
 static void take_direct(CapiChunk *chunk, CapiItem **items, int n);
 static void add_to_batch(CapiDispatcher *d, CapiItem *item,
@@ -140,6 +144,56 @@ order_failed(CapiChunk *chunk, CapiItem *item, const char *reason)
 																 CAPI_BACKOFF_CEILING_MS));
 }
 
+/*
+ * Where an event goes that its query did not send elsewhere: to the dataset
+ * that the source has today, unless Meta may have it in another one already.
+ */
+static CapiDataset *
+usual_dataset(CapiConfig *config, const CapiItem *item)
+{
+	CapiSource *source = capi_config_source(config, item->source_id);
+	CapiDataset *dataset = NULL;
+
+	if (capi_item_was_sent(item) || source == NULL)
+		dataset = capi_config_dataset(config, item->dataset_id);
+	if (dataset == NULL && source != NULL)
+		dataset = capi_config_dataset(config, source->dataset_id);
+	return dataset;
+}
+
+/*
+ * The configuration may be a second old, and a dataset may be created later,
+ * which makes these events due (dispatch.c).  Until then they are looked at as
+ * often again as they have waited, for the query may name another one.
+ */
+static void
+wait_for_dataset(CapiChunk *chunk, CapiItem *item)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		waited_ms = (now - item->captured_at) / 1000;
+
+	chunk->d->reload = true;
+	capi_evaluate_decide(chunk, item, CAPI_OUTCOME_QUEUED,
+						 CAPI_REASON_UNKNOWN_DATASET)->next_attempt_at =
+		TimestampTzPlusMilliseconds(now, Max(Min(waited_ms, UNKNOWN_CEILING_MS), LOCKED_MS));
+}
+
+/* What is still to come waits for its time. */
+static bool
+is_early(CapiChunk *chunk, CapiItem *item)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	CapiDataset *dataset = capi_config_dataset(chunk->d->config, item->dataset_id);
+	TimestampTz until = dataset == NULL ? 0 : capi_clock_early_until(dataset, item, now);
+
+	/* without checks it is Meta's to say */
+	if (until == 0 || !capi_local_checks)
+		return false;
+	capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING : CAPI_OUTCOME_HELD,
+						 "in_the_future")->next_attempt_at = until;
+	return true;
+}
+
 /* Picks the dataset; false when the event cannot go anywhere now. */
 static bool
 route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
@@ -148,16 +202,17 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 	CapiConfig *config = chunk->d->config;
 	CapiDataset *dataset = dataset_name != NULL ?
 		capi_config_dataset_by_name(config, dataset_name) :
-		capi_config_dataset(config, item->dataset_id);
+		usual_dataset(config, item);
 	bool		diverted;
 
 	if (dataset == NULL)
 	{
-		capi_evaluate_decide(chunk, item, CAPI_OUTCOME_REJECTED, "unknown_dataset");
+		wait_for_dataset(chunk, item);
 		return false;
 	}
 	diverted = item->dataset_id != dataset->id;
 	item->dataset_id = dataset->id;
+	item->is_routed = dataset_name != NULL;
 
 	/* whether its own dataset has room was known before the query ran */
 	if (diverted && !capi_share_has_room(chunk->d, dataset))
@@ -217,6 +272,8 @@ capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
 		return;
 	}
 	if (!route(chunk, item, result->dataset))
+		return;
+	if (result->kind == CAPI_RESULT_EVENT && is_early(chunk, item))
 		return;
 	if (result->kind == CAPI_RESULT_EVENT)
 	{
@@ -288,7 +345,7 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 			outcome->error_code = event->error_code;
 			outcome->error_subcode = event->error_subcode;
 		}
-		else if (route(chunk, items[i], NULL))
+		else if (route(chunk, items[i], NULL) && !is_early(chunk, items[i]))
 			add_to_batch(chunk->d, items[i], event->json, event->json_len);
 		if (event->json != NULL)
 			pfree(event->json);
@@ -319,11 +376,30 @@ capi_batch_is_open(const CapiBatch *batch)
 	return !batch->closed;
 }
 
+/* An event that may be to blame for a refusal goes alone. */
+static void
+add_alone(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
+{
+	CapiBatch  *batch = capi_batch_create(d->context, item->dataset_id);
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+
+	capi_batch_add(batch, item, json, len);
+	capi_batch_close(batch, capi_config_dataset(d->config, item->dataset_id));
+	d->batches = lappend(d->batches, batch);
+	MemoryContextSwitchTo(old);
+	capi_share_count(d, item->dataset_id, 1);
+}
+
 static void
 add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 {
 	CapiBatch  *batch = open_batch(d, item->dataset_id);
 
+	if (item->apart)
+	{
+		add_alone(d, item, json, len);
+		return;
+	}
 	if (batch == NULL || !capi_batch_add(batch, item, json, len))
 	{
 		MemoryContext old;

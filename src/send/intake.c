@@ -32,6 +32,7 @@
 typedef struct Miss
 {
 	int			source_id;
+	bool		renumbered;		/* no miss: the table's numbers begin again */
 	int			count;
 	int			segment;
 	uint64		pass;
@@ -129,7 +130,8 @@ note_miss(CapiIntake *intake, const CapiQueueRow *row)
 	Miss	   *miss = &intake->misses[intake->nmisses++];
 
 	miss->source_id = row->source_id;
-	miss->count = row->missed;
+	miss->renumbered = row->missed == CAPI_QUEUE_RENUMBERED;
+	miss->count = miss->renumbered ? 1 : row->missed;
 	miss->segment = row->segment;
 	miss->pass = row->pass;
 }
@@ -223,6 +225,12 @@ read_queue(CapiDispatcher *d)
 
 /* ---------- counting ---------- */
 
+static bool
+is_miss_of(const Miss *miss, int source_id)
+{
+	return miss->source_id == source_id && !miss->renumbered;
+}
+
 /* Step for capi_txn_try(). */
 static void
 count_misses(void *arg)
@@ -235,8 +243,14 @@ count_misses(void *arg)
 		int			total = 0;
 		int			source_id = intake->misses[i].source_id;
 
+		if (intake->misses[i].renumbered)
+		{
+			if (intake->misses[i].count > 0 && capi_outcome_renumbered(source_id))
+				intake->misses[i].count = -1;
+			continue;
+		}
 		for (int j = 0; j < intake->nmisses; j++)
-			if (intake->misses[j].source_id == source_id && intake->misses[j].count > 0)
+			if (is_miss_of(&intake->misses[j], source_id) && intake->misses[j].count > 0)
 			{
 				/* the first of a source counts them all */
 				if (j < i)
@@ -246,7 +260,7 @@ count_misses(void *arg)
 		/* a row that somebody has changed and not committed is left for later */
 		if (total > 0 && capi_outcome_missed(source_id, total))
 			for (int j = i; j < intake->nmisses; j++)
-				if (intake->misses[j].source_id == source_id)
+				if (is_miss_of(&intake->misses[j], source_id))
 					intake->misses[j].count = -intake->misses[j].count;
 	}
 }

@@ -600,8 +600,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 		request->n++;
 		asked->key = item->key;
 		asked->at = i;
-		/* an attempt that ended in the query told nobody of an id or a time */
-		asked->has_time = item->attempts > 0 && item->has_time;
+		asked->has_time = capi_item_was_sent(item);
 		asked->event_time_s = item->event_time_s;
 		asked->event_name = item->event_name;
 		asked->event_id = item->event_id != NULL || !asked->has_time ? item->event_id : item->key;

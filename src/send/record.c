@@ -41,9 +41,26 @@ write_record(void *arg)
 	if (record->has_rest)
 		capi_outcome_rest(record->dataset_id, record->rest_until,
 						  record->result.class == CAPI_CLASS_THROTTLED);
+	if (record->has_clock)
+		capi_outcome_clock(record->dataset_id, record->clock_ahead_ms);
 	if (record->state != NULL)
 		capi_outcome_dataset_state(record->dataset_id, record->state, record->state_reason);
 	capi_outcome_record(record->outcomes, record->n);
+}
+
+/* What has to wait and was not sent waits for the dataset of its source. */
+static void
+follow_source(CapiDispatcher *d, CapiOutcome *outcomes, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		CapiItem   *item = outcomes[i].item;
+		CapiSource *source = capi_config_source(d->config, item->source_id);
+
+		if (outcomes[i].kind >= CAPI_OUTCOME_QUEUED && source != NULL &&
+			!item->is_routed && !capi_item_was_sent(item))
+			item->dataset_id = source->dataset_id;
+	}
 }
 
 static char *
@@ -84,6 +101,7 @@ capi_record(CapiDispatcher *d, CapiRecord *record)
 	if (record->n == 0 && !record->has_request)
 		return;
 	capi_in_flight_revise(d, record->outcomes, record->n);
+	follow_source(d, record->outcomes, record->n);
 	if (capi_txn_try("capi: recording outcomes", write_record, record))
 		capi_in_flight_settled(d, record->outcomes, record->n);
 	else
@@ -101,6 +119,7 @@ drop_old_state(CapiDispatcher *d, CapiRecord *record)
 		return;
 	state = strcmp(record->state, "active") == 0 ? CAPI_DATASET_ACTIVE :
 		strcmp(record->state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+		strcmp(record->state, "refused") == 0 ? CAPI_DATASET_REFUSED :
 		CAPI_DATASET_VERSION;
 	if (dataset == NULL || dataset->state != state)
 		record->state = NULL;
@@ -119,6 +138,7 @@ capi_record_again(CapiDispatcher *d)
 
 		drop_old_state(d, record);
 		capi_in_flight_revise(d, record->outcomes, record->n);
+		follow_source(d, record->outcomes, record->n);
 		/* what holds up one mostly holds up all */
 		if (!capi_txn_try("capi: recording outcomes that waited", write_record, record))
 			break;

@@ -485,6 +485,7 @@ on_header(char *data, size_t size, size_t count, void *arg)
 {
 	CapiAnswer *answer = &((CapiTransfer *) arg)->answer;
 	size_t		len = size * count;
+	char		date[64] = "";
 	const struct
 	{
 		const char *name;
@@ -500,6 +501,9 @@ on_header(char *data, size_t size, size_t count, void *arg)
 		sizeof(answer->business_usage)},
 		{"x-ad-api-version-warning:", answer->api_warning,
 		sizeof(answer->api_warning)},
+		{"facebook-api-version:", answer->api_version,
+		sizeof(answer->api_version)},
+		{"date:", date, sizeof(date)},
 	};
 
 	for (size_t i = 0; i < lengthof(kept); i++)
@@ -519,5 +523,7 @@ on_header(char *data, size_t size, size_t count, void *arg)
 		kept[i].target[until - from] = '\0';
 		break;
 	}
+	if (date[0] != '\0')
+		answer->date_s = Max((int64) curl_getdate(date, NULL), 0);
 	return len;
 }

@@ -344,6 +344,16 @@ keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
 	dataset->progress_at = before->progress_at;
 	dataset->duration_ms = before->duration_ms;
 	dataset->rest_noted = before->rest_noted;
+	dataset->clock_ahead_ms = before->clock_ahead_ms;
+	dataset->clock_seen_at = before->clock_seen_at;
+	dataset->clock_noted_ms = before->clock_noted_ms;
+	dataset->clock_noted_at = before->clock_noted_at;
+	dataset->accepted_at = before->accepted_at;
+	dataset->suspected_at = before->suspected_at;
+	dataset->refused_at = before->refused_at;
+	dataset->alike_code = before->alike_code;
+	dataset->alike_subcode = before->alike_subcode;
+	dataset->nalike = before->nalike;
 	/* whoever set it active again wants it tried now */
 	if (before->state == dataset->state &&
 		(dataset->state != CAPI_DATASET_ACTIVE || before->state_since == dataset->state_since))
@@ -407,6 +417,7 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 			strcmp(state, "active") == 0 ? CAPI_DATASET_ACTIVE :
 			strcmp(state, "paused") == 0 ? CAPI_DATASET_PAUSED :
 			strcmp(state, "credential") == 0 ? CAPI_DATASET_CREDENTIAL :
+			strcmp(state, "refused") == 0 ? CAPI_DATASET_REFUSED :
 			CAPI_DATASET_VERSION;
 		dataset->state_since = DatumGetTimestampTz(SPI_getbinval(row, desc, 11, &isnull));
 		dataset->allowance = dataset->events_per_hour;

@@ -14,7 +14,8 @@ typedef enum CapiDatasetState
 	CAPI_DATASET_ACTIVE,		/* sends */
 	CAPI_DATASET_PAUSED,		/* a person paused it; a person resumes it */
 	CAPI_DATASET_CREDENTIAL,	/* token refused; probed now and then */
-	CAPI_DATASET_VERSION		/* API version retired; probed likewise */
+	CAPI_DATASET_VERSION,		/* API version retired; probed likewise */
+	CAPI_DATASET_REFUSED		/* every event is refused alike; probed by one */
 } CapiDatasetState;
 
 typedef struct CapiDataset
@@ -36,6 +37,16 @@ typedef struct CapiDataset
 	TimestampTz rest_until;		/* nothing is sent before */
 	int			failures;		/* in a row; those under way together are one */
 	TimestampTz failed_at;		/* the last of them; 0: none */
+	TimestampTz accepted_at;	/* when the latest accepted request was sent */
+	TimestampTz suspected_at;	/* refusals since, and nothing accepted; 0: none */
+	TimestampTz refused_at;		/* an event was last put apart (suspect.c) */
+	int			alike_code;		/* of single refusals that read alike, */
+	int			alike_subcode;
+	int			nalike;			/* and how many without an acceptance */
+	int64		clock_ahead_ms; /* our clock to the endpoint's, as last told */
+	TimestampTz clock_seen_at;	/* 0: never */
+	int64		clock_noted_ms; /* as capi.dataset_state has it, since */
+	TimestampTz clock_noted_at;
 	bool		rest_noted;		/* capi.dataset_state says that it rests */
 	bool		is_paced;		/* the last answer asked for slower requests */
 	int			looked_up;		/* rows of the present look at the backlog */

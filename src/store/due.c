@@ -308,6 +308,7 @@ static CapiItem *
 make_item(BacklogScan *b)
 {
 	CapiItem   *item = palloc0(sizeof(CapiItem));
+	const char *reason;
 	bool		isnull;
 	Datum		time = slot_getattr(b->slot, B_EVENT_TIME, &isnull);
 
@@ -322,7 +323,10 @@ make_item(BacklogScan *b)
 	item->attempts = DatumGetInt32(column(b, B_ATTEMPTS));
 	item->event_id = text_column(b, B_EVENT_ID);
 	item->event_name = text_column(b, B_EVENT_NAME);
-	item->failed_before = is_of_query(text_column(b, B_REASON));
+	reason = text_column(b, B_REASON);
+	item->failed_before = is_of_query(reason);
+	item->apart = reason != NULL && (strcmp(reason, CAPI_REASON_UNCLEAR_REFUSAL) == 0 ||
+									 strcmp(reason, CAPI_REASON_UNCLEAR_ANSWER) == 0);
 	return item;
 }
 

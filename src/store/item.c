@@ -40,6 +40,13 @@ capi_item_copy(const CapiItem *item)
 	return copy;
 }
 
+/* An attempt that ended in the query told nobody of a time. */
+bool
+capi_item_was_sent(const CapiItem *item)
+{
+	return item->attempts > 0 && item->has_time;
+}
+
 TimestampTz
 capi_item_due_since(const CapiItem *item, TimestampTz now)
 {

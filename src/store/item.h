@@ -19,7 +19,9 @@ typedef struct CapiItem
 	bool		from_backlog;
 	bool		is_direct;		/* capi.direct_event has a row to delete */
 	bool		has_context;	/* capi.context has a row to delete */
+	bool		apart;			/* refused before, nobody knows why; sent alone */
 	bool		failed_before;	/* its data made the query fail; read alone */
+	bool		is_routed;		/* its query named the dataset */
 	bool		was_ignored;	/* an older row of the log says "ignored" */
 	int			segment;		/* of the queue row, -1: none */
 	uint64		pass;
@@ -62,11 +64,24 @@ typedef struct CapiOutcome
 	int64		request_id;		/* 0: none */
 } CapiOutcome;
 
+/*
+ * Reasons of an event that is sent alone until it is known whether it is to
+ * blame; they mark its row (due.c).
+ */
+#define CAPI_REASON_UNCLEAR_REFUSAL	"unclear refusal"
+#define CAPI_REASON_UNCLEAR_ANSWER	"unclear answer"
+
+/* Reason of an event whose query names a dataset that does not exist. */
+#define CAPI_REASON_UNKNOWN_DATASET	"unknown_dataset"
+
 /* "delivered", "queued", ...: the word of the tables and views. */
 extern const char *capi_outcome_word(CapiOutcomeKind kind);
 
 /* A copy in the current memory context, with its texts. */
 extern CapiItem *capi_item_copy(const CapiItem *item);
+
+/* Was it in a request, after which its id, name and time stay as they were? */
+extern bool capi_item_was_sent(const CapiItem *item);
 
 /*
  * Since when an event is due that waits for its dataset and not for a time of

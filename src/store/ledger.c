@@ -356,6 +356,9 @@ answer_sql(const CapiLedger *ledger)
 		case CAPI_LEDGER_MISSING:
 			return "SELECT b.key, b.at, b.value, b.currency FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
+		case CAPI_LEDGER_BACKFILL:
+			return "SELECT b.key, b.at, b.action_source FROM b"
+				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_DRIFT:
 			return "SELECT b.key, b.sent_value, b.value,"
 				" CASE WHEN NOT " RETURNED " THEN 'gone' WHEN b.ignored THEN 'ignored now'"

@@ -30,6 +30,7 @@ typedef enum CapiLedgerKind
 {
 	CAPI_LEDGER_SUMS,			/* of each time and currency */
 	CAPI_LEDGER_MISSING,		/* orders without a record */
+	CAPI_LEDGER_BACKFILL,		/* the same, for who is to queue them */
 	CAPI_LEDGER_DRIFT			/* delivered ones that are different today */
 } CapiLedgerKind;
 

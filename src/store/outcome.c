@@ -249,6 +249,9 @@ record_waiting(CapiOutcome *outcomes, int n, int count)
 		" SELECT u.source_id, u.key, u.dataset_id, u.kind, u.captured_at, u.next, u.attempts,"
 		" u.event_id, u.event_name, u.event_time, u.value::numeric, u.currency, u.reason,"
 		" u.error_code, u.error_subcode, u.request_id" UNNEST_COLUMNS
+	/* what was to be forgotten while it was under way does not wait again */
+		" WHERE NOT EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = u.source_id"
+		" AND d.key = u.key AND d.outcome = 'forgotten')"
 		" ON CONFLICT (source_id, key) DO UPDATE SET dataset_id = excluded.dataset_id,"
 		" status = excluded.status, next_attempt_at = excluded.next_attempt_at,"
 		" attempts = excluded.attempts, event_id = excluded.event_id,"
@@ -329,8 +332,9 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 		elog(ERROR, "could not log a request");
 }
 
-bool
-capi_outcome_missed(int source_id, int count)
+/* False when somebody has changed the source and not committed yet. */
+static bool
+note_at_source(const char *change, int source_id, int count)
 {
 	Oid			types[2] = {INT4OID, INT4OID};
 	Datum		args[2] = {Int32GetDatum(source_id), Int32GetDatum(count)};
@@ -338,15 +342,29 @@ capi_outcome_missed(int source_id, int count)
 	if (capi_txn_execute_with_args("SELECT FROM capi.source WHERE id = $1", 1, types, args,
 								   NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look a source up");
-	/* there is nobody any more to count it for */
+	/* there is nobody any more to note it for */
 	if (SPI_processed == 0)
 		return true;
-	if (capi_txn_execute_with_args("UPDATE capi.source SET missed_captures = missed_captures + $2"
-								   " WHERE id = (SELECT id FROM capi.source WHERE id = $1"
-								   " FOR UPDATE SKIP LOCKED)",
+	if (capi_txn_execute_with_args(psprintf("UPDATE capi.source SET %s"
+											" WHERE id = (SELECT id FROM capi.source WHERE id = $1"
+											" AND $2 > 0 FOR UPDATE SKIP LOCKED)", change),
 								   2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not count missed captures");
+		elog(ERROR, "could not note what was missed");
 	return SPI_processed == 1;
+}
+
+bool
+capi_outcome_missed(int source_id, int count)
+{
+	return note_at_source("missed_captures = missed_captures + $2", source_id, count);
+}
+
+/* A log that knows none of its orders takes none of the new ones for an old one. */
+bool
+capi_outcome_renumbered(int source_id)
+{
+	return note_at_source("renumbered_at = CASE WHEN EXISTS (SELECT FROM capi.delivery d"
+						  " WHERE d.source_id = $1) THEN now() END", source_id, 1);
 }
 
 static void
@@ -392,6 +410,35 @@ capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled)
 								   " throttled = excluded.throttled",
 								   3, types, args, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not note a rest");
+}
+
+/* There is another dataset: events that wait for an unknown one are due. */
+void
+capi_outcome_retry_unknown(void)
+{
+	if (capi_txn_execute("UPDATE capi.backlog b SET next_attempt_at = now()"
+						 " FROM (SELECT source_id, key FROM capi.backlog"
+						 " WHERE reason = '" CAPI_REASON_UNKNOWN_DATASET "'"
+						 " AND next_attempt_at > now() FOR UPDATE SKIP LOCKED) u"
+						 " WHERE b.source_id = u.source_id AND b.key = u.key",
+						 false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not retry events of unknown datasets");
+}
+
+/* How far this server's clock is ahead of the endpoint's. */
+void
+capi_outcome_clock(int dataset_id, int64 ahead_ms)
+{
+	Oid			types[2] = {INT4OID, INT8OID};
+	Datum		args[2] = {Int32GetDatum(dataset_id), Int64GetDatum(ahead_ms)};
+
+	if (capi_txn_execute_with_args("INSERT INTO capi.dataset_state AS s"
+								   " (dataset_id, clock_ahead_ms, clock_seen_at) VALUES ($1, $2, now())"
+								   " ON CONFLICT (dataset_id) DO UPDATE SET"
+								   " clock_ahead_ms = excluded.clock_ahead_ms,"
+								   " clock_seen_at = excluded.clock_seen_at",
+								   2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note a clock");
 }
 
 void

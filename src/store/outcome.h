@@ -18,6 +18,8 @@ extern void capi_outcome_request(int64 request_id, int dataset_id,
 								 const CapiResult *result);
 /* False when somebody has changed the source and not committed yet. */
 extern bool capi_outcome_missed(int source_id, int count);
+/* The same for a table whose numbers begin again. */
+extern bool capi_outcome_renumbered(int source_id);
 
 /* ---------- in due.c ---------- */
 
@@ -50,6 +52,8 @@ extern void capi_outcome_due_from(int source_id, int dataset_id, TimestampTz nex
 
 /* rest_until: 0, or until when the dataset rests; throttled: Meta asked for it. */
 extern void capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled);
+extern void capi_outcome_retry_unknown(void);
+extern void capi_outcome_clock(int dataset_id, int64 ahead_ms);
 extern void capi_outcome_dataset_state(int dataset_id, const char *state,
 									   const char *reason);
 extern void capi_outcome_source_broken(int source_id, const char *reason);

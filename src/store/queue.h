@@ -10,11 +10,15 @@
 
 #include "datatype/timestamp.h"
 
+/* In place of a number of captures that were missed: numbers begin again. */
+#define CAPI_QUEUE_RENUMBERED	(-1)
+
 typedef struct CapiQueueRow
 {
 	int			source_id;
-	int			missed;			/* > 0: captures that could not be made */
-	char	   *key;			/* NULL when missed > 0 */
+	int			missed;			/* > 0: captures that could not be made; or
+								 * CAPI_QUEUE_RENUMBERED */
+	char	   *key;			/* NULL when missed is not 0 */
 	TimestampTz captured_at;
 	int			segment;
 	uint64		pass;

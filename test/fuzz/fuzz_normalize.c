@@ -58,8 +58,12 @@ check_normal(int field, const char *country, StringInfo normal)
 	if (info->form == CAPI_FORM_PHONE)
 		require(strspn(normal->data, "0123456789abcdef") ==
 				(size_t) normal->len);
-	/* a full name has lost its comma, a telephone its plus sign */
-	if (info->form != CAPI_FORM_FULL_NAME && info->form != CAPI_FORM_PHONE)
+	/*
+	 * A full name has lost its comma, a telephone its plus sign, a click id the
+	 * URL that said what it is, an id the spaces within a reference of HTML.
+	 */
+	if (info->form != CAPI_FORM_FULL_NAME && info->form != CAPI_FORM_PHONE &&
+		info->form != CAPI_FORM_CLICK_ID && info->form != CAPI_FORM_EXTERNAL_ID)
 		check_stable(field, country, normal);
 }
 

@@ -119,7 +119,7 @@ SELECT is(pg_temp.verdict(key), want, 'refused: ' || key)
   FROM (VALUES ('no value', 'rejected no_value'),
     ('bad value', 'rejected no_value'), ('no currency', 'rejected no_currency'),
     ('bad currency', 'rejected no_currency'), ('lead', 'rejected no_currency'),
-    ('future', 'rejected in_the_future'), ('old', 'expired too_old'),
+    ('future', 'held in_the_future'), ('old', 'expired too_old'),
     ('old store', 'expired too_old'), ('nobody', 'rejected no_customer_data')
     ) AS t(key, want);
 

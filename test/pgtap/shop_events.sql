@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(17);
+SELECT plan(27);
 
 CREATE TABLE sold (
     key text PRIMARY KEY, em text DEFAULT 'a@b.de', country text DEFAULT 'DE',
@@ -61,6 +61,48 @@ INSERT INTO sold (key, fbp) VALUES ('undefined', 'undefined'), ('alone', '[objec
 SELECT capi.set_context('undefined', '{"fbp": "fb.1.1558571054389.1098115397"}');
 SELECT is(pg_temp.event('undefined') -> 'user_data' ->> 'fbp', 'fb.1.1558571054389.1098115397', 'a context fills it');
 SELECT matches(pg_temp.problems('alone'), '"fbp".*a word for no value', 'without one it is named');
+
+-- Lists in one text: field, text, what is sent, what is named, why
+CREATE TABLE listed (key int GENERATED ALWAYS AS IDENTITY, field text, input text, sent jsonb, problem text, why text);
+\copy listed (field, input, sent, problem, why) FROM 'vectors/lists.tsv'
+SELECT cmp_ok(count(*), '>', 40::bigint, 'lists were read') FROM listed;
+SELECT capi.attach(source := 'listed', table_name := 'listed', dataset := 'main', key_columns := '{key}', query := $$
+    SELECT key, now() AS event_time, 1 AS value, 'EUR' AS currency, '203.0.113.9' AS client_ip_address,
+        CASE field WHEN 'em' THEN input END AS em, CASE field WHEN 'ph' THEN input END AS ph,
+        CASE field WHEN 'fn' THEN input END AS fn, CASE field WHEN 'zp' THEN input END AS zp,
+        CASE field WHEN 'external_id' THEN input END AS external_id,
+        CASE field WHEN 'content_ids' THEN input END AS content_ids,
+        CASE field WHEN 'country' THEN input WHEN 'ph' THEN '["DE"]' END AS country
+    FROM listed$$);
+CREATE FUNCTION pg_temp.list(event jsonb, field text, plain jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT coalesce(event -> 'custom_data' -> field, CASE WHEN event -> 'user_data' -> field =
+        (SELECT jsonb_agg(pg_temp.sha(v) ORDER BY n) FROM jsonb_array_elements_text(plain) WITH ORDINALITY AS t(v, n))
+        THEN plain ELSE event -> 'user_data' -> field END) $$;
+SELECT is_empty($$SELECT l.field, l.input, l.why, l.sent, p.event, p.problems
+    FROM listed AS l, capi.preview(source := 'listed', order_key := l.key::text) AS p
+    WHERE pg_temp.list(p.event, l.field, l.sent) IS DISTINCT FROM l.sent
+    OR strpos(array_to_string(p.problems, ' '), coalesce(l.problem, '')) = 0 OR (l.problem IS NULL AND p.problems <> '{}')$$,
+    'lists in one text');
+SELECT is_empty($$SELECT field, input, why, capi.normalize(field, input, 'DE') FROM listed
+    WHERE capi.normalize(field, input, 'DE') IS DISTINCT FROM sent ->> 0$$, 'the first of each by normalize()');
+-- the same as a column of JSON
+CREATE TABLE nested (key int PRIMARY KEY, content_ids jsonb, contents text);
+INSERT INTO nested VALUES (1, '["A", {"id": "B"}, ["C"]]', '"[{\"id\": 12.0}]"');
+SELECT capi.attach(source := 'nested', table_name := 'nested', dataset := 'main', query := $$
+    SELECT key, now() AS event_time, 1 AS value, 'EUR' AS currency, 'a@b.de' AS em, content_ids, contents FROM nested$$);
+SELECT is(event -> 'custom_data' -> 'content_ids', '["A", "B", "C"]', 'jsonb, with objects and lists in it') FROM capi.preview('nested');
+SELECT is(event -> 'custom_data' -> 'contents', '[{"id": "12"}]', 'contents encoded twice') FROM capi.preview('nested');
+
+-- A country that nobody knows
+INSERT INTO sold (key, country, ph_numeric) VALUES ('atlantis', 'Atlantis', 1712345678), ('none', NULL, 1712345678),
+    ('bracket', 'Germany (DE)', 1712345678);
+SELECT is(pg_temp.sent('bracket', 'ph'), pg_temp.sha('491712345678'), 'a country with its code gives the calling code');
+SELECT matches(pg_temp.problems('atlantis'), '"country".*known name', 'an unknown country is named');
+SELECT matches(pg_temp.problems('atlantis'), '"ph".*country was not recognised', 'and that the number lacks its calling code');
+SELECT is(pg_temp.problems('none'), '', 'without a country there is nothing to recognise');
+DELETE FROM sold WHERE key <> 'atlantis';
+SELECT is(problem, 'the country was not recognised, so no calling code was added', 'match_quality says so')
+  FROM capi.match_quality('sold') WHERE field = 'ph';
 
 SELECT * FROM finish();
 ROLLBACK;

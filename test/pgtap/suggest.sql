@@ -8,7 +8,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(17);
+SELECT plan(39);
 SELECT capi.create_dataset(name => 'main', dataset_id => '1001', access_token => 'not-a-token');
 
 -- a flat table
@@ -55,6 +55,40 @@ SELECT lives_ok($$SELECT capi.attach(source => 'n', table_name => '"Orders"', da
 CREATE TABLE bare (a int, b text, created_at timestamptz, PRIMARY KEY (a, b));
 SELECT alike(capi.suggest_query('bare'), 'SELECT ROW(o.a, o.b) AS key,%-- no column was recognised as em%', 'a key of two columns; what is missing is said');
 SELECT throws_like($$SELECT capi.suggest_query('countries')$$, 'no column of table%looks like the time%', 'no time, no query');
+
+-- a mirror of a shop's JSON, flattened
+CREATE TABLE mirrored (id bigint PRIMARY KEY, processed_at timestamptz DEFAULT now(), email text DEFAULT 'a@b.de', billing_address__zip text DEFAULT '89073',
+    billing_address__city text DEFAULT 'Ulm', billing_address__country_code text DEFAULT 'DE', billing_address__first_name text DEFAULT 'Anna',
+    billing_address__last_name text DEFAULT 'Berg', billing_address__phone text DEFAULT '0171 2345678', shipping_address__zip text DEFAULT '53111',
+    browser_ip text DEFAULT '203.0.113.9', client_details__user_agent text DEFAULT 'Mozilla/5.0', total_price numeric DEFAULT 9.5, currency text DEFAULT 'EUR');
+INSERT INTO mirrored VALUES (1);
+SELECT lives_ok($$SELECT capi.attach(source => 'mirrored', table_name => 'mirrored', dataset => 'main')$$, 'a flattened mirror');
+SELECT is(raw, want, field || ' of a flattened mirror')
+  FROM (VALUES ('zp', '89073'), ('ct', 'Ulm'), ('country', 'DE'), ('fn', 'Anna'), ('ln', 'Berg'), ('ph', '0171 2345678'),
+        ('client_ip_address', '203.0.113.9'), ('client_user_agent', 'Mozilla/5.0'), ('value', '9.5')) AS v (field, want)
+  JOIN capi.preview_fields('mirrored') p USING (field);
+-- as WooCommerce names them
+CREATE TABLE wc_orders (id bigint PRIMARY KEY, status text, currency text DEFAULT 'EUR', total_amount numeric DEFAULT 9.5, customer_id bigint DEFAULT 0,
+    billing_email text DEFAULT 'a@b.de', billing_postcode text DEFAULT '89073', billing_country text DEFAULT 'DE', date_created_gmt timestamp DEFAULT (now() AT TIME ZONE 'UTC'),
+    customer_ip_address text DEFAULT '203.0.113.9', customer_user_agent text DEFAULT 'Mozilla/5.0');
+INSERT INTO wc_orders VALUES (1);
+SELECT alike(capi.suggest_query('wc_orders'), '%o.date_created_gmt AT TIME ZONE ''UTC'' AS event_time%', 'its time is in UTC, as it says');
+SELECT lives_ok($$SELECT capi.attach(source => 'woo', table_name => 'wc_orders', dataset => 'main')$$, 'also for attach, which guesses no zone');
+SELECT is(raw, want, field || ' of WooCommerce')
+  FROM (VALUES ('em', 'a@b.de'), ('zp', '89073'), ('country', 'DE'), ('client_ip_address', '203.0.113.9'), ('client_user_agent', 'Mozilla/5.0')) AS v (field, want)
+  JOIN capi.preview_fields('woo') p USING (field);
+-- money in cents
+CREATE TABLE cents (id int PRIMARY KEY, created_at timestamptz DEFAULT now(), email text DEFAULT 'a@b.de', total_cents int DEFAULT 1250, currency text DEFAULT 'EUR');
+CREATE TABLE cents_items (id int PRIMARY KEY, order_id int REFERENCES cents, sku text, quantity int, price_cents int);
+INSERT INTO cents VALUES (1);
+INSERT INTO cents_items VALUES (1, 1, 's', 2, 625);
+SELECT alike(capi.suggest_query('cents'), '%-- amounts divided by 100%minor_units%', 'cents are explained');
+SELECT lives_ok($$SELECT capi.attach(source => 'cents', table_name => 'cents', dataset => 'main'),
+    capi.attach(source => 'minor', table_name => 'cents', dataset => 'main', minor_units => '2')$$, 'cents, divided here or by the source');
+SELECT is((event -> 'custom_data') - 'currency', '{"value": 12.5, "contents": [{"id": "s", "quantity": 2, "item_price": 6.25}]}', source || ': cents are divided once')
+  FROM (VALUES ('cents'), ('minor')) AS s (source), capi.preview(source);
+-- what is not there is named in a comment
+SELECT alike(capi.suggest_query('cents'), '%-- not found%: ph, fn, ln, ct, zp, country, external_id, client_ip_address, client_user_agent, fbc, fbp%', 'what was not found is named');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -124,7 +124,7 @@ like(($sandbox->events)[0]{event}{user_data}{em}[0], qr/^[0-9a-f]{64}$/, 'hashed
 
 my ($refused) = buy(1);
 $sandbox->misbehave(match => { event_id => "$refused" }, status => 400, code => 100, subcode => 2804008,
-	message => 'Invalid value dorothea.quixby@example.com in em', user_msg => 'Not a hash: "Dorothea Zzyzxson"');
+	message => 'Invalid value dorothea.quixby@example.com in em', user_msg => 'Not a hash: Dorothea Zzyzxson, Nowhere Lane');
 $node->pay($refused);
 $node->wait_until_idle;
 is($node->sql("SELECT status FROM capi.delivery_status WHERE order_key = '$refused'"), 'rejected',
@@ -134,6 +134,11 @@ $sandbox->misbehave(status => 500, code => 2, is_transient => JSON::PP::true(),
 	message => "'Nowhere Lane 12', +1 515 5559004, 203.0.113.77, token $token");
 $node->pay(buy(2));
 $node->wait_until_idle;
+$sandbox->misbehave(status => 400, body => '{"error": {"message": "Dorothea Zzyzxson of Nowhere Lane", "code": 2, "fbtrace_id": "Dorothea-Quixby"}}');
+$node->pay(buy(1));
+$node->wait_until_idle;
+is($node->sql("SELECT count(*) FROM capi.request_log WHERE message = '*** of ***' AND fbtrace_id IS NULL"), '1',
+	'of words without quotes those stay that are known');
 $sandbox->misbehave(body => "<html>dorothea.quixby\@example.com $token</html>", status => 502);
 $node->pay(buy(2));
 $node->wait_until_idle;

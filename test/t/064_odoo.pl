@@ -50,9 +50,11 @@ my $dropped = quotation();
 $shop->run($cart->shop);
 $shop->run($failed->shop, $failed->pay(state => 'error'));
 $shop->run($pending->shop, $pending->pay(provider => 3, state => 'pending'), $pending->save(state => 'sent'));
+my $short = quotation();
 $shop->run($dropped->shop, $dropped->cancel);
+$shop->run($short->shop, $short->pay(amount => 100), $short->cancel);
 $shop->settle;
-is($shop->captured($_->{id}), '', 'not captured') foreach $cart, $failed, $pending, $dropped;
+is($shop->captured($_->{id}), '', 'not captured') foreach $cart, $failed, $pending, $dropped, $short;
 
 # --- confirmed, and not to be reported ---------------------------------------
 

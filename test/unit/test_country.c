@@ -78,6 +78,44 @@ check_names(const char *what, const NamedCode *table, int n)
 	ok(folded, "in the form that is looked up");
 }
 
+/* Names in other languages: every one is found, and sorted over the blocks. */
+static void
+check_foreign(void)
+{
+	const char *p = foreign_text;
+	char		name[MAX_FOREIGN_BYTES] = "";
+	char		code[3];
+	bool		sorted = true;
+	bool		folded = true;
+	bool		found = true;
+	int			n;
+
+	for (n = 0; p < foreign_text + sizeof(foreign_text) - 1; n++)
+	{
+		char		before[MAX_FOREIGN_BYTES];
+		char		found_code[3];
+		char		key[MAX_FOREIGN_BYTES];
+
+		strcpy(before, name);
+		if (n % FOREIGN_BLOCK == 0 &&
+			p != foreign_text + foreign_blocks[n / FOREIGN_BLOCK])
+			sorted = false;
+		read_foreign(&p, name, code);
+		sorted &= strcmp(before, name) < 0;
+		folded &= capi_text_key(key, sizeof(key), name, strlen(name)) > 0 &&
+			strcmp(key, name) == 0;
+		found &= capi_country_find(code) != NULL &&
+			find_foreign(name, found_code) && strcmp(code, found_code) == 0 &&
+			find_named_code(country_names, lengthof(country_names), name) == NULL;
+	}
+	is_int(n, FOREIGN_NAMES, "names in other languages");
+	ok(sorted, "are sorted, in blocks");
+	ok(folded, "are in the form that is looked up");
+	ok(found, "and are found, each in one table");
+	ok(!find_foreign("a", code) && !find_foreign("zzzz", code) &&
+	   !find_foreign("\xF4\x8F\xBF\xBF", code), "others are not");
+}
+
 static void
 check_look_ups(void)
 {
@@ -109,6 +147,7 @@ main(void)
 	check_names("names of countries are sorted", country_names,
 				lengthof(country_names));
 	check_names("names of states are sorted", us_states, lengthof(us_states));
+	check_foreign();
 	check_look_ups();
 	return done_testing();
 }

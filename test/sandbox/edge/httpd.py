@@ -244,7 +244,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         skews times."""
         if answer.ends_connection:
             self.close_connection = True
-        head = answer.head(self.date_time_string(), self.close_connection)
+        head = answer.head(self.date_time_string(
+            self.server.sandbox.store.now()), self.close_connection)
         if self.command == "HEAD" or answer.status in (204, 304):
             self.wfile.write(head)
             return

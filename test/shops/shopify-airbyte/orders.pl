@@ -43,7 +43,7 @@ sub columns
 	++$sync;
 	return (id => $self->{id}, name => $self->{name}, test => 'f', email => 'kim@example.com',
 		currency => $self->{currency}, created_at => utc($self->{time}), updated_at => utc($self->{time} + $sync),
-		processed_at => utc($self->{time}), cancelled_at => $self->{cancelled} && utc($self->{time} + 60),
+		processed_at => strftime('%Y-%m-%dT%H:%M:%S-05:00', gmtime($self->{time} - 5 * 3600)), cancelled_at => $self->{cancelled} && utc($self->{time} + 60),
 		financial_status => $self->{status}, total_price => $self->{total},
 		current_total_price => $self->{current} // $self->{total}, source_name => 'web',
 		browser_ip => '198.51.100.7', landing_site => '/products/cap?utm_source=fb&fbclid=IwAR2fGhLmNoPqRsTuVwXyZ0123456789abcdefghijkl',

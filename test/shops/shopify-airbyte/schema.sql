@@ -10,7 +10,7 @@ CREATE TABLE orders (
     currency character varying,
     created_at timestamptz,
     updated_at timestamptz,
-    processed_at timestamptz,
+    processed_at character varying,
     cancelled_at timestamptz,
     financial_status character varying,
     fulfillment_status character varying,

@@ -1,0 +1,120 @@
+/*
+ * renumber.c
+ *		Notes that the numbers of an attached table begin again.
+ *
+ * After TRUNCATE ... RESTART IDENTITY order 1 is another order, which the log
+ * takes for the one that it knows (P5).  Nobody but a person can tell whether
+ * it shall be reported, so the source says that it happened: a row in the
+ * queue, like the rows that count what was missed, from which the dispatcher
+ * makes capi.source.renumbered_at.
+ *
+ * Seen are TRUNCATE ... RESTART IDENTITY and the restart of a column's own
+ * sequence, in sessions in which the library is loaded: with preload in all of
+ * them.  Not seen is setval().
+ */
+#include "postgres.h"
+
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/defrem.h"
+#include "commands/sequence.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#include "base/lock.h"
+#include "base/wake.h"
+#include "capture/capture.h"
+#include "capture/rule.h"
+#include "store/queue.h"
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+static void process_utility(PlannedStmt *pstmt, const char *queryString,
+							bool readOnlyTree, ProcessUtilityContext context,
+							ParamListInfo params, QueryEnvironment *queryEnv,
+							DestReceiver *dest, QueryCompletion *qc);
+
+void
+capi_renumber_init(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}
+
+/* A partition is not the whole of its table. */
+static void
+note_table(Oid relid)
+{
+	Relation	rel;
+	CapiTableRules *entry;
+
+	if (!OidIsValid(relid) || !capi_lock_at_once(relid, AccessShareLock))
+		return;
+	rel = RelationIdGetRelation(relid);
+	if (rel == NULL)
+		return;
+	if (rel->trigdesc != NULL && !rel->rd_rel->relispartition &&
+		(entry = capi_rule_lookup(rel)) != NULL)
+		for (int i = 0; i < entry->nrules; i++)
+			if (capi_queue_append(entry->rules[i].source_id, NULL, CAPI_QUEUE_RENUMBERED))
+				capi_wake_at_commit(false);
+	RelationClose(rel);
+}
+
+/* The table whose column the sequence numbers, if there is one. */
+static void
+note_sequence(RangeVar *name)
+{
+	Oid			sequence = RangeVarGetRelid(name, NoLock, true);
+	Oid			table;
+	int32		column;
+
+	if (OidIsValid(sequence) &&
+		(sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column) ||
+		 sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column)))
+		note_table(table);
+}
+
+/* RESTART and RESTART WITH 1; a higher number is mostly one to go on with. */
+static bool
+begins_again(List *options)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+
+		if (strcmp(option->defname, "restart") == 0)
+			return option->arg == NULL || defGetInt64(option) <= 1;
+	}
+	return false;
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *queryString,
+				bool readOnlyTree, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *queryEnv,
+				DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	bool		truncates = IsA(stmt, TruncateStmt) && ((TruncateStmt *) stmt)->restart_seqs;
+	bool		restarts = IsA(stmt, AlterSeqStmt) && begins_again(((AlterSeqStmt *) stmt)->options);
+
+	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
+		(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+
+	/* of other statements nothing may be left by now */
+	if (truncates)
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((TruncateStmt *) stmt)->relations)
+			note_table(RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true));
+	}
+	else if (restarts)
+		note_sequence(((AlterSeqStmt *) stmt)->sequence);
+}

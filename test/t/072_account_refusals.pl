@@ -1,0 +1,119 @@
+# Refusals that mean the account and not the event reject nobody: the dataset
+# stops, says so, and goes on by itself.  What means an event does not stop it.
+use strict;
+use warnings;
+
+use JSON::PP;
+use Test::More;
+use CapiTest::Node;
+use CapiTest::Sandbox;
+
+my $sandbox = CapiTest::Sandbox->new;
+my $node = CapiTest::Node->create('main', sandbox => $sandbox,
+	conf => "capi.poll_interval = '10min'");
+$node->install_capi;
+$node->attach;
+
+my %MISSING = (code => 100, message => '(#100) Missing Permission', times => undef);
+
+sub stopped_ok
+{
+	my ($name) = @_;
+
+	return ok($node->wait_for("SELECT state = 'refused' FROM capi.health"), "$name: the dataset stops");
+}
+
+sub rejected
+{
+	return $node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'rejected'");
+}
+
+# --- a batch of which all are refused ------------------------------------------
+
+my $requests = $sandbox->stats->{requests};
+$sandbox->misbehave(%MISSING);
+$node->pay($node->place_orders(64));
+stopped_ok('a batch');
+cmp_ok($sandbox->stats->{requests} - $requests, '<', 16, 'a batch: after a few requests');
+like($node->sql('SELECT reason FROM capi.health'), qr/every event is refused alike: error 100/, 'it says why');
+is($node->sql("SELECT ok FROM capi.diagnose() WHERE \"check\" = 'dataset main'"), 'f', 'and diagnose() does');
+is(rejected(), 0, 'nobody is rejected');
+is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status IN ('queued', 'retrying') AND reason IS NOT NULL"),
+	64, 'all wait, with a reason');
+$sandbox->behave;
+$requests = $sandbox->stats->{requests};
+$node->wait_until_idle;
+$node->deliveries_ok('a batch: when it has the permission');
+is($node->sql('SELECT state, reason FROM capi.health'), 'active|', 'by itself');
+cmp_ok($sandbox->stats->{requests} - $requests, '<=', 5, 'in a few requests');
+
+# --- one order after the other -------------------------------------------------
+
+foreach my $case ([ 'no subcode', %MISSING ], [ 'an unknown subcode', %MISSING, subcode => 1_234_567 ],
+	[ 'another code', %MISSING, code => 105 ])
+{
+	my ($name, %plan) = @$case;
+
+	$sandbox->misbehave(%plan);
+	foreach (1 .. 3)
+	{
+		my ($id) = $node->place_orders(1);
+
+		$requests = $sandbox->stats->{requests};
+		$node->pay($id);
+		ok($node->wait_for("SELECT reason IS NOT NULL FROM capi.delivery_status WHERE order_key = '$id'"), "$name: it waits");
+	}
+	stopped_ok($name);
+	is(rejected(), 0, "$name: nobody is rejected");
+	$sandbox->behave;
+	$node->wait_until_idle;
+	$node->deliveries_ok("$name: when the account is in order");
+}
+
+# --- bad events that read like it ----------------------------------------------
+
+my @mixed = $node->place_orders(40);
+my @bad = @mixed[ 0, 1, 2, 3, 17, 39 ];
+$sandbox->misbehave(%MISSING, match => { event_id => [ map { "$_" } @bad ] });
+$node->pay(@mixed);
+$node->wait_until_idle;
+is($node->sql("SELECT string_agg(order_key, ' ' ORDER BY order_key::int) FROM capi.delivery_status WHERE status = 'rejected'"),
+	"@bad", 'P6: those that alone are refused are found, whatever the code');
+is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+		. join("', '", @mixed) . "')"), 34, 'P6: the others are delivered');
+is($node->sql('SELECT state FROM capi.health'), 'active', 'P6: and the dataset goes on');
+my ($alone) = $node->place_orders(1);
+$sandbox->behave;
+$sandbox->misbehave(%MISSING, match => { event_id => "$alone" });
+$node->pay($alone);
+ok($node->wait_for("SELECT status = 'retrying' AND reason = 'unclear refusal' FROM capi.delivery_status WHERE order_key = '$alone'"),
+	'one that is refused with nothing to compare it to waits');
+$node->pay($node->place_orders(1));
+$node->wait_until_idle;
+is($node->sql("SELECT status, reason, error_code FROM capi.delivery_status WHERE order_key = '$alone'"),
+	'rejected|refused|100', 'until another one is accepted');
+
+# --- answers that say nothing ----------------------------------------------------
+
+$sandbox->behave;
+my @odd = $node->place_orders(64);
+my $odd = $odd[40];
+$sandbox->misbehave(status => 400, html => JSON::PP::true(), match => { event_id => "$odd" }, times => undef);
+$node->pay(@odd);
+ok($node->wait_for("SELECT count(*) = 63 FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+		. join("', '", @odd) . "')", 120), 'halves of a batch that fails without a reason stay apart');
+ok($node->wait_for("SELECT status = 'retrying' AND reason = 'unclear answer' FROM capi.delivery_status WHERE order_key = '$odd'"),
+	'until one is left, which waits');
+$requests = $sandbox->stats->{requests};
+$node->pay($node->place_orders(20));
+ok($node->wait_for("SELECT count(*) = 1 FROM capi.delivery_status WHERE status IN ('queued', 'held', 'retrying')"),
+	'P6: others are not stopped by it');
+is($sandbox->stats->{requests} - $requests, 1, 'nor sent with it');
+$sandbox->behave;
+$node->sql("UPDATE capi.backlog SET next_attempt_at = now()");
+$node->reload;
+$node->wait_until_idle;
+is($node->sql("SELECT status FROM capi.delivery_status WHERE order_key = '$odd'"), 'delivered', 'P3: it is delivered in the end');
+
+$node->stop;
+done_testing();
