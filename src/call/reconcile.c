@@ -275,7 +275,7 @@ capi_sql_reconciliation(PG_FUNCTION_ARGS)
 		reader.source = &reader.config->sources[i];
 		if (reader.source->detached)
 			continue;
-		reader.source->run_as = GetUserId();
+		capi_caller_set_role(reader.source);
 		reconcile_source(result, &reader, GetCurrentTransactionStartTimestamp());
 	}
 	capi_config_free(reader.config);

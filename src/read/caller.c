@@ -2,6 +2,8 @@
  * caller.c
  *		Reads orders through a source's query as the caller, not as the
  *		source's role: who may not read the shop's tables sees nothing of them.
+ *		Only for a superuser, who sees all, it is the source's role: what a
+ *		query calls must gain nothing by it.
  *
  * Sends nothing and writes nothing.  The configuration and the browser
  * contexts are read as the owner of the extension.  Called by preview.c,
@@ -44,6 +46,13 @@ unknown_source(CapiConfig *config, const char *name)
 }
 
 void
+capi_caller_set_role(CapiSource *source)
+{
+	if (!superuser())
+		source->run_as = GetUserId();
+}
+
+void
 capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo, int argno)
 {
 	char	   *name;
@@ -66,7 +75,7 @@ capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo, int argno)
 			reader->source = &reader->config->sources[i];
 	if (reader->source == NULL)
 		unknown_source(reader->config, name);
-	reader->source->run_as = GetUserId();
+	capi_caller_set_role(reader->source);
 }
 
 void

@@ -14,7 +14,7 @@ typedef struct CapiCaller
 {
 	Oid			owner;			/* of the extension */
 	CapiConfig *config;
-	CapiSource *source;			/* runs as the caller */
+	CapiSource *source;			/* run_as: see capi_caller_set_role */
 } CapiCaller;
 
 /*
@@ -24,6 +24,9 @@ typedef struct CapiCaller
 extern void capi_caller_open(CapiCaller *reader, FunctionCallInfo fcinfo,
 							 int argno);
 extern void capi_caller_close(CapiCaller *reader);
+
+/* The query runs as the caller, a superuser's call as the source's role. */
+extern void capi_caller_set_role(CapiSource *source);
 
 /*
  * Keys of up to max orders, newest first; of those since then if since is not

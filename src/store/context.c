@@ -60,11 +60,13 @@ table_is_empty(const char *name)
  * What was said of this source goes before what was said of all, and later
  * before earlier.  Of calls that did not see each other there are several rows;
  * more than eight there cannot be but by somebody's intention.  Who may tell of
- * this source is asked once for each role.
+ * this source is asked once for each role; OFFSET has the roles looked up by key,
+ * whatever is known of the table.
  */
 static const char read_sql[] =
 "WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
-" FROM unnest($1) AS k (key) JOIN capi.context x ON x.key = k.key AND x.source_id = 0) AS w"
+" FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi.context y"
+" WHERE y.key = k.key AND y.source_id = 0 OFFSET 0) AS x) AS w"
 " WHERE $2 IN (SELECT capi._told(w.writer)))"
 " SELECT u.n::int4, c.fields->>'fbp', c.fields->>'fbc',"
 " c.fields->>'client_ip_address', c.fields->>'client_user_agent',"
@@ -116,7 +118,8 @@ read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
 /* The last word of the source, or that of all, is no. */
 static const char refused_sql[] =
 "WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
-" FROM unnest($1) AS k (key) JOIN capi.consent x ON x.key = k.key AND x.source_id = 0) AS w"
+" FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi.consent y"
+" WHERE y.key = k.key AND y.source_id = 0 OFFSET 0) AS x) AS w"
 " LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.writer"
 " WHERE r.oid IS NULL OR $2 IN (SELECT capi._told(r.oid)))"
 " SELECT u.n::int4"
@@ -197,7 +200,8 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
  */
 static const char forget_sql[] =
 "WITH told AS MATERIALIZED (SELECT w.writer, t.id FROM (SELECT DISTINCT x.writer"
-" FROM unnest($2) AS k (key) JOIN capi.context x ON x.key = k.key AND x.source_id = 0) AS w"
+" FROM unnest($2) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi.context y"
+" WHERE y.key = k.key AND y.source_id = 0 OFFSET 0) AS x) AS w"
 " CROSS JOIN LATERAL capi._told(w.writer) AS t (id))"
 " DELETE FROM capi.context c USING unnest($1, $2) AS u (source_id, key)"
 " WHERE c.key = u.key AND (c.source_id = u.source_id OR (c.source_id = 0"

@@ -99,6 +99,8 @@ CALL capi.deliver();
 -- a superuser's: those of the table's owner
 SELECT capi.attach('by_superuser', 'shop.orders', 'main',
                    query => 'SELECT id AS key, created_at AS event_time, current_user::text AS ignore_reason FROM shop.orders');
+-- his preview is the source's role, too: what a query calls gains nothing by it
+SELECT source, reason AS ran_as FROM (VALUES ('placed'), ('by_superuser')) AS v (source), capi.preview(source, '1');
 -- of a table that a superuser owns: to read, and no more
 CREATE TABLE shop.prices (id int PRIMARY KEY);
 SELECT capi.attach('prices', 'shop.prices', 'main',

@@ -89,6 +89,8 @@ is($node->sql("SELECT count(*) FROM capi.$_", 'all_reader'), '0', "pg_read_all_d
 $node->sql('ANALYZE capi.secret; ANALYZE capi.context');
 is($node->sql("SELECT count(*) FROM pg_stats WHERE tablename IN ('secret', 'context')", 'all_reader'), '0', 'nor of statistics');
 
+like(dump_as('all_reader', 'all.sql'), qr/COPY capi\.backlog/, 'it can make dumps');
+
 # queries that run as it: a superuser's source on a superuser's table, and his preview
 $node->sql('CREATE TABLE public.own (id int PRIMARY KEY, created_at timestamptz DEFAULT now())');
 $node->sql(q{SELECT capi.attach('own', 'public.own', 'main', query => $$
