@@ -23,7 +23,7 @@ OBJS = $(patsubst %,src/%.o, \
 		evaluate in_flight intake portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
-		item known ledger outcome queue reference secret segment soon unread xidset))
+		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \

@@ -2,12 +2,14 @@
 -- beside this file says why, and what is left out.
 --
 --   psql -d shop -f recipe.sql
---   psql -d shop -v schema=shopify_eu -v hold='30 minutes' -f recipe.sql
+--   psql -d shop -v schema=shopify_eu -v api=graphql -v hold='30 minutes' -f recipe.sql
 --
 -- Needs a dataset called main (capi.create_dataset), and the first sync to be
 -- over.  Run again with the same variables, it changes the source that is there,
 -- and no order is lost. What differs by connection:
 --   schema        where Fivetran writes
+--   api           of Shopify's that the connection reads: "rest" or "graphql", which
+--                 name some columns otherwise
 --   hold          longer than a sync takes: it writes the lines of an order after
 --                 the order
 --   only_address  whose an order's only address is: "buyer", or "unknown" when
@@ -16,6 +18,15 @@
 \if :{?schema}
 \else
 \set schema shopify
+\endif
+\if :{?api}
+\else
+\set api rest
+\endif
+SELECT :'api' IN ('rest', 'graphql') AS known, :'api' = 'graphql' AS graphql \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'api must be rest or graphql'; END $$;
 \endif
 \if :{?hold}
 \else
@@ -31,7 +42,22 @@ SELECT :'only_address' IN ('buyer', 'unknown') AS known \gset
 DO $$ BEGIN RAISE EXCEPTION 'only_address must be buyer or unknown'; END $$;
 \endif
 
--- In the text of the query %1$I is the schema, %2$L says whose the only address is.
+\if :graphql
+\set renamed ', lower(x.display_financial_status) AS financial_status, x.total_price_set_shop_amount AS total_price, x.currency_code AS currency, x.client_ip AS browser_ip, x.status_page_url AS order_status_url, NULL AS client_details_user_agent, NULL AS landing_site_base_url'
+\set place id
+\set price original_unit_price_set_shop_amount
+\set status display_financial_status
+\set paid '{PAID,PARTIALLY_REFUNDED,REFUNDED}'
+\else
+\set renamed ''
+\set place index
+\set price price
+\set status financial_status
+\set paid '{paid,partially_refunded,refunded}'
+\endif
+
+-- In the text of the query %1$I is the schema, %2$L says whose the only address is,
+-- and the others are what the columns are called.
 SELECT format($query$
 SELECT o.id AS key,
        coalesce(o.processed_at, o.created_at) AS event_time,
@@ -74,7 +100,8 @@ SELECT o.id AS key,
             WHEN due.value = 0 THEN 'free of charge'
             END AS ignore_reason
   -- _fivetran_deleted says nothing while Fivetran syncs a table anew
-  FROM %1$I."order" o
+  FROM (SELECT x.*%3$s
+          FROM %1$I."order" x) o
   LEFT JOIN %1$I.customer c ON c.id = o.customer_id
  CROSS JOIN LATERAL (
        SELECT o.source_name IS DISTINCT FROM 'pos'
@@ -120,16 +147,16 @@ SELECT o.id AS key,
                                            'item_price', i.price) ORDER BY i.n) AS contents,
               jsonb_agg(i.id ORDER BY i.n) AS content_ids,
               sum(i.quantity) AS num_items
-         FROM (SELECT l.index AS n,
+         FROM (SELECT l.%4$I AS n,
                       coalesce(nullif(l.sku, ''), l.variant_id::text, l.product_id::text,
                                l.id::text) AS id,
                       l.quantity,
-                      round(l.price::numeric, cur.digits) AS price
+                      round(l.%5$I::numeric, cur.digits) AS price
                  FROM %1$I.order_line l
                 WHERE l.order_id = o.id AND l.quantity > 0) i) items
  -- refunds come after the payment; what was only authorised becomes voided
  WHERE o.financial_status IN ('paid', 'partially_refunded', 'refunded')
-$query$, :'schema', :'only_address') AS query,
+$query$, :'schema', :'only_address', :'renamed', :'place', :'price') AS query,
        format('%I."order"', :'schema') AS watched \gset
 
 SELECT EXISTS (SELECT FROM capi.source_status
@@ -138,8 +165,8 @@ SELECT EXISTS (SELECT FROM capi.source_status
 SELECT capi.alter_source(
     source      => 'orders',
     key_columns => '{id}',
-    on_column   => 'financial_status',
-    on_values   => '{paid,partially_refunded,refunded}',
+    on_column   => :'status',
+    on_values   => :'paid',
     hold        => :'hold',
     query       => :'query');
 \else
@@ -148,8 +175,8 @@ SELECT capi.attach(
     table_name  => :'watched',
     dataset     => 'main',
     key_columns => '{id}',
-    on_column   => 'financial_status',
-    on_values   => '{paid,partially_refunded,refunded}',
+    on_column   => :'status',
+    on_values   => :'paid',
     hold        => :'hold',
     query       => :'query');
 \endif

@@ -22,6 +22,8 @@ COMMENT ON SEQUENCE capi.source_id_seq IS 'numbers of sources';
 COMMENT ON SEQUENCE capi.request_id_seq IS 'numbers of requests';
 COMMENT ON TABLE capi.dataset IS 'datasets of Meta that events go to';
 COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests, what its clock shows';
+COMMENT ON FUNCTION capi._version_end(text) IS 'until when Meta serves a version of its API';
+COMMENT ON FUNCTION capi._version_warnings() IS 'datasets whose version of the API ends soon, or that another one answers';
 COMMENT ON TABLE capi.secret IS 'access tokens and app secrets, encrypted under capi.key_file';
 COMMENT ON TABLE capi.sealed_secret IS 'the encrypted ones of capi.secret, for dumps';
 COMMENT ON TABLE capi.source IS 'rules that say when a row means an event, and queries that say what the event is';

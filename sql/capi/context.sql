@@ -2,6 +2,15 @@
 -- Browser context: what the shop's web tier knows of an order.
 ----------------------------------------------------------------------------
 
+-- An fbc as it is, or made of a click id or a URL with one; else null.  SPEC 3.2:
+-- 1 when made on a server; the time the click was first seen, in ms.
+CREATE FUNCTION capi._click(value text) RETURNS text
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(capi.normalize('fbc', value),
+                    format('fb.1.%s.', floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+                    || capi.normalize('fbclid', value))
+$$;
+
 -- Which of the given values are kept, normalised.  What comes from a browser
 -- may be anything, and must not fail a checkout: the unusable is left out, and
 -- the longest of what together has more than 6000 bytes.
@@ -36,13 +45,13 @@ BEGIN
         CONTINUE WHEN item.kind <> 'string' OR length(item.value #>> '{}') > 4096;
         field := item.key;
         normal := item.value #>> '{}';
-        IF field = 'fbclid' THEN
-            -- SPEC 3.2: 1 when made on a server; the time the click was first seen, in ms
-            CONTINUE WHEN context->>'fbc' IS NOT NULL;
+        IF field IN ('fbc', 'fbclid') THEN
+            CONTINUE WHEN field = 'fbclid' AND capi._click(context->>'fbc') IS NOT NULL;
             field := 'fbc';
-            normal := format('fb.1.%s.%s', floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, normal);
+            normal := capi._click(normal);
+        ELSE
+            normal := capi.normalize(field, normal);
         END IF;
-        normal := capi.normalize(field, normal);
         IF normal IS NOT NULL AND octet_length(kept::text) + octet_length(normal) < 6000 THEN
             kept := kept || jsonb_build_object(field, normal);
         END IF;

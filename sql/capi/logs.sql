@@ -30,6 +30,8 @@ BEGIN
         -- rows are equal, so looking for equal ones at each split is idle
         EXECUTE format('CREATE INDEX ON capi.%I (key, source_id) WITH (deduplicate_items = off)', child);
         EXECUTE format('CREATE INDEX ON capi.%I USING brin (finished_at)', child);
+        -- a window of orders is counted by this (store/ledger.c)
+        EXECUTE format('CREATE INDEX ON capi.%I USING brin (event_time)', child);
         -- rows are deleted, which a publication of all tables must let us
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSE

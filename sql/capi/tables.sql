@@ -33,7 +33,8 @@ CREATE TABLE capi.dataset_state (
     rest_until timestamptz,
     throttled  boolean NOT NULL DEFAULT false,
     clock_ahead_ms bigint,
-    clock_seen_at  timestamptz
+    clock_seen_at  timestamptz,
+    served_version text
 ) WITH (fillfactor = 50);
 
 -- No grants at all, and no dump holds it (P8).  Row security keeps it from who

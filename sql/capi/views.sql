@@ -210,6 +210,32 @@ CREATE VIEW capi.health AS
                   GROUP BY v.dataset_id) f ON f.dataset_id = d.id
      WHERE d.dropped_at IS NULL;
 
+-- Until when Meta serves its versions, as it has announced (SPEC 7).
+CREATE FUNCTION capi._version_end(version text) RETURNS date
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT v.until FROM (VALUES (16, date '2025-05-14'), (20, date '2026-09-24'), (21, date '2027-01-21'),
+                                (22, date '2027-05-20'), (23, date '2027-10-08'), (24, date '2028-02-18'),
+                                (25, date '2028-07-29')) AS v (major, until)
+     WHERE v.major >= substring(version FROM '^v([0-9]{1,4})')::int
+     ORDER BY v.major LIMIT 1
+$$;
+
+-- Datasets whose version ends soon, or that another version answers.
+CREATE FUNCTION capi._version_warnings()
+    RETURNS TABLE (name text, detail text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT d.name, CASE
+               WHEN e.until <= current_date THEN format('%s of dataset %s ended by %s.', u.version, d.name, e.until)
+               WHEN e.until <= current_date + 90 THEN format('%s of dataset %s ends on %s.', u.version, d.name, e.until)
+               ELSE format('Dataset %s asks for %s and is answered by %s.', d.name, u.version, n.served_version) END
+      FROM capi.dataset d
+      LEFT JOIN capi.dataset_state n ON n.dataset_id = d.id
+     CROSS JOIN LATERAL (SELECT coalesce(d.api_version, current_setting('capi.api_version')) AS version) u
+     CROSS JOIN LATERAL (SELECT capi._version_end(u.version) AS until) e
+     WHERE d.dropped_at IS NULL
+       AND (e.until <= current_date + 90 OR n.served_version <> u.version)
+$$;
+
 CREATE FUNCTION capi.diagnose()
     RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -282,6 +308,10 @@ BEGIN
              THEN 'Look who calls capi.set_context() for orders that do not come; raise capi.context_size if they do.'
              WHEN strangers <> '{}'
              THEN 'Several owners'' tables are attached here: grant the role UPDATE on a column of its shop''s orders.' END;
+    RETURN QUERY SELECT 'api versions', count(*) = 0,
+        coalesce(string_agg(v.detail, ' ' ORDER BY v.name), 'No dataset uses a version of the API that ends within 90 days.'),
+        CASE WHEN count(*) > 0 THEN 'Set a current capi.api_version, or leave out the api_version of the dataset.' END
+      FROM capi._version_warnings() v;
     RETURN QUERY SELECT 'unknown datasets', count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'No order waits for a dataset that does not exist.'
              ELSE format('%s orders wait because the query of their source names a dataset that does not exist; sources: %s.',

@@ -145,6 +145,7 @@ static void read_headers(const CapiAnswer *answer, int64 default_rest_ms,
 						 CapiResult *result);
 static int64 pace_ms(int usage_percent);
 static int64 read_retry_after(const char *text);
+static void copy_version(const char *version, CapiResult *result);
 static void copy_trace_id(const char *id, CapiResult *result);
 
 /* See response.h. */
@@ -439,6 +440,7 @@ read_headers(const CapiAnswer *answer, int64 default_rest_ms,
 	if (rest_ms <= 0)
 		rest_ms = Max(default_rest_ms, pace_ms(result->usage_percent));
 	result->rest_ms = Min(rest_ms, MAX_REST_MS);
+	copy_version(answer->api_version, result);
 	capi_response_mask(answer->api_warning, result->warning,
 					   sizeof(result->warning));
 }
@@ -465,6 +467,16 @@ read_retry_after(const char *text)
 	if (digits > 9)
 		return MAX_REST_MS;
 	return strtol(text, NULL, 10) * MS_PER_S;
+}
+
+/* "v" and a number, nothing else. */
+static void
+copy_version(const char *version, CapiResult *result)
+{
+	size_t		digits = version[0] == 'v' ? strspn(version + 1, "0123456789.") : 0;
+
+	if (digits > 0 && digits < 8 && version[digits + 1] == '\0')
+		strlcpy(result->api_version, version, sizeof(result->api_version));
 }
 
 /*

@@ -37,6 +37,7 @@ typedef struct CapiResult
 	char		message[300];	/* for the request log: Meta's message with values
 								 * that may be personal masked, or transport detail */
 	char		fbtrace_id[64];
+	char		api_version[32];	/* that answered, or "" */
 	char		warning[256];	/* API version warning header, or "" */
 } CapiResult;
 

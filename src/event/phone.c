@@ -658,6 +658,47 @@ may_be_mended(const CapiInput *in)
 	return in->len >= LIMIT_DIGITS && in->len <= LIMIT_DIGITS + 3;	/* quotes, plus */
 }
 
+static inline bool
+is_mended(const CapiInput *number, const char *buf)
+{
+	return number->s >= buf && number->s < buf + CAPI_NUMBER_MAX_LEN;
+}
+
+/* A digit, or what may stand between those of a number with an exponent? */
+static bool
+is_of_number(const char *s, int at)
+{
+	return capi_form_is_digit(s[at]) || s[at] == '.' || s[at] == ',' ||
+		((s[at] == 'e' || s[at] == 'E') && at > 0 && capi_form_is_digit(s[at - 1])) ||
+		(s[at] == '+' && at > 1 && (s[at - 1] == 'e' || s[at - 1] == 'E'));
+}
+
+/*
+ * Mends the number at the end of a text, when it is a long one: a calling code
+ * and a column of numbers put together, +49 1712345678.0.
+ */
+static bool
+mend_tail(CapiInput *in, char *buf)
+{
+	CapiInput	tail = *in;
+	int			at = in->len;
+
+	while (at > 0 && is_of_number(in->s, at - 1))
+		at--;
+	tail.s += at;
+	tail.len -= at;
+	if (at == 0)
+		return true;
+	if (!capi_number_mend(&tail, MIN_LISTED_DIGITS, buf))
+		return capi_form_refuse(in, tail.problem);
+	if (is_mended(&tail, buf))
+	{
+		in->s = psprintf("%.*s%.*s", at, in->s, tail.len, tail.s);
+		in->len = at + tail.len;
+	}
+	return true;
+}
+
 /*
  * A number that passed through a column or spreadsheet of numbers, in buf or
  * as it was, also behind a remark.  False with the problem if not all of it is
@@ -687,8 +728,16 @@ mend_number(CapiInput *in, char *buf)
 	if (is_clamped(number.s + plus, number.len - plus))
 		return capi_form_refuse(in, clamped);
 	/* only what was changed: the rest may be more than a number */
-	if (number.s >= buf && number.s < buf + CAPI_NUMBER_MAX_LEN)
+	if (is_mended(&number, buf))
 		*in = number;
+	else
+	{
+		number.len = in->s + in->len - number.s;
+		if (!mend_tail(&number, buf))
+			return capi_form_refuse(in, number.problem);
+		if (number.s < in->s || number.s > in->s + in->len)
+			*in = number;
+	}
 	return true;
 }
 

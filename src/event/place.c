@@ -6,6 +6,7 @@
 
 #include "event/country.h"
 #include "event/form.h"
+#include "event/none.h"
 #include "event/number.h"
 #include "event/text.h"
 
@@ -270,6 +271,9 @@ capi_form_zip(CapiInput *in, StringInfo out)
 
 	in->s += mark;
 	in->len -= mark;
+	/* what a column of numbers prints for none; a code of zeros may be one */
+	if (in->len > 0 && *in->s != '0' && capi_none_is(in->s, in->len))
+		return capi_form_refuse(in, capi_none_problem);
 	if (!capi_number_mend(in, 1, number) ||
 		!append_folded(in, out, FOLD_CODE, "no letters or digits"))
 		return false;

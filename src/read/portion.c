@@ -161,6 +161,7 @@ capi_portion_write_result(StringInfo out, const CapiOrderResult *result)
 	put_text(out, result->problems);
 	put_text(out, result->dataset);
 	pq_sendbyte(out, result->has_context);
+	pq_sendbyte(out, result->is_store);
 	pq_sendint32(out, result->json_len);
 	if (result->json_len > 0)
 		appendBinaryStringInfo(out, result->json, result->json_len);
@@ -183,6 +184,7 @@ read_result(StringInfo in, CapiOrderResult *result)
 	result->problems = get_text(in);
 	result->dataset = get_text(in);
 	result->has_context = pq_getmsgbyte(in) != 0;
+	result->is_store = pq_getmsgbyte(in) != 0;
 	result->json_len = get_int(in);
 	result->json = pq_getmsgbytes(in, result->json_len);
 }

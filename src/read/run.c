@@ -339,6 +339,9 @@ take_order(void *arg, int at, CapiOrder *order)
 	result->at = asked->at;
 	result->kind = CAPI_RESULT_EVENT;
 	result->has_context = order->has_context;
+	result->is_store =
+		pg_strcasecmp(order->event.action_source != NULL ? order->event.action_source :
+					  part->request->source.action_source, "physical_store") == 0;
 	result->dataset = keep(order->dataset);
 	result->has_time = order->event.has_event_time;
 	result->event_time_s = order->event.event_time_s;

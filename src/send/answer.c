@@ -395,6 +395,17 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 	return handle_wait(batch, dataset, result, record->outcomes);
 }
 
+static void
+note_version(CapiDataset *dataset, CapiRecord *record)
+{
+	const char *version = record->result.api_version;
+
+	if (version[0] == '\0' || strcmp(version, dataset->served_version) == 0)
+		return;
+	strlcpy(dataset->served_version, version, sizeof(dataset->served_version));
+	record->has_version = true;
+}
+
 /* Views tell until when a dataset rests. */
 static void
 note_rest(CapiDataset *dataset, CapiRecord *record)
@@ -430,7 +441,10 @@ capi_answer_handle(CapiDispatcher *d, const CapiAnswer *answer)
 		batch->items[i]->attempts++;
 	record.n = decide(d, batch, dataset, &record);
 	if (dataset != NULL)
+	{
 		note_rest(dataset, &record);
+		note_version(dataset, &record);
+	}
 	capi_record(d, &record);
 	if (record.suspect)
 		capi_suspect_add(d, dataset, batch, &record.result, record.request_id);

@@ -20,6 +20,7 @@ typedef struct CapiBatch
 	CapiItem  **items;			/* CAPI_MAX_BATCH_EVENTS of them at most */
 	StringInfoData body;
 	bool		closed;			/* body is complete */
+	bool		expires_soon;	/* Meta will not take its events for long */
 	TimestampTz suspected_at;	/* it was part of one that was refused; or 0 */
 	int			depth;			/* how often that was halved */
 	size_t		counted;		/* of capi_batch_bytes() */

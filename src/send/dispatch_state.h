@@ -95,6 +95,7 @@ typedef struct CapiRecord
 	CapiResult	result;
 	bool		has_rest;		/* rest_until changed, to 0 when it rests no more */
 	TimestampTz rest_until;
+	bool		has_version;	/* another version of the API answered */
 	bool		has_clock;		/* the clock's difference is worth noting */
 	int64		clock_ahead_ms;
 	bool		suspect;		/* the one event is judged later */

@@ -24,6 +24,9 @@
 #define LOCKED_MS	1000
 #define NO_ROOM_MS	100
 
+/* Events with less time left go in batches of their own. */
+#define EXPIRES_SOON_MS	(10 * 60 * 1000)
+
 /* Those whose dataset does not exist. */
 #define UNKNOWN_CEILING_MS	(10 * 60 * 1000)
 
@@ -240,6 +243,7 @@ note_facts(CapiItem *item, const CapiOrderResult *result)
 		item->event_time_s = result->event_time_s;
 	}
 	item->has_context = result->has_context;
+	item->is_store = result->is_store;
 	if (result->event_id != NULL)
 		item->event_id = result->event_id;
 	if (result->event_name != NULL)
@@ -355,7 +359,7 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 /* ---------- batches ---------- */
 
 static CapiBatch *
-open_batch(CapiDispatcher *d, int dataset_id)
+open_batch(CapiDispatcher *d, int dataset_id, bool expires_soon)
 {
 	ListCell   *lc;
 
@@ -363,7 +367,8 @@ open_batch(CapiDispatcher *d, int dataset_id)
 	{
 		CapiBatch  *batch = lfirst(lc);
 
-		if (batch->dataset_id == dataset_id && capi_batch_is_open(batch))
+		if (batch->dataset_id == dataset_id && batch->expires_soon == expires_soon &&
+			capi_batch_is_open(batch))
 			return batch;
 	}
 	return NULL;
@@ -393,7 +398,10 @@ add_alone(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 static void
 add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 {
-	CapiBatch  *batch = open_batch(d, item->dataset_id);
+	/* one that is too old when it arrives sinks those beside it */
+	bool		expires_soon = capi_item_expires_at(item) <
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), EXPIRES_SOON_MS);
+	CapiBatch  *batch = open_batch(d, item->dataset_id, expires_soon);
 
 	if (item->apart)
 	{
@@ -407,6 +415,7 @@ add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 		if (batch != NULL)
 			capi_batch_close(batch, capi_config_dataset(d->config, batch->dataset_id));
 		batch = capi_batch_create(d->context, item->dataset_id);
+		batch->expires_soon = expires_soon;
 		old = MemoryContextSwitchTo(d->context);
 		d->batches = lappend(d->batches, batch);
 		MemoryContextSwitchTo(old);

@@ -41,6 +41,8 @@ write_record(void *arg)
 	if (record->has_rest)
 		capi_outcome_rest(record->dataset_id, record->rest_until,
 						  record->result.class == CAPI_CLASS_THROTTLED);
+	if (record->has_version)
+		capi_outcome_served_version(record->dataset_id, record->result.api_version);
 	if (record->has_clock)
 		capi_outcome_clock(record->dataset_id, record->clock_ahead_ms);
 	if (record->state != NULL)

@@ -344,6 +344,7 @@ keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
 	dataset->progress_at = before->progress_at;
 	dataset->duration_ms = before->duration_ms;
 	dataset->rest_noted = before->rest_noted;
+	strlcpy(dataset->served_version, before->served_version, sizeof(dataset->served_version));
 	dataset->clock_ahead_ms = before->clock_ahead_ms;
 	dataset->clock_seen_at = before->clock_seen_at;
 	dataset->clock_noted_ms = before->clock_noted_ms;

@@ -27,7 +27,7 @@ static const char read_sql[] =
 " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 'too_old' ELSE e.reason END,"
 " e.expired OR (e.reason IS NULL AND e.expires_at < now()),"
 " CASE WHEN e.reason IS NULL AND e.expires_at < now() THEN 2804003 ELSE e.error_subcode END,"
-" e.problems::text, e.bytes_before >= $5"
+" e.problems::text, e.bytes_before >= $5, e.expires_at > e.event_time + interval '30 days'"
 " FROM (SELECT u.n, o.*, coalesce(sum(octet_length(o.event)) OVER"
 " (ORDER BY u.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before"
 " FROM unnest($2, $3, $4) WITH ORDINALITY AS u (key, event_id, event_time, n)"
@@ -95,6 +95,7 @@ read_event(HeapTuple row, MemoryContext context, CapiItem *item,
 	event->error_code = event->reason != NULL ? 100 : 0;
 	item->problems = copy_utf8(row, 11, context);
 	item->is_direct = true;
+	item->is_store = DatumGetBool(SPI_getbinval(row, desc, 13, &isnull));
 }
 
 /* Arguments of read_sql. */

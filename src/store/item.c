@@ -7,6 +7,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "base/capi.h"
 #include "store/item.h"
 
 static const char *const kind_words[] = {
@@ -48,13 +49,23 @@ capi_item_was_sent(const CapiItem *item)
 }
 
 TimestampTz
+capi_item_expires_at(const CapiItem *item)
+{
+	TimestampTz time;
+
+	if (!capi_item_event_time(item, &time))
+		return DT_NOEND;
+	return time + (item->is_store ? CAPI_MAX_AGE_STORE_S : CAPI_MAX_AGE_S) * USECS_PER_SEC;
+}
+
+TimestampTz
 capi_item_due_since(const CapiItem *item, TimestampTz now)
 {
-	TimestampTz since;
+	TimestampTz expires = capi_item_expires_at(item);
 
-	if (!capi_item_event_time(item, &since))
-		since = item->captured_at;
-	return Min(since, now);
+	if (expires == DT_NOEND)
+		return Min(item->captured_at, now);
+	return Min(expires - CAPI_MAX_AGE_S * USECS_PER_SEC, now);
 }
 
 /* A time PostgreSQL can store; an absurd one is left out of the tables. */

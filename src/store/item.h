@@ -32,6 +32,7 @@ typedef struct CapiItem
 	char	   *event_name;
 	bool		has_time;
 	int64		event_time_s;
+	bool		is_store;		/* physical_store: Meta takes it for longer */
 	char	   *value;			/* decimal text as sent, or NULL */
 	char	   *currency;
 	char	   *problems;		/* JSON array text, or NULL */
@@ -88,6 +89,9 @@ extern bool capi_item_was_sent(const CapiItem *item);
  * its own: what expires first is due the longest.
  */
 extern TimestampTz capi_item_due_since(const CapiItem *item, TimestampTz now);
+
+/* When Meta will not take it any more; DT_NOEND if that is not known. */
+extern TimestampTz capi_item_expires_at(const CapiItem *item);
 
 /* The event's time; false if it has none that a timestamp can hold. */
 extern bool capi_item_event_time(const CapiItem *item, TimestampTz *time);

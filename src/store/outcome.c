@@ -412,6 +412,21 @@ capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled)
 		elog(ERROR, "could not note a rest");
 }
 
+/* Which version of the API answers, which may be another than was asked for. */
+void
+capi_outcome_served_version(int dataset_id, const char *version)
+{
+	Oid			types[2] = {INT4OID, TEXTOID};
+	Datum		args[2] = {Int32GetDatum(dataset_id), CStringGetTextDatum(version)};
+
+	if (capi_txn_execute_with_args("INSERT INTO capi.dataset_state AS s"
+								   " (dataset_id, served_version) VALUES ($1, $2)"
+								   " ON CONFLICT (dataset_id) DO UPDATE SET"
+								   " served_version = excluded.served_version",
+								   2, types, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note a version");
+}
+
 /* There is another dataset: events that wait for an unknown one are due. */
 void
 capi_outcome_retry_unknown(void)

@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(27);
+SELECT plan(33);
 
 CREATE TABLE sold (
     key text PRIMARY KEY, em text DEFAULT 'a@b.de', country text DEFAULT 'DE',
@@ -61,6 +61,15 @@ INSERT INTO sold (key, fbp) VALUES ('undefined', 'undefined'), ('alone', '[objec
 SELECT capi.set_context('undefined', '{"fbp": "fb.1.1558571054389.1098115397"}');
 SELECT is(pg_temp.event('undefined') -> 'user_data' ->> 'fbp', 'fb.1.1558571054389.1098115397', 'a context fills it');
 SELECT matches(pg_temp.problems('alone'), '"fbp".*a word for no value', 'without one it is named');
+
+-- Clicks told by the browser
+SELECT capi.set_context(key, context) FROM (VALUES ('u1', '{"fbclid": "https://shop.example/?fbclid=IwAR2F4%2DdbP0l7Mn1Iaw&a=b"}'::jsonb),
+    ('u2', '{"fbc": "undefined", "fbclid": "IwAR2F4-dbP0l7Mn1Iaw"}'), ('u3', '{"fbclid": "short"}'), ('u4', '{"fbclid": "IwAR2F4-dbP0l7Mn1Iaw%3B12"}'),
+    ('u5', '{"fbclid": "fb.1.1554763741205.AbC"}'), ('u6', '{"fbc": "?fbclid=IwAR2F4-dbP0l7Mn1Iaw", "fbp": "null"}')) AS c (key, context);
+INSERT INTO sold (key) VALUES ('u1'), ('u2'), ('u3'), ('u4'), ('u5'), ('u6');
+SELECT is(substring(pg_temp.event(key) -> 'user_data' ->> 'fbc' FROM '^fb\.1\.\d{13}\.(.*)$'), click, 'a click told by the browser: ' || key)
+  FROM (VALUES ('u1', 'IwAR2F4-dbP0l7Mn1Iaw'), ('u2', 'IwAR2F4-dbP0l7Mn1Iaw'), ('u3', NULL), ('u4', NULL), ('u5', 'AbC'),
+        ('u6', 'IwAR2F4-dbP0l7Mn1Iaw')) AS v (key, click);
 
 -- Lists in one text: field, text, what is sent, what is named, why
 CREATE TABLE listed (key int GENERATED ALWAYS AS IDENTITY, field text, input text, sent jsonb, problem text, why text);

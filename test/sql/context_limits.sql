@@ -12,7 +12,7 @@ SET client_min_messages = notice;
 
 -- one order: the same again is no new row, a later word is added to an earlier one
 SELECT count(capi.set_context('1', '{"fbp": "fb.1.1558571054389.1098115397"}')) FROM generate_series(1, 50);
-SELECT count(capi.set_context('1', '{"fbclid": "IwAR0aBcDeF"}')) FROM generate_series(1, 50);
+SELECT count(capi.set_context('1', '{"fbclid": "IwAR0aBcDeF0123456789"}')) FROM generate_series(1, 50);
 SELECT count(capi.set_context('1', jsonb_build_object('event_source_url', 'https://shop.example/page/' || n))) FROM generate_series(1, 50) n;
 SELECT count(*) FROM capi.context;
 INSERT INTO orders (id) VALUES (1), (2), (3);

@@ -5,7 +5,7 @@ use warnings;
 use utf8;
 
 use Test::More;
-use CapiTest::Shop;
+use CapiTest::Shop qw(insert);
 
 my $shop = CapiTest::Shop->create('shopify-fivetran', writer => 'shop_owner', variables => ['hold=0']);
 my $time = time - 3600;
@@ -121,5 +121,25 @@ my $held = order();
 sync(sync => pay($held));
 $shop->node->wait_for("SELECT status = 'held' FROM capi.delivery_status WHERE order_key = '$held->{id}'");
 is($shop->captured($held->{id}), 'held', 'and is');
+
+# --- a connection that reads the other API -----------------------------------------
+
+$shop->sql("SELECT capi.detach('orders')");
+$shop->attach('schema=shopify_graphql', 'api=graphql', 'hold=0');
+my $other = order();
+my %row = $other->columns;
+my %renamed = (financial_status => 'display_financial_status', total_price => 'total_price_set_shop_amount',
+	currency => 'currency_code', browser_ip => 'client_ip', order_status_url => 'status_page_url');
+delete @row{qw(client_details_user_agent landing_site_base_url current_total_price)};
+%row = map { $renamed{$_} // $_ => $row{$_} } keys %row;
+$row{display_financial_status} = 'PENDING';
+my @statements = (insert('order', %row),
+	map { my %line = (%$_, order_id => $other->{id}, product_id => 7); $line{original_unit_price_set_shop_amount} = delete $line{price};
+		insert('order_line', %line) } @{ $other->{lines} });
+$shop->run(map { s/INTO "/INTO shopify_graphql."/r } @statements);
+$shop->settle;
+is($shop->captured($other->{id}), '', 'not captured: PENDING');
+$shop->run(qq{UPDATE shopify_graphql."order" SET display_financial_status = 'PAID' WHERE id = $other->{id}});
+reports($other, 'by the GraphQL API', client_user_agent => undef, fbc => undef);
 
 done_testing();

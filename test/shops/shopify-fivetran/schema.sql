@@ -75,3 +75,22 @@ CREATE TABLE shopify.order_line (
     _fivetran_synced timestamptz
 );
 CREATE INDEX ON shopify.order_line (order_id);
+
+-- The same as a connection makes them that reads Shopify's GraphQL API.
+CREATE SCHEMA shopify_graphql;
+
+CREATE TABLE shopify_graphql.customer (LIKE shopify.customer INCLUDING ALL);
+
+CREATE TABLE shopify_graphql."order" (LIKE shopify."order" INCLUDING ALL);
+ALTER TABLE shopify_graphql."order" DROP order_number, DROP user_id, DROP subtotal_price, DROP current_total_price,
+    DROP client_details_user_agent, DROP landing_site_base_url;
+ALTER TABLE shopify_graphql."order" RENAME financial_status TO display_financial_status;
+ALTER TABLE shopify_graphql."order" RENAME fulfillment_status TO display_fulfillment_status;
+ALTER TABLE shopify_graphql."order" RENAME total_price TO total_price_set_shop_amount;
+ALTER TABLE shopify_graphql."order" RENAME currency TO currency_code;
+ALTER TABLE shopify_graphql."order" RENAME browser_ip TO client_ip;
+ALTER TABLE shopify_graphql."order" RENAME order_status_url TO status_page_url;
+
+CREATE TABLE shopify_graphql.order_line (LIKE shopify.order_line INCLUDING ALL);
+ALTER TABLE shopify_graphql.order_line DROP index;
+ALTER TABLE shopify_graphql.order_line RENAME price TO original_unit_price_set_shop_amount;
