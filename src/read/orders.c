@@ -22,6 +22,7 @@
 
 #include "base/attempt.h"
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/key.h"
 #include "event/currency.h"
 #include "event/decimal.h"
@@ -66,7 +67,7 @@ normal_form(OrderReceiver *r, char *raw, int field)
 	const char *problem;
 
 	resetStringInfo(&r->scratch);
-	return capi_normalize(field, capi_event_utf8(raw), NULL,
+	return capi_normalize(field, capi_to_utf8(raw), NULL,
 						  &r->scratch, &problem);
 }
 

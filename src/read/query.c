@@ -34,6 +34,7 @@
 #include "utils/typcache.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/guc.h"
 #include "base/key.h"
 #include "base/pinned.h"
@@ -497,9 +498,9 @@ capi_query_defaults(CapiEvent *event, const CapiSource *source, const char *key)
 	if (event->event_id == NULL)
 		event->event_id = key;
 	if (event->event_name == NULL)
-		event->event_name = source->event_name;
+		event->event_name = capi_to_utf8(source->event_name);
 	if (event->action_source == NULL)
-		event->action_source = source->action_source;
+		event->action_source = capi_to_utf8(source->action_source);
 }
 
 /* ---------- keys ---------- */

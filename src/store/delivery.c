@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/encoding.h"
 #include "base/txn.h"
 #include "store/delivery.h"
 
@@ -298,7 +299,7 @@ put_common(TupleTableSlot *slot, int column, TextCache *cache, const char *text)
 	if (cache->text == NULL || strcmp(cache->text, text) != 0)
 	{
 		cache->text = text;
-		cache->datum = CStringGetTextDatum(text);
+		cache->datum = CStringGetTextDatum(capi_from_utf8(text));
 	}
 	put(slot, column, cache->datum);
 }
@@ -333,14 +334,14 @@ fill_slot(Appender *a, TupleTableSlot *slot, const CapiOutcome *outcome)
 	put_text(slot, L_KEY, item->key);
 	/* as a rule the id is the key */
 	if (item->event_id != NULL && strcmp(item->event_id, item->key) != 0)
-		put_text(slot, L_EVENT_ID, item->event_id);
+		put_text(slot, L_EVENT_ID, capi_from_utf8(item->event_id));
 	put_common(slot, L_EVENT_NAME, &a->event_name, item->event_name);
 	if (item->value != NULL)
 		put(slot, L_VALUE, DirectFunctionCall3(numeric_in, CStringGetDatum(item->value),
 											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	put_common(slot, L_CURRENCY, &a->currency, item->currency);
-	put_text(slot, L_REASON, outcome->reason);
+	put_text(slot, L_REASON, outcome->reason != NULL ? capi_from_utf8(outcome->reason) : NULL);
 	if (item->problems != NULL)
-		put(slot, L_PROBLEMS, DirectFunctionCall1(jsonb_in, CStringGetDatum(item->problems)));
+		put(slot, L_PROBLEMS, DirectFunctionCall1(jsonb_in, CStringGetDatum(capi_from_utf8(item->problems))));
 	ExecStoreVirtualTuple(slot);
 }
