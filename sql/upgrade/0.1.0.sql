@@ -21,7 +21,8 @@ CREATE TABLE capi.dataset_state (
     rest_until timestamptz,
     throttled  boolean NOT NULL DEFAULT false,
     clock_ahead_ms bigint,
-    clock_seen_at  timestamptz
+    clock_seen_at  timestamptz,
+    served_version text
 ) WITH (fillfactor = 50);
 
 ALTER TABLE capi.secret ADD COLUMN endpoint text;
