@@ -237,7 +237,7 @@ define_retention(void)
 {
 	DefineCustomIntVariable("capi.retention",
 							"Sets how long the outcome of an event is kept.",
-							"At least 8 days: Meta takes events for 7 days, and an order must be remembered for as long as it could be sent again.",
+							"At least 8 days: an order is remembered for as long as Meta would take it again, which is 7 days, or 62 where events may be sales of a physical store.",
 							&capi_retention,
 							90 * MIN_PER_DAY, 8 * MIN_PER_DAY, 3650 * MIN_PER_DAY,
 							PGC_SUSET,
