@@ -38,6 +38,7 @@ int			capi_context_retention;
 int			capi_context_size;
 int			capi_linger = 200;
 int			capi_max_in_flight = 4;
+int			capi_missing_wait = 3 * MS_PER_MIN;
 int			capi_poll_interval = 10 * MS_PER_S;
 int			capi_query_timeout = 30 * MS_PER_S;
 int			capi_reader_memory = 256 * KB_PER_MB;
@@ -180,6 +181,15 @@ define_sizes_and_times(void)
 							4, 1, 32,
 							PGC_SUSET,
 							0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("capi.missing_wait",
+							"Sets how long after its capture an order is looked for that its query does not return.",
+							"What a transaction writes last, or another connection of a distributed one commits, may come later; after that it is ignored.",
+							&capi_missing_wait,
+							3 * MS_PER_MIN, 0, MS_PER_HOUR,
+							PGC_SUSET,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("capi.poll_interval",
