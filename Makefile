@@ -31,15 +31,17 @@ SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookup
 	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
-DATA       = $(wildcard sql/capi--*--*.sql) sql/capi--0.1.0.sql
-DATA_built = sql/capi--$(EXTVERSION).sql
+DATA       = sql/capi--0.1.0.sql
+UPGRADE    = sql/capi--0.1.0--$(EXTVERSION).sql
+DATA_built = sql/capi--$(EXTVERSION).sql $(UPGRADE)
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
-	reconcile repair
+	reconcile repair \
+	old_version
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
@@ -75,8 +77,14 @@ include $(PGXS)
 
 $(OBJS): capi.control
 
-$(DATA_built): $(SQL_PARTS) capi.control
+sql/capi--$(EXTVERSION).sql: $(SQL_PARTS) capi.control
 	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(SQL_PARTS) > $@
+
+# By hand is written what cannot be replaced; of tables.sql its functions are taken.
+$(UPGRADE): $(SQL_PARTS) $(wildcard sql/upgrade/*.sql) sql/upgrade/replace.awk
+	awk -f sql/upgrade/replace.awk sql/upgrade/head.sql sql/capi/references.sql sql/capi/tables.sql \
+		sql/upgrade/0.1.0.sql $(filter-out %/head.sql %/references.sql %/tables.sql %/comments.sql,$(SQL_PARTS)) \
+		sql/upgrade/copy.sql sql/capi/comments.sql sql/upgrade/tail.sql > $@
 else
 all install installcheck clean:
 	@echo "no server headers at '$(PG_CONFIG)': run \"make deps\" or set PG_CONFIG" >&2; exit 1

@@ -157,7 +157,7 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 
 	/* one order may have much to normalise and to hash */
 	CHECK_FOR_INTERRUPTS();
-	*reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
+	*reason = row->found == 0 ? CAPI_REASON_MISSING : row->ignore_reason;
 	if (*reason != NULL)
 		return "ignored";
 	if (row->found > 1)

@@ -3,8 +3,9 @@
  *		Runs a source's query over a range of time, or for some keys, as the
  *		caller (caller.c), and keeps of each order what a count needs.
  *
- * No other column of the query is computed (needed.c).  Amounts and currencies become what would be sent, by the rules of
- * event/, so that they compare with what was sent.  Reads only.
+ * No other column of the query is computed (needed.c).  Amounts and currencies
+ * become what would be sent, by the rules of event/, so that they compare with
+ * what was sent.  Reads only.
  */
 #include "postgres.h"
 

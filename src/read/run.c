@@ -49,6 +49,7 @@
 #include "read/reader_lock.h"
 #include "read/run.h"
 #include "store/context.h"
+#include "store/item.h"
 
 /* JSON kept at a time; a portion with more is read in parts. */
 #define MAX_PART_BYTES	(4 * 1024 * 1024)
@@ -452,7 +453,7 @@ set_up_part(Part *part, const CapiRequest *request, int from, int n)
 		part->keys[i] = request->asked[from + i].key;
 		part->results[i].at = request->asked[from + i].at;
 		part->results[i].kind = CAPI_RESULT_IGNORED;
-		part->results[i].reason = "not returned by the query";
+		part->results[i].reason = CAPI_REASON_MISSING;
 	}
 }
 

@@ -248,7 +248,8 @@ record_sql(const CapiLedger *ledger)
 					" WHERE w.source_id = $1"
 					" UNION ALL SELECT %s, " UNREAD_RECORD " FROM capi._unread u"
 					" WHERE u.source_id = $1 AND u.key IS NOT NULL",
-					logged, logged, capi_ledger_key_sql(ledger->key_type, "w.key"), capi_ledger_key_sql(ledger->key_type, "u.key"));
+					logged, logged, capi_ledger_key_sql(ledger->key_type, "w.key"),
+					capi_ledger_key_sql(ledger->key_type, "u.key"));
 }
 
 void
