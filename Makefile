@@ -8,7 +8,7 @@ MODULE_big = capi
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
 	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc \
-		holders key lock nearest pinned sender_lock shmem txn wake) \
+		holders key lock nearest pinned sender_lock shmem test_point txn wake) \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture renumber rule) \

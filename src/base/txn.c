@@ -33,6 +33,7 @@
 #include "base/extension.h"
 #include "base/pinned.h"
 #include "base/sender_lock.h"
+#include "base/test_point.h"
 #include "base/txn.h"
 
 /* How often to look whether who is about to drop the extension has done it. */
@@ -54,6 +55,7 @@ static int	worker_nest_level = 0;	/* of settings */
 static MemoryContext outer_context = NULL;
 static ResourceOwner outer_resources = NULL;
 static bool in_subtransaction = false;
+static const char *doing = NULL;
 
 void
 capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
@@ -138,6 +140,7 @@ begin_in_worker(const char *activity)
 void
 capi_txn_begin(const char *activity)
 {
+	doing = activity;
 	outer_context = CurrentMemoryContext;
 	if (session)
 		begin_in_session();
@@ -175,6 +178,7 @@ ended(void)
 void
 capi_txn_commit(void)
 {
+	CAPI_TEST_POINT_OF(doing, "before commit");
 	SPI_finish();
 	if (session)
 	{
@@ -187,6 +191,7 @@ capi_txn_commit(void)
 		AtEOXact_GUC(false, worker_nest_level);
 	end();
 	ended();
+	CAPI_TEST_POINT_OF(doing, "after commit");
 }
 
 bool

@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "base/wake.h"
 
 /* Did this transaction write something the dispatcher should see? */
@@ -54,7 +55,11 @@ at_xact_end(XactEvent event, void *arg)
 		return;
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			CAPI_TEST_POINT("before an order commits");
+			break;
 		case XACT_EVENT_COMMIT:
+			CAPI_TEST_POINT("after an order committed");
 			wake_wanted = false;
 			wake_due = true;
 			break;
@@ -79,4 +84,5 @@ at_release(ResourceReleasePhase phase, bool is_commit, bool is_toplevel,
 	wake_due = false;
 	capi_shmem_wake_dispatcher(MyDatabaseId, wake_urgent);
 	wake_urgent = false;
+	CAPI_TEST_POINT("after the wake");
 }

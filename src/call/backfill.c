@@ -31,6 +31,7 @@
 
 #include "base/capi.h"
 #include "base/entry.h"
+#include "base/test_point.h"
 #include "base/wake.h"
 #include "call/reconcile.h"
 #include "store/queue.h"
@@ -348,7 +349,9 @@ queue_chunk(Backfill *b)
 		note_run(b, false);
 	}
 	MemoryContextSwitchTo(old);
+	CAPI_TEST_POINT("backfill: before commit");
 	SPI_commit();
+	CAPI_TEST_POINT("backfill: after commit");
 	MemoryContextReset(b->chunk);
 	return chunk->n > 0;
 }

@@ -31,6 +31,7 @@
 #include "base/capi.h"
 #include "base/key.h"
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "base/wake.h"
 #include "capture/capture.h"
 #include "capture/rule.h"
@@ -304,8 +305,10 @@ find_key(Question *q)
 static void
 note(int source_id, const char *key, int missed)
 {
+	CAPI_TEST_POINT("before the row in the queue");
 	if (capi_queue_append(source_id, key, missed))
 		capi_wake_at_commit(false);
 	else
 		capi_shmem_count_missed(MyDatabaseId);
+	CAPI_TEST_POINT("after the row in the queue");
 }

@@ -43,6 +43,7 @@
 #include "base/capi.h"
 #include "base/compat.h"
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "process/database_hook.h"
 
 /* Core itself waits as long for sessions that are on their way out. */
@@ -139,7 +140,10 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 		note_done(stmt, slotno, dboid);
 	if (IsA(stmt, TransactionStmt) &&
 		castNode(TransactionStmt, stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+	{
+		CAPI_TEST_POINT("after COMMIT PREPARED");
 		capi_shmem_prepared_committed(MyDatabaseId, get_database_name(MyDatabaseId));
+	}
 }
 
 /*

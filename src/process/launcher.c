@@ -34,6 +34,7 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "process/launcher.h"
 
 /* The postmaster starts the launcher again after this when it ended. */
@@ -233,8 +234,12 @@ start_dispatcher(int slotno, const char *dbname)
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
 
+	CAPI_TEST_POINT("before a dispatcher is started");
 	if (RegisterDynamicBackgroundWorker(&worker, &workers[slotno]))
+	{
 		no_worker_reported = false;
+		CAPI_TEST_POINT("after a dispatcher was started");
+	}
 	else
 	{
 		workers[slotno] = NULL;

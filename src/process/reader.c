@@ -31,6 +31,7 @@
 
 #include "base/guc.h"
 #include "base/pinned.h"
+#include "base/test_point.h"
 #include "process/reader.h"
 #include "read/link.h"
 #include "read/run.h"
@@ -96,6 +97,7 @@ capi_reader_main(Datum main_arg)
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	limit_memory();
 	capi_run_init(shared, answers);
+	CAPI_TEST_POINT("a reader connected");
 	request_context = AllocSetContextCreate(TopMemoryContext, "capi request",
 											ALLOCSET_DEFAULT_SIZES);
 	for (;;)
@@ -108,9 +110,11 @@ capi_reader_main(Datum main_arg)
 		pgstat_report_activity(STATE_IDLE, NULL);
 		if (shm_mq_receive(requests, &len, &data, false) != SHM_MQ_SUCCESS)
 			proc_exit(0);
+		CAPI_TEST_POINT("a reader got a portion");
 		MemoryContextReset(request_context);
 		MemoryContextSwitchTo(request_context);
 		capi_portion_read_request(data, (int) len, &request);
 		capi_run_portion(&request);
+		CAPI_TEST_POINT("a reader has answered");
 	}
 }

@@ -34,6 +34,7 @@
 #include "base/capi.h"
 #include "base/pinned.h"
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "process/worker.h"
 #include "send/dispatch.h"
 
@@ -60,6 +61,7 @@ capi_dispatcher_main(Datum main_arg)
 		proc_exit(0);
 
 	connect_database(dbname);
+	CAPI_TEST_POINT("a dispatcher connected");
 	capi_pinned_for_process(CAPI_PINNED_DISPATCHER, "capi dispatcher");
 
 	(void) capi_shmem_clear_recheck();

@@ -41,6 +41,7 @@
 
 #include "base/guc.h"
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "base/txn.h"
 #include "read/link.h"
 #include "read/pool.h"
@@ -267,6 +268,7 @@ start_reader(CapiPool *pool, Entry *entry, Oid role)
 	entry->role = role;
 	initStringInfo(&entry->unsent);
 	started = make_link(entry, role) && start_worker(entry);
+	CAPI_TEST_POINT("a reader was registered");
 	if (started)
 		entry->state = ENTRY_IDLE;
 	else

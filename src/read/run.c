@@ -44,6 +44,7 @@
 #include "base/encoding.h"
 #include "base/entry.h"
 #include "base/extension.h"
+#include "base/test_point.h"
 #include "event/payload.h"
 #include "read/query.h"
 #include "read/reader_lock.h"
@@ -92,6 +93,9 @@ static StringInfoData message;
 
 /* The last part failed for want of memory, and is no more than one order. */
 static bool ran_out_of_memory = false;
+
+/* What the present transaction is for. */
+static const char *doing = NULL;
 
 /* SQLSTATE or message of the last failed part, allocated in part_context. */
 static char *failure;
@@ -231,6 +235,8 @@ answer_results(const Part *part)
 {
 	for (int i = 0; i < part->n; i++)
 	{
+		if (i == part->n / 2)
+			CAPI_TEST_POINT("a reader has answered a half");
 		capi_portion_write_result(&message, &part->results[i]);
 		answer(false);
 	}
@@ -368,6 +374,7 @@ static void
 begin(const char *activity)
 {
 	SetCurrentStatementStartTimestamp();
+	doing = activity;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -378,10 +385,12 @@ begin(const char *activity)
 static void
 commit(void)
 {
+	CAPI_TEST_POINT_OF(doing, "before commit");
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(part_context);
+	CAPI_TEST_POINT_OF(doing, "after commit");
 }
 
 /*

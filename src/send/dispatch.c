@@ -47,6 +47,7 @@
 #include "base/guc.h"
 #include "base/sender_lock.h"
 #include "base/shmem.h"
+#include "base/test_point.h"
 #include "base/txn.h"
 #include "send/dispatch.h"
 #include "send/dispatch_state.h"
@@ -209,6 +210,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 	refresh_config(d);
 	while (capi_transport_next(d->transport, &answer))
 	{
+		CAPI_TEST_POINT("an answer came");
 		capi_answer_handle(d, &answer);
 		capi_transport_free_answer(&answer);
 		worked = true;
@@ -501,6 +503,7 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	request.tag = batch;
 	dataset->allowance -= batch->n;
 	capi_share_started(dataset, batch->sent_at);
+	CAPI_TEST_POINT("before a request");
 	if (!capi_transport_start(d->transport, &request, problem, sizeof(problem)))
 	{
 		CapiAnswer	answer = {0};
@@ -510,6 +513,7 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 		strlcpy(answer.detail, problem, sizeof(answer.detail));
 		capi_answer_handle(d, &answer);
 	}
+	CAPI_TEST_POINT("after a request began");
 }
 
 /* No more events than the dataset may send now; the rest waits. */

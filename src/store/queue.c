@@ -61,6 +61,7 @@
 #include "base/capi.h"
 #include "base/compat.h"
 #include "base/holders.h"
+#include "base/test_point.h"
 #include "base/txn.h"
 #include "store/config.h"
 #include "store/queue.h"
@@ -474,6 +475,7 @@ rotate(CapiQueueReader *reader, const BlockNumber *nblocks)
 				elog(ERROR, "could not turn to another segment");
 			CacheInvalidateRelcacheByRelid(capi_config_table("state"));
 			reader->hint = next;
+			CAPI_TEST_POINT("the queue turned");
 			return true;
 		}
 	}
@@ -504,6 +506,7 @@ truncate_segment(Segment *segment, const char *name)
 		return false;
 	if (capi_txn_execute(psprintf("TRUNCATE ONLY %s", name), false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not truncate a segment");
+	CAPI_TEST_POINT("a segment was truncated");
 	memset(segment->seen, 0, segment->nseen * sizeof(XLogRecPtr));
 	return true;
 }
