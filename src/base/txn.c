@@ -194,8 +194,41 @@ capi_txn_commit(void)
 	CAPI_TEST_POINT_OF(doing, "after commit");
 }
 
-bool
-capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
+/*
+ * May what failed so be tried again?  What the server lacks (room on a disk, in
+ * memory, in the table of locks) may be there later, like a lock of somebody's.
+ * A session tells its user, and so only waits for locks.
+ */
+static bool
+may_try_again(int sqlerrcode, bool whatever)
+{
+	if (sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return true;
+	if (session)
+		return false;
+	return whatever || sqlerrcode == ERRCODE_IO_ERROR ||
+		ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES;
+}
+
+/* What is not a lock of somebody's is told, once until something else fails. */
+static void
+tell_failure(const char *activity, const ErrorData *edata)
+{
+	static const char *told_activity = NULL;
+	static int	told = 0;
+
+	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		(told == edata->sqlerrcode && told_activity == activity))
+		return;
+	told = edata->sqlerrcode;
+	told_activity = activity;
+	ereport(LOG,
+			(errcode(edata->sqlerrcode),
+			 errmsg("%s failed, and is tried again: %s", activity, edata->message)));
+}
+
+static bool
+try_step(const char *activity, void (*step) (void *arg), void *arg, bool whatever)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = true;
@@ -208,16 +241,33 @@ capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+		ErrorData  *edata;
+
+		if (!may_try_again(geterrcode(), whatever))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
 		FlushErrorState();
 		capi_txn_abort();
+		tell_failure(activity, edata);
+		FreeErrorData(edata);
 		done = false;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	return done;
+}
+
+bool
+capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
+{
+	return try_step(activity, step, arg, false);
+}
+
+bool
+capi_txn_try_whatever(const char *activity, void (*step) (void *arg), void *arg)
+{
+	return try_step(activity, step, arg, true);
 }
 
 void

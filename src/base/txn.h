@@ -54,9 +54,17 @@ extern void capi_txn_commit(void);
 
 /*
  * A transaction around the step.  False when somebody holds a lock that it
- * needs: nothing of it has happened, and it may be tried again.
+ * needs, or, in a worker, when the server lacks something (a full disk): nothing
+ * of it has happened, and it may be tried again.
  */
 extern bool capi_txn_try(const char *activity, void (*step) (void *arg), void *arg);
+
+/*
+ * The same, in a worker after any error: for what must be written down because
+ * it has happened elsewhere.
+ */
+extern bool capi_txn_try_whatever(const char *activity, void (*step) (void *arg),
+								  void *arg);
 
 /* After an error since begin was caught and flushed. */
 extern void capi_txn_abort(void);

@@ -153,10 +153,14 @@ read_databases(void)
 static long
 supervise_slots(void)
 {
-	TimestampTz wake_at;
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz wake_at = TimestampTzPlusMilliseconds(now, LAUNCHER_MAX_WAIT_MS);
 
-	wake_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-										  LAUNCHER_MAX_WAIT_MS);
+	/* a clock that was set back leaves delays too long; the list ends them */
+	if (now < last)
+		read_databases();
+	last = now;
 
 	for (int slotno = 0; slotno < CAPI_MAX_DATABASES; slotno++)
 		supervise_slot(slotno, &wake_at);

@@ -66,6 +66,9 @@
 
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 
+/* A smaller step of the clock back than this only makes a wait longer. */
+#define CLOCK_STEP_MS			2000
+
 static void refresh_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
 static void submit_ready(CapiDispatcher *d, bool only_full);
@@ -127,6 +130,39 @@ capi_dispatch_unlock(void)
 	capi_txn_commit();
 }
 
+/* Step for capi_txn_try(). */
+static void
+follow_clock(void *arg)
+{
+	capi_outcome_clock_set_back(*(int64 *) arg);
+}
+
+/*
+ * When the clock is set back, all times in memory lie as much too far ahead: the
+ * dispatcher begins anew, as after a change of settings.
+ */
+static void
+look_at_clock(CapiDispatcher *d)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		back_us = last - now;
+
+	last = now;
+	if (back_us < CLOCK_STEP_MS * INT64CONST(1000) || d->restart)
+		return;
+	ereport(LOG,
+			(errmsg("the clock was set back by " INT64_FORMAT " s: capi's times are reckoned anew",
+					back_us / USECS_PER_SEC)));
+	if (capi_txn_try("capi: following the clock", follow_clock, &back_us))
+	{
+		d->restart = true;
+		d->records_at = now;
+	}
+	else
+		last = now + back_us;
+}
+
 void
 capi_dispatch_forever(void (*extension_gone) (void))
 {
@@ -154,6 +190,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 		/* if the extension was dropped, the next transaction finds out */
 		if (capi_shmem_clear_recheck())
 			d->reload = true;
+		look_at_clock(d);
 		capi_dispatch_turn(d);
 		if (d->restart && capi_transport_in_flight(d->transport) == 0 && d->records == NIL)
 		{

@@ -1,13 +1,15 @@
 /*
  * record.c
  *		Outcomes on their way into the tables, put off when somebody holds a lock
- *		that they need.
+ *		that they need, or when they cannot be written.
  *
  * What happened at Meta has happened: an answer whose record must wait for a
- * stranger's transaction stays in this process's memory and is tried again,
- * while others go on (P6).  Its orders stay noted as under way, so nothing is
- * sent twice; what a crash takes with it is sent once more, as any request
- * whose answer was not recorded (P5).
+ * stranger's transaction, or for room on a disk, stays in this process's memory
+ * and is tried again, while others go on (P6).  A process that ended instead
+ * would leave it to the next one to send the same again, and that to the next.
+ * Its orders stay noted as under way, so nothing is sent twice; what a crash
+ * takes with it is sent once more, as any request whose answer was not recorded
+ * (P5).
  *
  * Called by answer.c, evaluate.c and portions.c through capi_record(), and by
  * dispatch.c for the second try.
@@ -71,6 +73,16 @@ copy_text(const char *text)
 	return text != NULL ? pstrdup(text) : NULL;
 }
 
+static List *
+keep_in(MemoryContext context, List *records, CapiRecord *record)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	records = lappend(records, record);
+	MemoryContextSwitchTo(old);
+	return records;
+}
+
 /* A copy that lives until it is written. */
 static void
 keep_record(CapiDispatcher *d, const CapiRecord *record)
@@ -90,11 +102,10 @@ keep_record(CapiDispatcher *d, const CapiRecord *record)
 		copy->outcomes[i].item = capi_item_copy(record->outcomes[i].item);
 		copy->outcomes[i].reason = copy_text(record->outcomes[i].reason);
 	}
-	MemoryContextSwitchTo(d->context);
-	d->records = lappend(d->records, copy);
+	MemoryContextSwitchTo(old);
+	d->records = keep_in(d->context, d->records, copy);
 	d->nrecords += record->n;
 	d->records_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
-	MemoryContextSwitchTo(old);
 }
 
 void
@@ -104,7 +115,7 @@ capi_record(CapiDispatcher *d, CapiRecord *record)
 		return;
 	capi_in_flight_revise(d, record->outcomes, record->n);
 	follow_source(d, record->outcomes, record->n);
-	if (capi_txn_try("capi: recording outcomes", write_record, record))
+	if (capi_txn_try_whatever("capi: recording outcomes", write_record, record))
 		capi_in_flight_settled(d, record->outcomes, record->n);
 	else
 		keep_record(d, record);
@@ -130,6 +141,7 @@ drop_old_state(CapiDispatcher *d, CapiRecord *record)
 void
 capi_record_again(CapiDispatcher *d)
 {
+	CapiRecord *put_last = NULL;
 	ListCell   *lc;
 
 	if (d->records == NIL || GetCurrentTimestamp() < d->records_at)
@@ -141,14 +153,20 @@ capi_record_again(CapiDispatcher *d)
 		drop_old_state(d, record);
 		capi_in_flight_revise(d, record->outcomes, record->n);
 		follow_source(d, record->outcomes, record->n);
-		/* what holds up one mostly holds up all */
-		if (!capi_txn_try("capi: recording outcomes that waited", write_record, record))
+		/* what holds up one mostly holds up all; else the next one is first */
+		if (!capi_txn_try_whatever("capi: recording outcomes that waited", write_record, record))
+		{
+			d->records = foreach_delete_current(d->records, lc);
+			put_last = record;
 			break;
+		}
 		capi_in_flight_settled(d, record->outcomes, record->n);
 		d->records = foreach_delete_current(d->records, lc);
 		d->nrecords -= record->n;
 		MemoryContextDelete(record->context);
 	}
+	if (put_last != NULL)
+		d->records = keep_in(d->context, d->records, put_last);
 	d->records_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
 }
 

@@ -448,6 +448,28 @@ capi_outcome_retry_unknown(void)
 		elog(ERROR, "could not retry events of unknown datasets");
 }
 
+/*
+ * Times that were reckoned with a clock that was ahead: what waits is looked at
+ * again, which reckons anew, and rests end when they would have.
+ */
+void
+capi_outcome_clock_set_back(int64 us)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		args[1] = {Int64GetDatum(us)};
+
+	if (capi_txn_execute("UPDATE capi.backlog b SET next_attempt_at = now()"
+						 " FROM (SELECT source_id, key FROM capi.backlog"
+						 " WHERE next_attempt_at > now() FOR UPDATE SKIP LOCKED) u"
+						 " WHERE b.source_id = u.source_id AND b.key = u.key",
+						 false, 0) != SPI_OK_UPDATE ||
+		capi_txn_execute_with_args("UPDATE capi.dataset_state"
+								   " SET rest_until = rest_until - $1 * interval '1 microsecond'"
+								   " WHERE rest_until > now()",
+								   1, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not follow the clock");
+}
+
 /* How far this server's clock is ahead of the endpoint's. */
 void
 capi_outcome_clock(int dataset_id, int64 ahead_ms)

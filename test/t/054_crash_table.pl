@@ -65,7 +65,6 @@ sub sell_prepared
 sub restart_dispatcher
 {
 	pay();
-	$node->wait_until_idle;
 	kill 'TERM', $node->dispatcher_pid;
 	return;
 }
@@ -296,7 +295,7 @@ my %death = (
 sub play
 {
 	my ($how, $who, $where, %round) = @_;
-	my $name = sprintf '%s of the %s: %s', $how, $who, $round{name} // $where;
+	my $name = sprintf '%s, %s: %s', $how, $who, $round{name} // $where;
 	my $before = $node->repeats;
 
 	$rounds++;
@@ -311,8 +310,11 @@ sub play
 		eval { $client->quit };
 		undef $client;
 	}
+	# no growing delay before the next dispatcher
+	$node->reload;
 	$round{after}->() if $round{after};
 	$node->wait_until_idle;
+	$node->dispatcher_pid;
 	$node->deliveries_ok("P3 P5: $name", max_repeats => $before + ($round{in_flight} // 0));
 	return;
 }
@@ -322,6 +324,11 @@ my $only = $ENV{CAPI_CRASH_POINT};
 @table = grep { "@$_[0, 1]" =~ /$only/ } @table if defined $only;
 play('kill -9', @$_) foreach @table;
 play('SIGTERM', @$_) foreach @table;
+# what the whole server dies of, at the moments that are no other process's
+foreach my $round (grep { $_->[1] =~ /^(after a request began|an answer came|recording outcomes: |saving the cursor|a segment was|after an order|a reader has answered$)/ } @table)
+{
+	play($_, @$round) foreach 'immediate shutdown', 'fast shutdown', 'death of the postmaster';
+}
 diag(sprintf '%d rounds in %.0f s', $rounds, time - $began);
 
 done_testing();
