@@ -34,6 +34,12 @@ BEGIN
         EXECUTE format('CREATE INDEX ON capi.%I USING brin (event_time)', child);
         -- rows are deleted, which a publication of all tables must let us
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
+    ELSIF parent = 'meta_count' THEN
+        EXECUTE format('CREATE UNIQUE INDEX ON capi.%I (dataset_id, hour, event_name)', child);
+        -- rows are updated
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
+    ELSIF parent = 'meta_score' THEN
+        EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, asked_at)', child);
     ELSE
         EXECUTE format('CREATE INDEX ON capi.%I (request_id)', child);
         EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, sent_at)', child);
@@ -90,11 +96,11 @@ END $$;
 
 -- Makes what is missing for now and the time to come, whatever is there: after an
 -- outage, beside a gap, or with a clock that was ahead.
-CREATE FUNCTION capi._add_partitions(parent text, step interval) RETURNS void
+CREATE FUNCTION capi._add_partitions(parent text, back interval, step interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
-    at timestamptz := now();
+    at timestamptz := now() - back + interval '1 day';
     present record;
 BEGIN
     WHILE at < now() + step / 2 LOOP
@@ -106,8 +112,8 @@ BEGIN
          CROSS JOIN LATERAL (SELECT capi._bound(i.inhrelid, 1) AS lower, capi._bound(i.inhrelid, 2) AS upper) b
          WHERE i.inhparent = ('capi.' || parent)::regclass;
         IF present.until IS NULL THEN
-            present.before := greatest(present.before, today - interval '1 day');
-            present.until := least(present.after, greatest(present.before, today) + step);
+            present.before := greatest(present.before, today - back);
+            present.until := least(present.after, greatest(present.before, today - back + interval '1 day') + step);
             PERFORM capi._add_partition(parent, present.before, present.until);
         END IF;
         at := present.until;
@@ -128,6 +134,7 @@ CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
     parent text;
+    back interval;
     child record;
     needed interval := greatest(keep, capi._window());
 BEGIN
@@ -139,15 +146,15 @@ BEGIN
      USING capi.delivery f
      WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
        AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
-    FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
+    FOR parent, back IN SELECT l.parent, l.back FROM capi._logs() l LOOP
         -- minutes have no days to truncate to
-        PERFORM capi._add_partitions(parent, make_interval(
+        PERFORM capi._add_partitions(parent, back, make_interval(
             days => floor(extract(epoch FROM greatest(keep, interval '3 days')) / 259200)::int));
         FOR child IN SELECT i.inhrelid::regclass AS rel
                        FROM pg_inherits i
                       WHERE i.inhparent = ('capi.' || parent)::regclass
                         AND capi._bound(i.inhrelid, 2)
-                            < now() - CASE parent WHEN 'delivery' THEN needed ELSE keep END LOOP
+                            < now() - CASE parent WHEN 'delivery' THEN needed ELSE greatest(keep, back) END LOOP
             -- whoever reads the log, a dump say, is neither waited for nor in the
             -- way of the partitions to come
             BEGIN

@@ -181,7 +181,7 @@ CREATE VIEW capi.health AS
            (SELECT coalesce(r.message, r.class) FROM capi.request r
              WHERE r.dataset_id = d.id AND r.class <> 'accepted'
              ORDER BY r.sent_at DESC LIMIT 1) AS last_error,
-           NULL::timestamptz AS token_expires_at,
+           (SELECT e.expires_at FROM capi._token_expiry e WHERE e.dataset_id = d.id) AS token_expires_at,
            (SELECT r.usage_percent FROM capi.request r
              WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent,
            d.endpoint
