@@ -2,6 +2,13 @@
 -- Partitions of the logs.
 ----------------------------------------------------------------------------
 
+-- All that is partitioned: how far back rows may lie when they are written.
+CREATE FUNCTION capi._logs() RETURNS TABLE (parent text, back interval)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('delivery', interval '1 day'), ('request', interval '1 day'),
+           ('meta_count', interval '9 days'), ('meta_score', interval '1 day')
+$$;
+
 -- Partitions of the logs: the next one is always there before it is needed.
 -- Bounds are written and read in UTC: an abbreviation of a zone may be another's.
 -- CREATE and ATTACH, so that a running pg_dump is not waited for.
@@ -40,6 +47,7 @@ BEGIN
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSIF parent = 'meta_score' THEN
         EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, asked_at)', child);
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSE
         EXECUTE format('CREATE INDEX ON capi.%I (request_id)', child);
         EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, sent_at)', child);

@@ -2,6 +2,42 @@
 -- What Meta tells: counts, quality of matching, the end of a token.
 ----------------------------------------------------------------------------
 
+-- What Meta was asked of a dataset, how that ended, and when it is asked again;
+-- the dispatcher alone writes it (capi._meta_told).  In no dump.
+CREATE TABLE capi.meta_ask (
+    dataset_id  int NOT NULL,
+    question    text NOT NULL CHECK (question IN ('counts', 'quality', 'token')),
+    asked_at    timestamptz NOT NULL,
+    next_at     timestamptz NOT NULL,
+    state       text NOT NULL CHECK (state IN ('ok', 'no data', 'not permitted', 'throttled', 'no answer')),
+    reason      text,
+    told_at     timestamptz,    -- the last answer that was one
+    ask_from    timestamptz,    -- counts: from which hour on next time,
+    hours       int,            -- and how many at once
+    expires_at  timestamptz,    -- token: null means never
+    warned_days int,            -- token: the last warning was for so many
+    PRIMARY KEY (dataset_id, question)
+);
+
+-- What Meta says it counted, server events only (SPEC 9.1): one row per hour and
+-- event name, and one of the empty name per hour that it was asked for.
+CREATE TABLE capi.meta_count (
+    hour       timestamptz NOT NULL,
+    dataset_id int NOT NULL,
+    event_name text NOT NULL,
+    counted    bigint NOT NULL
+) PARTITION BY RANGE (hour);
+
+-- What Meta says of the quality of matching (SPEC 9.2), one row per number.
+CREATE TABLE capi.meta_score (
+    asked_at   timestamptz NOT NULL,
+    dataset_id int NOT NULL,
+    event_name text NOT NULL,
+    measure    text NOT NULL,
+    key        text,
+    value      numeric
+) PARTITION BY RANGE (asked_at);
+
 CREATE FUNCTION capi._set_stats_token(caller oid, name text, access_token text, endpoint text)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

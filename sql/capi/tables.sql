@@ -37,23 +37,6 @@ CREATE TABLE capi.dataset_state (
     served_version text
 ) WITH (fillfactor = 50);
 
--- What Meta was asked of a dataset, how that ended, and when it is asked again;
--- the dispatcher alone writes it (capi._meta_told).  In no dump.
-CREATE TABLE capi.meta_ask (
-    dataset_id  int NOT NULL,
-    question    text NOT NULL CHECK (question IN ('counts', 'quality', 'token')),
-    asked_at    timestamptz NOT NULL,
-    next_at     timestamptz NOT NULL,
-    state       text NOT NULL CHECK (state IN ('ok', 'no data', 'not permitted', 'throttled', 'no answer')),
-    reason      text,
-    told_at     timestamptz,    -- the last answer that was one
-    ask_from    timestamptz,    -- counts: from which hour on next time,
-    hours       int,            -- and how many at once
-    expires_at  timestamptz,    -- token: null means never
-    warned_days int,            -- token: the last warning was for so many
-    PRIMARY KEY (dataset_id, question)
-);
-
 -- No grants at all, and no dump holds it (P8).  Row security keeps it from who
 -- may read all tables, and so from queries that run as pg_read_all_data; there is
 -- no policy.
@@ -314,32 +297,6 @@ CREATE TABLE capi.request (
     fbtrace_id    text,
     usage_percent int
 ) PARTITION BY RANGE (sent_at);
-
--- What Meta says it counted, server events only (SPEC 9.1): one row per hour and
--- event name, and one of the empty name per hour that it was asked for.
-CREATE TABLE capi.meta_count (
-    hour       timestamptz NOT NULL,
-    dataset_id int NOT NULL,
-    event_name text NOT NULL,
-    counted    bigint NOT NULL
-) PARTITION BY RANGE (hour);
-
--- What Meta says of the quality of matching (SPEC 9.2), one row per number.
-CREATE TABLE capi.meta_score (
-    asked_at   timestamptz NOT NULL,
-    dataset_id int NOT NULL,
-    event_name text NOT NULL,
-    measure    text NOT NULL,
-    key        text,
-    value      numeric
-) PARTITION BY RANGE (asked_at);
-
--- All that is partitioned: how far back rows may lie when they are written.
-CREATE FUNCTION capi._logs() RETURNS TABLE (parent text, back interval)
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('delivery', interval '1 day'), ('request', interval '1 day'),
-           ('meta_count', interval '9 days'), ('meta_score', interval '1 day')
-$$;
 
 SELECT pg_catalog.pg_extension_config_dump('capi.dataset_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.source_id_seq', '');

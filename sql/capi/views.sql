@@ -330,6 +330,13 @@ BEGIN
              THEN 'Set the clock, and let a time service keep it; events that are ahead of Meta''s clock wait for their time.' END
       FROM capi.dataset_state n JOIN capi.dataset d ON d.id = n.dataset_id AND d.dropped_at IS NULL
      WHERE abs(n.clock_ahead_ms) >= 10000;
+    RETURN QUERY SELECT 'token expiry', count(*) = 0,
+        coalesce(string_agg(format('The access token of dataset %s %s %s.', d.name,
+                                   CASE WHEN e.expires_at > now() THEN 'ends on' ELSE 'ended on' END, e.expires_at), ' ' ORDER BY d.name),
+                 'No access token is known to end within 14 days.'),
+        CASE WHEN count(*) > 0 THEN 'Make a new one and set it with capi.set_access_token().' END
+      FROM capi._token_expiry e JOIN capi.dataset d ON d.id = e.dataset_id
+     WHERE e.expires_at <= now() + interval '14 days';
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),

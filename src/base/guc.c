@@ -241,19 +241,6 @@ define_sizes_and_times(void)
 							NULL, NULL, NULL);
 }
 
-static void
-define_stats(void)
-{
-	DefineCustomIntVariable("capi.stats_interval",
-							"Sets how often Meta is asked what it counted.",
-							"Zero asks nothing: neither for counts, nor for match quality, nor for the end of the token.",
-							&capi_stats_interval,
-							3600, 0, 24 * 3600,
-							PGC_SUSET,
-							GUC_UNIT_S,
-							NULL, NULL, NULL);
-}
-
 /*
  * The lower bound keeps the promise of one event per order: what is no longer
  * remembered must be too old to be sent again.
@@ -268,6 +255,19 @@ define_retention(void)
 							90 * MIN_PER_DAY, 8 * MIN_PER_DAY, 3650 * MIN_PER_DAY,
 							PGC_SUSET,
 							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+}
+
+static void
+define_stats(void)
+{
+	DefineCustomIntVariable("capi.stats_interval",
+							"Sets how often Meta is asked what it counted.",
+							"Zero asks nothing: neither for counts, nor for match quality, nor for the end of the token.",
+							&capi_stats_interval,
+							3600, 0, 24 * 3600,
+							PGC_SUSET,
+							GUC_UNIT_S,
 							NULL, NULL, NULL);
 }
 

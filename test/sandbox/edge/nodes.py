@@ -75,7 +75,7 @@ def debug_token(request, sandbox):
         "application": "capi sandbox", "is_valid": True,
         "issued_at": facts["added_at"],
         "expires_at": facts["expires_at"] or 0,       # 0: never
-        "data_access_expires_at": 0, "user_id": USER_ID, 
+        "data_access_expires_at": 0, "user_id": USER_ID,
         "scopes": list(facts["scopes"]), "granular_scopes": granted}}
 
 
