@@ -6,6 +6,7 @@
 CREATE FUNCTION capi._logs() RETURNS TABLE (parent text, back interval)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('delivery', interval '1 day'), ('request', interval '1 day'),
+           ('history', interval '1 day'),
            ('meta_count', interval '9 days'), ('meta_score', interval '1 day')
 $$;
 
@@ -41,6 +42,8 @@ BEGIN
         EXECUTE format('CREATE INDEX ON capi.%I USING brin (event_time)', child);
         -- rows are deleted, which a publication of all tables must let us
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
+    ELSIF parent = 'history' THEN
+        EXECUTE format('CREATE INDEX ON capi.%I (key)', child);
     ELSIF parent = 'meta_count' THEN
         EXECUTE format('CREATE UNIQUE INDEX ON capi.%I (dataset_id, hour, event_name)', child);
         -- rows are updated
@@ -61,6 +64,14 @@ CREATE FUNCTION capi._bound(partition oid, which int) RETURNS timestamptz
     SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid),
                          '\(''([^'']+)''\) TO \(''([^'']+)''\)'))[which]::timestamptz
       FROM pg_class c WHERE c.oid = partition
+$$;
+
+-- The partition that takes a row of now, if there is one.
+CREATE FUNCTION capi._partition_now(parent text, OUT oid oid)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.inhrelid FROM pg_inherits i
+     WHERE i.inhparent = ('capi.' || parent)::regclass
+       AND capi._bound(i.inhrelid, 1) <= clock_timestamp() AND capi._bound(i.inhrelid, 2) > clock_timestamp() + interval '1 minute'
 $$;
 
 -- The partition that takes a row of that time; made now if it is missing.

@@ -69,6 +69,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'SELECT', 'TABLE', 'capi.meta_quality'),
            ('reader', 'SELECT', 'TABLE', 'capi.meta_status'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.diagnose()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi.explain_event(text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.reconcile(text, timestamptz, timestamptz, interval)'),
            ('reader', 'SELECT', 'TABLE', 'capi.reconciliation'),
            ('reader', 'SELECT', 'TABLE', 'capi.backfill_progress'),
