@@ -44,6 +44,7 @@ BEGIN
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSIF parent = 'history' THEN
         EXECUTE format('CREATE INDEX ON capi.%I (key)', child);
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSIF parent = 'meta_count' THEN
         EXECUTE format('CREATE UNIQUE INDEX ON capi.%I (dataset_id, hour, event_name)', child);
         -- rows are updated
