@@ -10,7 +10,7 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
-	$(addprefix base/,attempt backoff block database_settings entry extension guc \
+	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
@@ -26,7 +26,7 @@ OBJS = $(patsubst %,src/%.o, \
 		evaluate in_flight intake portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
-		item known ledger outcome queue reference secret segment soon unread xidset))
+		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
@@ -34,9 +34,14 @@ SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookup
 	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
-DATA       = $(patsubst $(TREE)/%,%,$(wildcard $(TREE)/sql/capi--*--*.sql)) \
-	sql/capi--0.1.0.sql
-DATA_built = sql/capi--$(EXTVERSION).sql
+DATA       = sql/capi--0.1.0.sql
+UPGRADE    = sql/capi--0.1.0--$(EXTVERSION).sql
+DATA_built = sql/capi--$(EXTVERSION).sql $(UPGRADE)
+# By hand is written what cannot be replaced; of tables.sql its functions are taken.
+UPGRADE_PARTS = sql/upgrade/head.sql sql/capi/references.sql sql/capi/tables.sql \
+	sql/upgrade/0.1.0.sql \
+	$(filter-out %/head.sql %/references.sql %/tables.sql %/comments.sql,$(SQL_PARTS)) \
+	sql/upgrade/copy.sql sql/capi/comments.sql sql/upgrade/tail.sql
 
 # PGXS knows no folders in DOCS, and README.md is everybody's name: what is
 # installed keeps its places, below a folder of its own.
@@ -49,7 +54,8 @@ override docmoduledir = extension/capi
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
-	reconcile repair
+	reconcile repair \
+	old_version
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
@@ -89,7 +95,7 @@ include $(PGXS)
 -include $(wildcard src/*/*.d)
 
 # Make would take what was built there for what is to be built here.
-ifneq ($(and $(ELSEWHERE),$(wildcard $(TREE)/capi.so $(TREE)/$(DATA_built))),)
+ifneq ($(and $(ELSEWHERE),$(wildcard $(addprefix $(TREE)/,capi.so $(DATA_built)))),)
 $(error "$(TREE)" has been built in; "make clean" there first)
 endif
 
@@ -100,8 +106,11 @@ $(FOLDERS):
 
 $(OBJS): capi.control | $(FOLDERS)
 
-$(DATA_built): $(SQL_PARTS) capi.control | $(FOLDERS)
-	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(filter %.sql,$^) > $@
+sql/capi--$(EXTVERSION).sql: $(SQL_PARTS) capi.control | $(FOLDERS)
+	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(addprefix $(TREE)/,$(SQL_PARTS)) > $@
+
+$(UPGRADE): sql/upgrade/replace.awk $(UPGRADE_PARTS) | $(FOLDERS)
+	awk -f $(addprefix $(TREE)/,sql/upgrade/replace.awk $(UPGRADE_PARTS)) > $@
 
 $(CURDIR)/expected:
 	ln -s '$(abspath $(TREE))/expected' $@

@@ -12,6 +12,10 @@ DECLARE
     child text := parent || to_char(from_time AT TIME ZONE 'UTC', '"_p"YYYYMMDD"_"HH24MI');
     grantee text;
 BEGIN
+    -- one that somebody detached, to keep it, has its name for itself
+    WHILE to_regclass(format('capi.%I', child)) IS NOT NULL LOOP
+        child := child || '_';
+    END LOOP;
     EXECUTE format('CREATE TABLE capi.%I (LIKE capi.%I INCLUDING DEFAULTS)', child, parent);
     PERFORM capi._revoke_all(format('capi.%I', child)::regclass);
     -- who makes dumps reads it
@@ -26,6 +30,8 @@ BEGIN
         -- rows are equal, so looking for equal ones at each split is idle
         EXECUTE format('CREATE INDEX ON capi.%I (key, source_id) WITH (deduplicate_items = off)', child);
         EXECUTE format('CREATE INDEX ON capi.%I USING brin (finished_at)', child);
+        -- a window of orders is counted by this (store/ledger.c)
+        EXECUTE format('CREATE INDEX ON capi.%I USING brin (event_time)', child);
         -- rows are deleted, which a publication of all tables must let us
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSE
@@ -82,13 +88,48 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN NULL;
 END $$;
 
+-- Makes what is missing for now and the time to come, whatever is there: after an
+-- outage, beside a gap, or with a clock that was ahead.
+CREATE FUNCTION capi._add_partitions(parent text, step interval) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+    at timestamptz := now();
+    present record;
+BEGIN
+    WHILE at < now() + step / 2 LOOP
+        SELECT max(b.upper) FILTER (WHERE b.lower <= at AND b.upper > at) AS until,
+               max(b.upper) FILTER (WHERE b.upper <= at) AS before,
+               min(b.lower) FILTER (WHERE b.lower > at) AS after
+          INTO present
+          FROM pg_inherits i
+         CROSS JOIN LATERAL (SELECT capi._bound(i.inhrelid, 1) AS lower, capi._bound(i.inhrelid, 2) AS upper) b
+         WHERE i.inhparent = ('capi.' || parent)::regclass;
+        IF present.until IS NULL THEN
+            present.before := greatest(present.before, today - interval '1 day');
+            present.until := least(present.after, greatest(present.before, today) + step);
+            PERFORM capi._add_partition(parent, present.before, present.until);
+        END IF;
+        at := present.until;
+    END LOOP;
+END $$;
+
+-- For how long an order that is not remembered could be sent again: Meta takes
+-- sales of a physical store for 62 days, all else for 7 (SPEC 1).
+CREATE FUNCTION capi._window() RETURNS interval
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM capi.source s
+                              WHERE s.action_source = 'physical_store' OR s.query ~* 'action_source'
+                                 OR s.table_name = 'capi.direct_event'::regclass)
+                THEN interval '63 days' ELSE interval '8 days' END
+$$;
+
 CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
     parent text;
     child record;
-    last_end timestamptz;
-    step interval := greatest('1 day'::interval, date_trunc('day', keep / 3));
+    needed interval := greatest(keep, capi._window());
 BEGIN
     -- events that were given twice, and whose first has its outcome
     DELETE FROM capi.direct_event e
@@ -99,20 +140,14 @@ BEGIN
      WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
        AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
     FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
-        SELECT max(capi._bound(i.inhrelid, 2)) INTO last_end
-          FROM pg_inherits i WHERE i.inhparent = ('capi.' || parent)::regclass;
-        IF last_end IS NULL OR last_end <= now() THEN
-            last_end := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 day';
-            PERFORM capi._add_partition(parent, last_end, last_end + step + interval '1 day');
-            last_end := last_end + step + interval '1 day';
-        END IF;
-        IF last_end < now() + step / 2 THEN
-            PERFORM capi._add_partition(parent, last_end, last_end + step);
-        END IF;
+        -- minutes have no days to truncate to
+        PERFORM capi._add_partitions(parent, make_interval(
+            days => floor(extract(epoch FROM greatest(keep, interval '3 days')) / 259200)::int));
         FOR child IN SELECT i.inhrelid::regclass AS rel
                        FROM pg_inherits i
                       WHERE i.inhparent = ('capi.' || parent)::regclass
-                        AND capi._bound(i.inhrelid, 2) < now() - keep LOOP
+                        AND capi._bound(i.inhrelid, 2)
+                            < now() - CASE parent WHEN 'delivery' THEN needed ELSE keep END LOOP
             -- whoever reads the log, a dump say, is neither waited for nor in the
             -- way of the partitions to come
             BEGIN

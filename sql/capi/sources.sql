@@ -212,8 +212,15 @@ BEGIN
         END LOOP;
         EXECUTE format('CREATE TRIGGER capi_capture AFTER INSERT OR UPDATE ON %s '
                        'FOR EACH ROW EXECUTE FUNCTION capi.capture()', tab);
-        EXECUTE format('ALTER TRIGGER capi_capture ON %s DEPENDS ON EXTENSION capi', tab);
         present.enabled := 'O';
+        present.parent := 0;
+    END IF;
+    -- DROP EXTENSION takes the triggers along.  Citus distributes no table whose
+    -- trigger depends on an extension: beside it, that takes CASCADE.
+    IF wanted IS NOT NULL AND present.parent IS NOT DISTINCT FROM 0 THEN
+        EXECUTE format('ALTER TRIGGER capi_capture ON %s %s DEPENDS ON EXTENSION capi', tab,
+                       CASE WHEN EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus')
+                            THEN 'NO' ELSE '' END);
     END IF;
     IF wanted <> present.enabled THEN
         EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER capi_capture', tab,

@@ -342,6 +342,18 @@ BEGIN
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
              THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
       FROM capi.source_status s;
+    RETURN QUERY SELECT 'triggers', count(*) = 0,
+        CASE WHEN count(*) = 0 THEN 'No table has the trigger of capi without a source.'
+             ELSE format('Nothing is captured of tables that have the trigger and no source: %s.',
+                         string_agg(t.tgrelid::regclass::text, ', ' ORDER BY t.tgrelid::regclass::text)) END,
+        CASE WHEN count(*) > 0
+             THEN 'Attach them with capi.attach(), or DROP TRIGGER capi_capture on them.' END
+      FROM pg_trigger t
+     WHERE t.tgfoid = 'capi.capture()'::regprocedure
+       AND NOT EXISTS (SELECT FROM capi.source s
+                        WHERE s.detached_at IS NULL
+                          AND (s.table_name = t.tgrelid
+                               OR s.table_name IN (SELECT a.relid FROM pg_partition_ancestors(t.tgrelid) a)));
     RETURN QUERY SELECT 'history', count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'No table began its numbers again.'
              ELSE 'Numbers began again: ' || string_agg(format('%s (%s)', s.name, s.renumbered_at), '; ' ORDER BY s.name)

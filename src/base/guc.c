@@ -38,6 +38,7 @@ int			capi_context_retention;
 int			capi_context_size;
 int			capi_linger = 200;
 int			capi_max_in_flight = 4;
+int			capi_missing_wait = 3 * MS_PER_MIN;
 int			capi_poll_interval = 10 * MS_PER_S;
 int			capi_query_timeout = 30 * MS_PER_S;
 int			capi_reader_memory = 256 * KB_PER_MB;
@@ -182,6 +183,15 @@ define_sizes_and_times(void)
 							0,
 							NULL, NULL, NULL);
 
+	DefineCustomIntVariable("capi.missing_wait",
+							"Sets how long after its capture an order is looked for that its query does not return.",
+							"What a transaction writes last, or another connection of a distributed one commits, may come later; after that it is ignored.",
+							&capi_missing_wait,
+							3 * MS_PER_MIN, 0, MS_PER_HOUR,
+							PGC_SUSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("capi.poll_interval",
 							"Sets the longest time between two looks at the queue.",
 							"New orders wake the dispatcher at once; this covers prepared transactions.",
@@ -237,7 +247,7 @@ define_retention(void)
 {
 	DefineCustomIntVariable("capi.retention",
 							"Sets how long the outcome of an event is kept.",
-							"At least 8 days: Meta takes events for 7 days, and an order must be remembered for as long as it could be sent again.",
+							"At least 8 days: an order is remembered for as long as Meta would take it again, which is 7 days, or 62 where events may be sales of a physical store.",
 							&capi_retention,
 							90 * MIN_PER_DAY, 8 * MIN_PER_DAY, 3650 * MIN_PER_DAY,
 							PGC_SUSET,

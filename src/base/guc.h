@@ -18,6 +18,7 @@ extern int	capi_context_retention;	/* minutes */
 extern int	capi_context_size;		/* kB */
 extern int	capi_linger;			/* ms */
 extern int	capi_max_in_flight;
+extern int	capi_missing_wait;
 extern int	capi_poll_interval;		/* ms */
 extern int	capi_query_timeout;		/* ms */
 extern int	capi_reader_memory;		/* kB */

@@ -63,7 +63,7 @@
 
 /*
  * How often to look for an extension or a database that was not there.  What
- * makes them appear wakes the launcher, except COMMIT PREPARED.
+ * makes them appear wakes the launcher.
  */
 #define RECHECK_MS				300000
 
@@ -298,6 +298,33 @@ capi_shmem_extension_changed(Oid dboid, const char *dbname)
 	LWLockRelease(shared->lock);
 
 	wake_launcher();
+}
+
+/*
+ * A prepared transaction has committed, of which nobody remembers what it did:
+ * perhaps it noted orders, perhaps it created the extension.
+ */
+void
+capi_shmem_prepared_committed(Oid dboid, const char *dbname)
+{
+	bool		wanted = false;
+
+	if (shared == NULL)
+		return;
+	capi_shmem_wake_dispatcher(dboid, true);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < CAPI_MAX_DATABASES; i++)
+	{
+		CapiSlot   *slot = &shared->slots[i];
+
+		if (slot->state != CAPI_SLOT_NO_EXTENSION || strcmp(slot->dbname, dbname) != 0)
+			continue;
+		slot->next_start = 0;
+		wanted = true;
+	}
+	LWLockRelease(shared->lock);
+	if (wanted)
+		wake_launcher();
 }
 
 /*

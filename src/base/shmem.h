@@ -64,6 +64,7 @@ extern void capi_shmem_wake_dispatcher(Oid dboid, bool urgent);
 extern void capi_shmem_extension_changed(Oid dboid, const char *dbname);
 
 /* Rows that could not even be noted in the queue (P1): counted here. */
+extern void capi_shmem_prepared_committed(Oid dboid, const char *dbname);
 extern void capi_shmem_count_missed(Oid dboid);
 extern uint64 capi_shmem_missed(Oid dboid);
 extern void capi_shmem_forget_missed(Oid dboid);

@@ -6,7 +6,7 @@
  * transaction became visible, where an error would be a PANIC, so all they do
  * is set a latch.  A rolled-back subtransaction may leave the flag set: the
  * dispatcher then looks once for nothing.  PREPARE TRANSACTION clears it: the
- * commit comes in another session, and the dispatcher's poll finds it.
+ * commit may come in another session, and wakes by itself (database_hook.c).
  *
  * The latch is set when the server releases the last resources, because the
  * commit callbacks run before it tells others what to forget: a dispatcher

@@ -376,7 +376,8 @@ say_progress(Backfill *b)
 	b->noticed_at = now;
 	rate = done(b) * (double) USECS_PER_SEC / Max(now - b->counted_at, 1);
 	ereport(NOTICE,
-			(errmsg("backfill of source \"%s\": " INT64_FORMAT " of " INT64_FORMAT " orders, %.0f a second, %.0f s left",
+			(errmsg("backfill of source \"%s\": " INT64_FORMAT " of " INT64_FORMAT
+					" orders, %.0f a second, %.0f s left",
 					b->reader.source->name, done(b), b->total, rate, (b->total - done(b)) / rate)));
 }
 

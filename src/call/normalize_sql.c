@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "base/encoding.h"
 #include "event/contents.h"
 #include "event/country.h"
 #include "event/event.h"
@@ -28,7 +29,7 @@ PG_FUNCTION_INFO_V1(capi_sql_hash);
 static char *
 text_to_utf8(const text *t)
 {
-	return capi_event_utf8(text_to_cstring(t));
+	return capi_to_utf8(text_to_cstring(t));
 }
 
 /* Names of all fields, or of the hashed ones, comma-separated. */
@@ -169,8 +170,7 @@ capi_sql_normalize(PG_FUNCTION_ARGS)
 
 	if (!normalize_argument(fcinfo, false, &out))
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(out.data, out.len,
-													  PG_UTF8)));
+	PG_RETURN_TEXT_P(cstring_to_text(capi_from_utf8(out.data)));
 }
 
 /* capi.hash(field text, value text, country text) returns text */

@@ -16,6 +16,7 @@
 #include "utils/jsonb.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "event/text.h"
 #include "read/caller.h"
 
@@ -51,7 +52,7 @@ capi_sql_pixel_event(PG_FUNCTION_ARGS)
 	if (strcmp(capi_caller_judge(&reader, key, &row, &json, &reason), "delivered") == 0)
 	{
 		make_inert(&json);
-		result = pixel_call(pg_any_to_server(json.data, json.len, PG_UTF8));
+		result = pixel_call(capi_from_utf8(json.data));
 	}
 	capi_caller_close(&reader);
 	SPI_finish();

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "event/text.h"
 #include "read/caller.h"
 
@@ -79,10 +80,8 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 static Datum
 problem_array(CapiEvent *event)
 {
-	Datum		json = DirectFunctionCall1(jsonb_in,
-										   CStringGetDatum(psprintf("[%s]",
-																	event->problems.data != NULL ?
-																	event->problems.data : "")));
+	char	   *text = psprintf("[%s]", event->problems.data != NULL ? event->problems.data : "");
+	Datum		json = DirectFunctionCall1(jsonb_in, CStringGetDatum(capi_from_utf8(text)));
 	Jsonb	   *list = DatumGetJsonbP(json);
 	int			n = JB_ROOT_COUNT(list);
 	Datum	   *texts = palloc(sizeof(Datum) * (n + 1));
@@ -137,7 +136,7 @@ static Datum
 json_datum(StringInfo json)
 {
 	return DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(pg_any_to_server(json->data, json->len, PG_UTF8)));
+							   CStringGetDatum(capi_from_utf8(json->data)));
 }
 
 static void
@@ -158,7 +157,7 @@ put_row(CapiCaller *reader, ReturnSetInfo *result, char *key, CapiOrder *row)
 	values[P_OUTCOME] = CStringGetTextDatum(capi_caller_judge(reader, key, row, &json, &reason));
 	nulls[P_REASON] = reason == NULL;
 	if (reason != NULL)
-		values[P_REASON] = CStringGetTextDatum(reason);
+		values[P_REASON] = CStringGetTextDatum(capi_from_utf8(reason));
 	nulls[P_EVENT] = json.len == 0;
 	if (json.len > 0)
 		values[P_EVENT] = json_datum(&json);

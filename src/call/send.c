@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/entry.h"
 #include "base/wake.h"
 #include "event/event.h"
@@ -130,7 +131,7 @@ check_written_size(Jsonb *json)
 static char *
 utf8(const char *text, int len)
 {
-	return pg_server_to_any(pnstrdup(text, len), len, PG_UTF8);
+	return capi_to_utf8(pnstrdup(text, len));
 }
 
 /* Text of a scalar, or NULL for null; raises for anything else. */
@@ -402,7 +403,7 @@ read_field(int field, JsonbValue *value, CapiEvent *event)
 static Datum
 server_text(const char *utf8_text)
 {
-	return CStringGetTextDatum(pg_any_to_server(utf8_text, strlen(utf8_text), PG_UTF8));
+	return CStringGetTextDatum(capi_from_utf8(utf8_text));
 }
 
 /* Writes the event's JSON and judges it; false if it is not to be sent. */
@@ -472,7 +473,7 @@ choose_id(FunctionCallInfo fcinfo, CapiEvent *event)
 	if (event->event_id != NULL)
 		return;
 	if (key != NULL)
-		event->event_id = pg_server_to_any(key, strlen(key), PG_UTF8);
+		event->event_id = capi_to_utf8(key);
 	else
 		event->event_id = DatumGetCString(DirectFunctionCall1(uuid_out,
 															  DirectFunctionCall1(gen_random_uuid, (Datum) 0)));

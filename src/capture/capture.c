@@ -98,7 +98,8 @@ capi_sql_capture(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 
 	entry = capi_rule_lookup(trigger->tg_relation);
-	if (entry == NULL)
+	/* a trigger without a rule: restored without the sources, say */
+	if (entry == NULL || entry->nrules == 0)
 	{
 		capi_shmem_count_missed(MyDatabaseId);
 		return PointerGetDatum(NULL);

@@ -482,8 +482,10 @@ find_source_table(int source_id, SourceTable *table)
 	bool		found;
 
 	SPI_connect();
-	found = SPI_execute_with_args("SELECT table_name::oid, run_as::oid, table_was[1], table_was[2]"
-								  " FROM capi.source WHERE id = $1",
+	found = SPI_execute_with_args("SELECT s.table_name::oid, s.run_as::oid,"
+								  " to_jsonb(s) #>> '{table_was,0}',"	/* 0.1.0 has none */
+								  " to_jsonb(s) #>> '{table_was,1}'"
+								  " FROM capi.source s WHERE s.id = $1",
 								  1, argtypes, args, NULL, true, 1) == SPI_OK_SELECT &&
 		SPI_processed == 1;
 	for (int i = 0; found && i < 4; i++)

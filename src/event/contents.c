@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -34,6 +35,61 @@ typedef struct Writer
 	bool		has_quantity;	/* the one at hand */
 } Writer;
 
+/* Four hexadecimal digits behind a backslash and "u"; -1: there are none. */
+static int
+unicode_escape(const char *s)
+{
+	int			code = 0;
+
+	if (s[0] != '\\' || s[1] != 'u')
+		return -1;
+	for (int i = 2; i < 6; i++)
+	{
+		const char *digits = "0123456789abcdef";
+		const char *found = s[i] != '\0' ? strchr(digits, pg_tolower((unsigned char) s[i])) : NULL;
+
+		if (found == NULL)
+			return -1;
+		code = code * 16 + (int) (found - digits);
+	}
+	return code;
+}
+
+/*
+ * The text without escapes beyond ASCII: those the server would write in the
+ * database's encoding, or refuse, and the event is UTF-8.
+ */
+static char *
+without_escapes(const char *text)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	while (*text != '\0')
+	{
+		int			code = unicode_escape(text);
+		int			len = code >= 0 ? 6 : text[0] == '\\' && text[1] != '\0' ? 2 : 1;
+		unsigned char utf8[MAX_MULTIBYTE_CHAR_LEN + 1] = {0};
+
+		if (code >= 0xD800 && code < 0xDC00)
+		{
+			int			low = unicode_escape(text + 6);
+
+			if (low >= 0xDC00 && low < 0xE000)
+			{
+				code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+				len = 12;
+			}
+		}
+		if (code >= 0x80 && (code < 0xD800 || code >= 0xE000))
+			appendStringInfoString(&out, (char *) unicode_to_utf8(code, utf8));
+		else
+			appendBinaryStringInfo(&out, text, len);
+		text += len;
+	}
+	return out.data;
+}
+
 Jsonb *
 capi_contents_parse(const char *text)
 {
@@ -45,8 +101,10 @@ capi_contents_parse(const char *text)
 		return NULL;
 	PG_TRY();
 	{
+		const char *plain = GetDatabaseEncoding() == PG_UTF8 ? text : without_escapes(text);
+
 		result = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													CStringGetDatum(text)));
+													CStringGetDatum(plain)));
 	}
 	PG_CATCH();
 	{

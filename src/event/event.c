@@ -5,21 +5,11 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
-
 #include "event/event.h"
 #include "event/text.h"
 
 /* A list that goes wrong in more ways goes wrong as a whole. */
 #define MAX_PROBLEMS	50
-
-char *
-capi_event_utf8(char *text)
-{
-	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-		return text;
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
-}
 
 static void
 append_problem(StringInfo out, const char *where, const char *problem)

@@ -75,13 +75,6 @@ typedef struct CapiEvent
 } CapiEvent;
 
 /*
- * A raw value in UTF-8.  In a database of encoding SQL_ASCII, where nobody knows
- * what bytes mean, it is passed on as it is: what is not UTF-8 is left out
- * field by field, and does not stop the others.
- */
-extern char *capi_event_utf8(char *text);
-
-/*
  * Notes what is wrong with a field, or part of one; never with its value.  The
  * same thing is noted once, and of very many things the first.
  */

@@ -17,8 +17,8 @@
  * Limitations:
  *	- After a rollback to a savepoint, a change that was undone is still told
  *	  at commit.  The dispatcher looks, finds what it knew, and goes on.
- *	- COMMIT PREPARED is not seen; the launcher's slow recheck finds the
- *	  extension, and an error in the dispatcher finds that it is gone.
+ *	- What COMMIT PREPARED does is not known; the launcher looks for an extension
+ *	  that was not there, and an error in the dispatcher finds that one is gone.
  *
  * Active only when the library was preloaded.
  */
@@ -137,6 +137,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 
 	if (is_ours)
 		note_done(stmt, slotno, dboid);
+	if (IsA(stmt, TransactionStmt) &&
+		castNode(TransactionStmt, stmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+		capi_shmem_prepared_committed(MyDatabaseId, get_database_name(MyDatabaseId));
 }
 
 /*

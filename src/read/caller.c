@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/entry.h"
 #include "base/nearest.h"
 #include "base/txn.h"
@@ -156,7 +157,7 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 
 	/* one order may have much to normalise and to hash */
 	CHECK_FOR_INTERRUPTS();
-	*reason = row->found == 0 ? "not returned by the query" : row->ignore_reason;
+	*reason = row->found == 0 ? CAPI_REASON_MISSING : row->ignore_reason;
 	if (*reason != NULL)
 		return "ignored";
 	if (row->found > 1)
@@ -165,12 +166,12 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 		return "rejected";
 	}
 	if (row->dataset != NULL &&
-		capi_config_dataset_by_name(reader->config, row->dataset) == NULL)
+		capi_config_dataset_by_name(reader->config, capi_from_utf8(row->dataset)) == NULL)
 	{
 		*reason = CAPI_REASON_UNKNOWN_DATASET;
 		return "queued";
 	}
-	capi_query_defaults(event, reader->source, key);
+	capi_query_defaults(event, reader->source, capi_to_utf8(key));
 	capi_payload_event(event, now_s, out);
 	if (event->verdict == CAPI_VERDICT_SEND &&
 		event->event_time_s - now_s > CAPI_CLOCK_TOLERANCE_S)

@@ -97,7 +97,7 @@ drop_columns(Query *subquery, const Search *search)
 		Node	   *expr = (Node *) tle->expr;
 
 		if (!bms_is_member(tle->resno, search->used) && tle->ressortgroupref == 0 &&
-			!IsA(expr, Var) && !expression_returns_set(expr))
+			!expression_returns_set(expr))
 			tle->expr = (Expr *) makeNullConst(exprType(expr), exprTypmod(expr),
 											   exprCollation(expr));
 	}

@@ -3,8 +3,9 @@
  *		Runs a source's query over a range of time, or for some keys, as the
  *		caller (caller.c), and keeps of each order what a count needs.
  *
- * No other column of the query is computed (needed.c).  Amounts and currencies become what would be sent, by the rules of
- * event/, so that they compare with what was sent.  Reads only.
+ * No other column of the query is computed (needed.c).  Amounts and currencies
+ * become what would be sent, by the rules of event/, so that they compare with
+ * what was sent.  Reads only.
  */
 #include "postgres.h"
 
@@ -16,11 +17,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
 
 #include "base/attempt.h"
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/key.h"
 #include "event/currency.h"
 #include "event/decimal.h"
@@ -39,6 +42,9 @@ typedef struct OrderReceiver
 	int			minor_units;
 	MemoryContext row;			/* what one row needs */
 	StringInfoData scratch;
+	bool		has_numbers;	/* amounts are numbers already */
+	StringInfoData raw_currency;	/* as the last order had it, */
+	StringInfoData currency;	/* and as it is sent; empty: not usable */
 } OrderReceiver;
 
 /* The statement under construction. */
@@ -52,28 +58,60 @@ typedef struct Statement
 
 /* ---------- rows ---------- */
 
-/* Normal form of the text in column i, in scratch; false if it has none. */
+/* Longest number that is passed on without a look at its digits. */
+#define SHORT_NUMBER	32
+
+/* Normal form of a text, in scratch; false if it has none. */
 static bool
-normal_form(OrderReceiver *r, TupleTableSlot *slot, int i, int field)
+normal_form(OrderReceiver *r, char *raw, int field)
 {
 	const char *problem;
 
 	resetStringInfo(&r->scratch);
-	return !slot->tts_isnull[i] &&
-		capi_normalize(field, capi_event_utf8(TextDatumGetCString(slot->tts_values[i])),
-					   NULL, &r->scratch, &problem);
+	return capi_normalize(field, capi_to_utf8(raw), NULL,
+						  &r->scratch, &problem);
+}
+
+/* Most orders have that of the order before. */
+static void
+read_currency(OrderReceiver *r, Datum value)
+{
+	text	   *raw = DatumGetTextPP(value);
+	int			len = VARSIZE_ANY_EXHDR(raw);
+
+	if (len == r->raw_currency.len && memcmp(VARDATA_ANY(raw), r->raw_currency.data, len) == 0)
+		return;
+	resetStringInfo(&r->raw_currency);
+	appendBinaryStringInfo(&r->raw_currency, VARDATA_ANY(raw), len);
+	resetStringInfo(&r->currency);
+	if (normal_form(r, text_to_cstring(raw), CAPI_FIELD_CURRENCY))
+		appendBinaryStringInfo(&r->currency, r->scratch.data, r->scratch.len);
 }
 
 /* The amount as it would be sent; the currency says how many decimals it hides. */
 static bool
-read_value(OrderReceiver *r, TupleTableSlot *slot, const char *currency, Datum *value)
+read_value(OrderReceiver *r, Datum *value, const char *currency)
 {
 	int			digits = r->minor_units;
+	char	   *raw;
 
-	if (!normal_form(r, slot, ORDER_VALUE, CAPI_FIELD_VALUE))
+	if (r->has_numbers)
+	{
+		Numeric		number = DatumGetNumeric(*value);
+
+		if (VARSIZE_ANY(number) <= SHORT_NUMBER && !numeric_is_nan(number) && !numeric_is_inf(number))
+		{
+			*value = NumericGetDatum(number);
+			return true;
+		}
+		raw = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+	}
+	else
+		raw = TextDatumGetCString(*value);
+	if (!normal_form(r, raw, CAPI_FIELD_VALUE))
 		return false;
 	if (digits == CAPI_MINOR_BY_CURRENCY)
-		digits = currency != NULL ? Max(capi_currency_exponent(currency), 0) : 0;
+		digits = Max(capi_currency_exponent(currency), 0);
 	if (digits > 0)
 		capi_decimal_shift(&r->scratch, 0, digits);
 	*value = DirectFunctionCall3(numeric_in, CStringGetDatum(r->scratch.data),
@@ -88,17 +126,21 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old = MemoryContextSwitchTo(r->row);
 	Datum		values[ORDER_COLUMNS];
 	bool		nulls[ORDER_COLUMNS];
-	char	   *currency = NULL;
+	const char *currency = "";
 
 	slot_getallattrs(slot);
 	memcpy(values, slot->tts_values, sizeof(values));
 	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
-	if (normal_form(r, slot, ORDER_CURRENCY, CAPI_FIELD_CURRENCY))
-		currency = pstrdup(r->scratch.data);
-	nulls[ORDER_CURRENCY] = currency == NULL;
-	if (currency != NULL)
+	if (!nulls[ORDER_CURRENCY])
+	{
+		read_currency(r, values[ORDER_CURRENCY]);
+		currency = r->currency.data;
+	}
+	nulls[ORDER_CURRENCY] = currency[0] == '\0';
+	if (currency[0] != '\0')
 		values[ORDER_CURRENCY] = CStringGetTextDatum(currency);
-	nulls[ORDER_VALUE] = !read_value(r, slot, currency, &values[ORDER_VALUE]);
+	nulls[ORDER_VALUE] = nulls[ORDER_VALUE] ||
+		!read_value(r, &values[ORDER_VALUE], currency);
 	tuplestore_putvalues(r->orders->rows, r->orders->desc, values, nulls);
 	r->orders->n++;
 	MemoryContextSwitchTo(old);
@@ -109,6 +151,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 static void
 start_up(DestReceiver *self, int operation, TupleDesc desc)
 {
+	((OrderReceiver *) self)->has_numbers = TupleDescAttr(desc, ORDER_VALUE)->atttypid == NUMERICOID;
 }
 
 static void
@@ -131,6 +174,8 @@ run(CapiRows *orders, const CapiSource *source, const char *sql,
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of a source");
 	initStringInfo(&r.scratch);
+	initStringInfo(&r.raw_currency);
+	initStringInfo(&r.currency);
 	r.row = AllocSetContextCreate(CurrentMemoryContext, "capi row of an order",
 								  ALLOCSET_DEFAULT_SIZES);
 	if (OidIsValid(argtype))
@@ -173,6 +218,27 @@ append_text(Statement *s, const char *name)
 		appendStringInfo(&s->sql, ", q.%s::pg_catalog.text", name);
 }
 
+/* Numbers need no reading when they are sent as they are. */
+static void
+append_value(Statement *s)
+{
+	switch (column_type(s, "value"))
+	{
+		case NUMERICOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			if (s->source->minor_units == CAPI_MINOR_NONE)
+			{
+				appendStringInfoString(&s->sql, ", q.value::pg_catalog.numeric");
+				break;
+			}
+			/* FALLTHROUGH */
+		default:
+			append_text(s, "value");
+	}
+}
+
 /* SELECT the columns of an order FROM the query AS q WHERE it has a key */
 static void
 begin_statement(Statement *s, const CapiSource *source)
@@ -189,9 +255,10 @@ begin_statement(Statement *s, const CapiSource *source)
 	s->desc = CreateTupleDescCopy(cached->resultDesc);
 	SPI_freeplan(plan);
 	initStringInfo(&s->sql);
-	appendStringInfo(&s->sql, "SELECT q.key::pg_catalog.text, %s::pg_catalog.timestamptz",
+	appendStringInfo(&s->sql, "SELECT %s, %s::pg_catalog.timestamptz",
+					 capi_ledger_key_sql(source->key_type, "q.key::pg_catalog.text"),
 					 capi_query_time_sql(source, s->query));
-	append_text(s, "value");
+	append_value(s);
 	append_text(s, "currency");
 	appendStringInfoString(&s->sql, OidIsValid(column_type(s, "ignore_reason")) ?
 						   ", q.ignore_reason IS NOT NULL" : ", false");

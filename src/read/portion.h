@@ -25,7 +25,7 @@ typedef struct CapiAsked
 {
 	char	   *key;
 	int			at;				/* its number in the portion */
-	char	   *event_id;		/* pinned, or NULL */
+	char	   *event_id;		/* pinned, or NULL: with a time, the key */
 	char	   *event_name;		/* pinned, or NULL */
 	bool		has_time;		/* event_time_s is pinned */
 	int64		event_time_s;

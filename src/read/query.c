@@ -30,10 +30,12 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/guc.h"
 #include "base/key.h"
 #include "base/pinned.h"
@@ -363,6 +365,19 @@ take_rows(CapiRowReader *reader, Keys *keys, int *found, MemoryContext orders,
 	}
 }
 
+/*
+ * Locks first, then the snapshot: one that is older than a command for which
+ * the locks were waited for, and which rewrote a table, sees none of the rows
+ * that are there now.  For a reader, whose transaction is its own.
+ */
+static void
+look_after_locking(SPIPlanPtr plan, Datum array)
+{
+	SPI_cursor_close(SPI_cursor_open(NULL, plan, &array, NULL, true));
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
 /* Through a cursor: a query that returns a billion rows is left early. */
 static void
 fetch_rows(const CapiSource *source, Keys *keys, SPIPlanPtr plan, Datum array,
@@ -444,13 +459,14 @@ capi_query_check(const CapiSource *source)
 }
 
 void
-capi_query_each(const CapiSource *source, char **texts, int nkeys, bool keep_plan,
+capi_query_each(const CapiSource *source, char **texts, int nkeys, bool in_reader,
 				MemoryContext orders, CapiOrderTaker take, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		reset = orders == NULL;
 	Keys		keys = {.texts = texts, .n = nkeys};
 	CapiQueryScope scope;
+	SPIPlanPtr	plan;
 	Oid			argtype;
 	Datum		array;
 	char	   *sql;
@@ -458,11 +474,13 @@ capi_query_each(const CapiSource *source, char **texts, int nkeys, bool keep_pla
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
 	sql = build_statement(source, &keys, &array, &argtype);
+	plan = prepare(source, sql, argtype, in_reader);
+	if (in_reader)
+		look_after_locking(plan, array);
 	if (reset)
 		orders = AllocSetContextCreate(context, "capi rows of a query",
 									   ALLOCSET_DEFAULT_SIZES);
-	fetch_rows(source, &keys, prepare(source, sql, argtype, keep_plan), array, orders,
-			   reset, take, arg);
+	fetch_rows(source, &keys, plan, array, orders, reset, take, arg);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
 	if (reset)
@@ -497,9 +515,9 @@ capi_query_defaults(CapiEvent *event, const CapiSource *source, const char *key)
 	if (event->event_id == NULL)
 		event->event_id = key;
 	if (event->event_name == NULL)
-		event->event_name = source->event_name;
+		event->event_name = capi_to_utf8(source->event_name);
 	if (event->action_source == NULL)
-		event->action_source = source->action_source;
+		event->action_source = capi_to_utf8(source->action_source);
 }
 
 /* ---------- keys ---------- */

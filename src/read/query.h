@@ -44,12 +44,13 @@ extern char *capi_query_single_select(const char *query);
 /*
  * Runs the query for the keys and hands on its rows.  Inside a transaction with
  * SPI and an active snapshot; errors of the query are raised, and 21000 when it
- * returns many more rows than there are keys.  keep_plan: the statement is kept
- * for the next call of this process.  orders: where the orders are allocated,
+ * returns many more rows than there are keys.  in_reader: the statement is kept
+ * for the next call of this process, and the active snapshot replaced by one
+ * that is taken when all tables are locked.  orders: where the orders are allocated,
  * NULL: each goes when its taker returns.
  */
 extern void capi_query_each(const CapiSource *source, char **keys, int nkeys,
-							bool keep_plan, MemoryContext orders,
+							bool in_reader, MemoryContext orders,
 							CapiOrderTaker take, void *arg);
 
 /*

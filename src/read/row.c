@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "read/row.h"
 
 /* Longest value of one field, and longest list or object of many. */
@@ -189,12 +190,12 @@ json_list(Jsonb *json, bool places, CapiValues *values)
 		if (v.type == jbvNull)
 			values->v[values->n++] = pstrdup("");
 		else if (v.type == jbvString)
-			values->v[values->n++] = capi_event_utf8(pnstrdup(v.val.string.val, v.val.string.len));
+			values->v[values->n++] = capi_to_utf8(pnstrdup(v.val.string.val, v.val.string.len));
 		else if (v.type == jbvNumeric)
 			values->v[values->n++] = DatumGetCString(DirectFunctionCall1(numeric_out,
 																		 NumericGetDatum(v.val.numeric)));
 		else if (v.type == jbvBinary)
-			values->v[values->n++] = capi_event_utf8(JsonbToCString(NULL, v.val.binary.data,
+			values->v[values->n++] = capi_to_utf8(JsonbToCString(NULL, v.val.binary.data,
 																	v.val.binary.len));
 	}
 }
@@ -223,7 +224,7 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (!nulls[i])
-				values->v[values->n++] = capi_event_utf8(OutputFunctionCall(&column->out, elements[i]));
+				values->v[values->n++] = capi_to_utf8(OutputFunctionCall(&column->out, elements[i]));
 			else if (capi_field_info(column->target)->flags & CAPI_FIELD_PLACES)
 				values->v[values->n++] = pstrdup("");
 		}
@@ -250,13 +251,13 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 			scalar.type == jbvString)
 		{
 			values->v = palloc(sizeof(char *));
-			values->v[0] = capi_event_utf8(pnstrdup(scalar.val.string.val, scalar.val.string.len));
+			values->v[0] = capi_to_utf8(pnstrdup(scalar.val.string.val, scalar.val.string.len));
 			values->n = 1;
 			return;
 		}
 	}
 	values->v = palloc(sizeof(char *));
-	values->v[0] = capi_event_utf8(OutputFunctionCall(&column->out, value));
+	values->v[0] = capi_to_utf8(OutputFunctionCall(&column->out, value));
 	values->n = 1;
 }
 
@@ -348,7 +349,7 @@ read_own(CapiRowReader *reader, ResultColumn *column, Datum value, CapiOrder *or
 	}
 	unread = is_too_long(column, value, false);
 	text = unread ? pstrdup(UNREAD_TEXT) :
-		capi_event_utf8(OutputFunctionCall(&column->out, value));
+		capi_to_utf8(OutputFunctionCall(&column->out, value));
 	was_cut = cut(text, is_reason ? MAX_REASON_BYTES : MAX_NAME_BYTES) || unread;
 	if (is_reason)
 		order->ignore_reason = text;

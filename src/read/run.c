@@ -41,6 +41,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/entry.h"
 #include "base/extension.h"
 #include "event/payload.h"
@@ -48,6 +49,7 @@
 #include "read/reader_lock.h"
 #include "read/run.h"
 #include "store/context.h"
+#include "store/item.h"
 
 /* JSON kept at a time; a portion with more is read in parts. */
 #define MAX_PART_BYTES	(4 * 1024 * 1024)
@@ -253,10 +255,12 @@ keep(const char *text)
 
 /* What was sent once is sent the same again (P5). */
 static void
-pin(CapiEvent *event, const CapiAsked *asked)
+pin(CapiEvent *event, const CapiAsked *asked, const char *key)
 {
 	if (asked->event_id != NULL)
 		event->event_id = asked->event_id;
+	else if (asked->has_time)
+		event->event_id = key;
 	if (asked->event_name != NULL)
 		event->event_name = asked->event_name;
 	if (asked->has_time)
@@ -271,14 +275,15 @@ write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
 			CapiOrderResult *result)
 {
 	CapiEvent  *event = &order->event;
+	const char *key = capi_to_utf8(asked->key);
 	StringInfoData json;
 
-	pin(event, asked);
-	capi_query_defaults(event, &part->request->source, asked->key);
+	pin(event, asked, key);
+	capi_query_defaults(event, &part->request->source, key);
 	event->unchecked = !part->request->local_checks;
 	initStringInfo(&json);
 	capi_payload_event(event, timestamptz_to_time_t(GetCurrentTimestamp()), &json);
-	result->event_id = event->event_id == asked->key ? NULL : keep(event->event_id);
+	result->event_id = event->event_id == key ? NULL : keep(event->event_id);
 	result->event_name = keep(event->event_name);
 	result->has_time = event->has_event_time;
 	result->event_time_s = event->event_time_s;
@@ -342,7 +347,8 @@ take_order(void *arg, int at, CapiOrder *order)
 	result->is_store =
 		pg_strcasecmp(order->event.action_source != NULL ? order->event.action_source :
 					  part->request->source.action_source, "physical_store") == 0;
-	result->dataset = keep(order->dataset);
+	/* compared with names as the tables have them */
+	result->dataset = order->dataset != NULL ? keep(capi_from_utf8(order->dataset)) : NULL;
 	result->has_time = order->event.has_event_time;
 	result->event_time_s = order->event.event_time_s;
 	if (order->ignore_reason != NULL)
@@ -447,7 +453,7 @@ set_up_part(Part *part, const CapiRequest *request, int from, int n)
 		part->keys[i] = request->asked[from + i].key;
 		part->results[i].at = request->asked[from + i].at;
 		part->results[i].kind = CAPI_RESULT_IGNORED;
-		part->results[i].reason = "not returned by the query";
+		part->results[i].reason = CAPI_REASON_MISSING;
 	}
 }
 

@@ -42,6 +42,7 @@
 #include "utils/timestamp.h"
 
 #include "base/capi.h"
+#include "base/compat.h"
 #include "base/database_settings.h"
 #include "base/guc.h"
 #include "base/sender_lock.h"
@@ -325,6 +326,32 @@ note_datasets(CapiDispatcher *d)
 	d->known_datasets = sum;
 }
 
+/*
+ * Are the tables those that this library knows?  Between its coming and ALTER
+ * EXTENSION capi UPDATE orders are captured, and wait.
+ */
+static bool
+is_current(void)
+{
+	static bool told = false;
+	char	   *version;
+
+	if (capi_txn_execute("SELECT extversion FROM pg_extension WHERE extname = 'capi'",
+						 true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the version of the extension");
+	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (strcmp(version, CAPI_VERSION) == 0)
+		return true;
+	if (!told)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("nothing is sent: the extension capi in this database is %s, the library %s",
+						version, CAPI_VERSION),
+				 errhint("ALTER EXTENSION capi UPDATE; orders are captured until then, and sent after it.")));
+	told = true;
+	return false;
+}
+
 /* Step for capi_txn_try(). */
 static void
 load_config(void *arg)
@@ -333,6 +360,8 @@ load_config(void *arg)
 	CapiQueueReader *before = d->reader;
 
 	note_settings(d);
+	if (d->config == NULL && !is_current())
+		return;
 	/* what other sessions changed reaches us only inside a transaction */
 	AcceptInvalidationMessages();
 	if (d->config != NULL && !capi_config_stale() && !d->reload &&

@@ -24,6 +24,9 @@
 #define LOCKED_MS	1000
 #define NO_ROOM_MS	100
 
+/* An order that is not there yet is looked for again after this, at first. */
+#define MISSING_FLOOR_MS	1000
+
 /* Events with less time left go in batches of their own. */
 #define EXPIRES_SOON_MS	(10 * 60 * 1000)
 
@@ -253,6 +256,28 @@ note_facts(CapiItem *item, const CapiOrderResult *result)
 	item->problems = result->problems;
 }
 
+/*
+ * An order that the query does not return may be there in a moment: it waits,
+ * each time for as long again as it is old, until it is given up.
+ */
+static bool
+is_missing(CapiChunk *chunk, CapiItem *item, const CapiOrderResult *result)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		age_ms = Max((now - item->captured_at) / 1000, MISSING_FLOOR_MS);
+	CapiOutcome *outcome;
+
+	if (result->kind != CAPI_RESULT_IGNORED ||
+		strcmp(result->reason, CAPI_REASON_MISSING) != 0 ||
+		(now - item->captured_at) / 1000 >= capi_missing_wait)
+		return false;
+	outcome = capi_evaluate_decide(chunk, item, CAPI_OUTCOME_RETRYING, CAPI_REASON_MISSING);
+	outcome->next_attempt_at =
+		Min(TimestampTzPlusMilliseconds(now, age_ms),
+			TimestampTzPlusMilliseconds(item->captured_at, capi_missing_wait));
+	return true;
+}
+
 void
 capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
 					 CapiOrderResult *result)
@@ -270,6 +295,8 @@ capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
 		capi_evaluate_decide(chunk, item, CAPI_OUTCOME_IGNORED, "source detached");
 		return;
 	}
+	if (is_missing(chunk, item, result))
+		return;
 	if (result->kind == CAPI_RESULT_IGNORED)
 	{
 		capi_evaluate_decide(chunk, item, CAPI_OUTCOME_IGNORED, result->reason);

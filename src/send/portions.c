@@ -603,7 +603,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 		asked->has_time = capi_item_was_sent(item);
 		asked->event_time_s = item->event_time_s;
 		asked->event_name = item->event_name;
-		asked->event_id = item->event_id != NULL || !asked->has_time ? item->event_id : item->key;
+		asked->event_id = item->event_id;
 	}
 }
 

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "base/encoding.h"
 #include "base/guc.h"
 #include "base/txn.h"
 #include "event/none.h"
@@ -88,7 +89,7 @@ add_row(HeapTuple tuple, TupleDesc desc, CapiContext *found, MemoryContext conte
 		char	   *text = SPI_getvalue(tuple, desc, 2 + i);
 
 		if (text != NULL && found->values[i] == NULL)
-			found->values[i] = MemoryContextStrdup(context, capi_event_utf8(text));
+			found->values[i] = MemoryContextStrdup(context, capi_to_utf8(text));
 	}
 }
 

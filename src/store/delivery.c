@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/encoding.h"
 #include "base/txn.h"
 #include "store/delivery.h"
 
@@ -162,48 +163,98 @@ has_plain_indexes(const ResultRelInfo *target)
 	return true;
 }
 
-/* The BRIN index on finished_at, which all rows of a call have in common? */
+/* A BRIN index on one of the times? */
 static bool
 is_by_block(const ResultRelInfo *target, int i)
 {
 	const IndexInfo *info = target->ri_IndexRelationInfo[i];
 
 	return info->ii_NumIndexAttrs == 1 &&
-		info->ii_IndexAttrNumbers[0] == L_FINISHED_AT + 1 &&
+		(info->ii_IndexAttrNumbers[0] == L_FINISHED_AT + 1 ||
+		 info->ii_IndexAttrNumbers[0] == L_EVENT_TIME + 1) &&
 		target->ri_IndexRelationDescs[i]->rd_rel->relam == BRIN_AM_OID;
 }
 
+static void
+insert_entry(Appender *a, int i, TupleTableSlot *slot)
+{
+	Relation	index = a->target->ri_IndexRelationDescs[i];
+	IndexInfo  *info = a->target->ri_IndexRelationInfo[i];
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+	{
+		int			column = info->ii_IndexAttrNumbers[k] - 1;
+
+		values[k] = slot->tts_values[column];
+		nulls[k] = slot->tts_isnull[column];
+	}
+	index_insert(index, values, nulls, &slot->tts_tid, a->rel,
+				 UNIQUE_CHECK_NO, false, info);
+}
+
 /*
- * What the executor does for each row and index, index by index.  An entry that
- * says the same of the same block would change nothing and is spared.
+ * Of the rows of one block, first to last, those that say all of it: with the
+ * earliest time and the latest, and one without.
+ */
+static void
+insert_block(Appender *a, int i, int first, int last)
+{
+	int			column = a->target->ri_IndexRelationInfo[i]->ii_IndexAttrNumbers[0] - 1;
+	TupleTableSlot *none = NULL;
+	TupleTableSlot *earliest = NULL;
+	TupleTableSlot *latest = NULL;
+
+	for (int row = first; row <= last; row++)
+	{
+		TupleTableSlot *slot = a->slots[row];
+		TimestampTz time;
+
+		if (slot->tts_isnull[column])
+		{
+			none = slot;
+			continue;
+		}
+		time = DatumGetTimestampTz(slot->tts_values[column]);
+		if (earliest == NULL || time < DatumGetTimestampTz(earliest->tts_values[column]))
+			earliest = slot;
+		if (latest == NULL || time > DatumGetTimestampTz(latest->tts_values[column]))
+			latest = slot;
+	}
+	if (none != NULL)
+		insert_entry(a, i, none);
+	if (earliest != NULL)
+		insert_entry(a, i, earliest);
+	if (latest != earliest)
+		insert_entry(a, i, latest);
+}
+
+static BlockNumber
+block_of(const Appender *a, int row)
+{
+	return ItemPointerGetBlockNumber(&a->slots[row]->tts_tid);
+}
+
+/*
+ * What the executor does for each row and index, index by index.  Entries that
+ * change nothing of what is said of their block are spared.
  */
 static void
 insert_entries(Appender *a, int i)
 {
-	Relation	index = a->target->ri_IndexRelationDescs[i];
-	IndexInfo  *info = a->target->ri_IndexRelationInfo[i];
 	bool		by_block = is_by_block(a->target, i);
-	BlockNumber last = InvalidBlockNumber;
+	int			first = 0;
 
 	for (int row = 0; row < a->filled; row++)
 	{
-		TupleTableSlot *slot = a->slots[row];
-		BlockNumber block = ItemPointerGetBlockNumber(&slot->tts_tid);
-		Datum		values[INDEX_MAX_KEYS];
-		bool		nulls[INDEX_MAX_KEYS];
-
-		if (by_block && block == last)
-			continue;
-		last = block;
-		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+		if (!by_block)
+			insert_entry(a, i, a->slots[row]);
+		else if (row + 1 == a->filled || block_of(a, row + 1) != block_of(a, row))
 		{
-			int			column = info->ii_IndexAttrNumbers[k] - 1;
-
-			values[k] = slot->tts_values[column];
-			nulls[k] = slot->tts_isnull[column];
+			insert_block(a, i, first, row);
+			first = row + 1;
 		}
-		index_insert(index, values, nulls, &slot->tts_tid, a->rel,
-					 UNIQUE_CHECK_NO, false, info);
 	}
 }
 
@@ -248,7 +299,7 @@ put_common(TupleTableSlot *slot, int column, TextCache *cache, const char *text)
 	if (cache->text == NULL || strcmp(cache->text, text) != 0)
 	{
 		cache->text = text;
-		cache->datum = CStringGetTextDatum(text);
+		cache->datum = CStringGetTextDatum(capi_from_utf8(text));
 	}
 	put(slot, column, cache->datum);
 }
@@ -283,14 +334,14 @@ fill_slot(Appender *a, TupleTableSlot *slot, const CapiOutcome *outcome)
 	put_text(slot, L_KEY, item->key);
 	/* as a rule the id is the key */
 	if (item->event_id != NULL && strcmp(item->event_id, item->key) != 0)
-		put_text(slot, L_EVENT_ID, item->event_id);
+		put_text(slot, L_EVENT_ID, capi_from_utf8(item->event_id));
 	put_common(slot, L_EVENT_NAME, &a->event_name, item->event_name);
 	if (item->value != NULL)
 		put(slot, L_VALUE, DirectFunctionCall3(numeric_in, CStringGetDatum(item->value),
 											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	put_common(slot, L_CURRENCY, &a->currency, item->currency);
-	put_text(slot, L_REASON, outcome->reason);
+	put_text(slot, L_REASON, outcome->reason != NULL ? capi_from_utf8(outcome->reason) : NULL);
 	if (item->problems != NULL)
-		put(slot, L_PROBLEMS, DirectFunctionCall1(jsonb_in, CStringGetDatum(item->problems)));
+		put(slot, L_PROBLEMS, DirectFunctionCall1(jsonb_in, CStringGetDatum(capi_from_utf8(item->problems))));
 	ExecStoreVirtualTuple(slot);
 }

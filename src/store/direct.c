@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/encoding.h"
 #include "base/holders.h"
 #include "base/txn.h"
 #include "store/direct.h"
@@ -42,8 +43,7 @@ copy_utf8(HeapTuple row, int column, MemoryContext context)
 
 	if (text == NULL)
 		return NULL;
-	text = pg_server_to_any(text, strlen(text), PG_UTF8);
-	return MemoryContextStrdup(context, text);
+	return MemoryContextStrdup(context, capi_to_utf8(text));
 }
 
 static void

@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/encoding.h"
 #include "store/config.h"
 #include "store/outcome.h"
 
@@ -184,6 +185,14 @@ text_column(BacklogScan *b, AttrNumber at)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
+static char *
+utf8_column(BacklogScan *b, AttrNumber at)
+{
+	char	   *text = text_column(b, at);
+
+	return text != NULL ? capi_to_utf8(text) : NULL;
+}
+
 /* The ids of the first entry of any row, dead ones included; false: none. */
 static bool
 read_entry(BacklogScan *b, CapiDuePair *pair)
@@ -321,8 +330,8 @@ make_item(BacklogScan *b)
 	item->key = text_column(b, B_KEY);
 	item->captured_at = DatumGetTimestampTz(column(b, B_CAPTURED_AT));
 	item->attempts = DatumGetInt32(column(b, B_ATTEMPTS));
-	item->event_id = text_column(b, B_EVENT_ID);
-	item->event_name = text_column(b, B_EVENT_NAME);
+	item->event_id = utf8_column(b, B_EVENT_ID);
+	item->event_name = utf8_column(b, B_EVENT_NAME);
 	reason = text_column(b, B_REASON);
 	item->failed_before = is_of_query(reason);
 	item->apart = reason != NULL && (strcmp(reason, CAPI_REASON_UNCLEAR_REFUSAL) == 0 ||

@@ -33,6 +33,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/capi.h"
+#include "base/encoding.h"
 #include "base/nearest.h"
 #include "base/txn.h"
 #include "event/hash.h"
@@ -212,7 +213,7 @@ static int
 compute_number(const Search *search)
 {
 	char	   *both = psprintf("%s\001%s", search->dataset, search->event_name);
-	char	   *text = pg_server_to_any(both, strlen(both), PG_UTF8);
+	char	   *text = capi_to_utf8(both);
 	char		hex[CAPI_HASH_HEX_LEN + 1] = "";
 
 	capi_hash_hex(text, strlen(text), hex);

@@ -73,6 +73,7 @@ typedef struct CapiOutcome
 #define CAPI_REASON_UNCLEAR_ANSWER	"unclear answer"
 
 /* Reason of an event whose query names a dataset that does not exist. */
+#define CAPI_REASON_MISSING			"not returned by the query"
 #define CAPI_REASON_UNKNOWN_DATASET	"unknown_dataset"
 
 /* "delivered", "queued", ...: the word of the tables and views. */

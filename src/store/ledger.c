@@ -5,8 +5,8 @@
  *
  * In two statements, so that the cost follows the window and not the log:
  *
- *		look		the window's orders and the window's records.  What is clear
- *					is summed up at once, the rest is kept order by order
+ *		look		the window's records, beside its orders.  What is clear is
+ *					summed up at once, the rest is kept order by order (tally.c)
  *		settle		the rest is looked up in all of the log by key, and in what
  *					the query says of it besides ("elsewhere")
  *
@@ -30,15 +30,7 @@
 #include "base/entry.h"
 #include "store/ledger.h"
 #include "store/segment.h"
-
-/* Columns of what the first statement finds. */
-enum
-{
-	KNOWN_KEY, KNOWN_AT, KNOWN_VALUE, KNOWN_CURRENCY, KNOWN_IGNORED,
-	KNOWN_ACTION_SOURCE, KNOWN_RANK, KNOWN_IGNORED_AT, KNOWN_UNREAD_AT,
-	KNOWN_EVENT_TIME, KNOWN_SEEN_AT, KNOWN_SENT_VALUE, KNOWN_SENT_CURRENCY,
-	KNOWN_CLASS, KNOWN_ORDERS, KNOWN_COLUMNS
-};
+#include "store/tally.h"
 
 typedef struct Column
 {
@@ -141,8 +133,7 @@ lend(const char *name, CapiRows *rows)
 }
 
 static void
-run(const CapiLedger *ledger, const char *sql, Tuplestorestate *result,
-	TupleDesc desc, int64 *n)
+run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 {
 	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	Datum		values[] = {
@@ -162,32 +153,23 @@ run(const CapiLedger *ledger, const char *sql, Tuplestorestate *result,
 		options.params->params[i].pflags = PARAM_FLAG_CONST;
 		options.params->params[i].ptype = types[i];
 	}
-	options.dest = CreateDestReceiver(DestTuplestore);
-	SetTuplestoreDestReceiverParams(options.dest, result, CurrentMemoryContext,
-									false, desc, "a count has other columns than it should");
+	options.dest = dest;
 	if (SPI_execute_plan_extended(plan, &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not count orders");
-	*n = SPI_processed;
 	SPI_freeplan(plan);
 }
 
-/*
- * How a key is compared: as its text, where equal values have one text.  Of a
- * number the zeros at the end do not count, of char(n) the blanks; the type
- * citext, of an extension, has no regard for case.
- */
-static char *
-key_sql(const CapiLedger *ledger, const char *key)
+char *
+capi_ledger_key_sql(const char *type, const char *key)
 {
-	if (strcmp(ledger->key_type, "numeric") == 0 ||
-		strncmp(ledger->key_type, "numeric(", 8) == 0)
-		return psprintf("CASE WHEN strpos(%s, '.') > 0 THEN rtrim(rtrim(%s, '0'), '.') ELSE %s END",
+	if (strcmp(type, "numeric") == 0 || strncmp(type, "numeric(", 8) == 0)
+		return psprintf("CASE WHEN pg_catalog.strpos(%s, '.') OPERATOR(pg_catalog.>) 0 THEN"
+						" pg_catalog.rtrim(pg_catalog.rtrim(%s, '0'), '.') ELSE %s END",
 						key, key, key);
-	if (strcmp(ledger->key_type, "pg_catalog.bpchar") == 0 ||
-		strncmp(ledger->key_type, "character", 9) == 0)
-		return psprintf("rtrim(%s, ' ')", key);
-	if (strstr(ledger->key_type, "citext") != NULL)
-		return psprintf("lower(%s)", key);
+	if (strcmp(type, "pg_catalog.bpchar") == 0 || strncmp(type, "character", 9) == 0)
+		return psprintf("pg_catalog.rtrim(%s, ' ')", key);
+	if (strstr(type, "citext") != NULL)
+		return psprintf("pg_catalog.lower(%s)", key);
 	return psprintf("%s", key);
 }
 
@@ -198,25 +180,17 @@ key_sql(const CapiLedger *ledger, const char *key)
 	" NULL::timestamptz AS event_time, NULL::timestamptz AS seen_at," \
 	" NULL::numeric AS sent_value, NULL::text COLLATE \"C\" AS sent_currency"
 
-/* Those that a record gives, without an order's own. */
-#define RECORD_ROW \
-	"NULL::timestamptz, NULL::numeric, NULL::text, NULL::boolean, NULL::text, "
-
-/*
- * What a record says.  An ignored order that was captured again waits; one that
- * was forgotten stays it, whatever else is found.
- */
-#define DELIVERY_ROW \
-	RECORD_ROW \
+/* Those that a record gives; what its rank means is in tally.h. */
+#define DELIVERY_RECORD \
 	"CASE d.outcome WHEN 'forgotten' THEN 6 WHEN 'delivered' THEN 5 WHEN 'rejected' THEN 4" \
 	" WHEN 'expired' THEN 3 ELSE 1 END," \
-	" CASE WHEN d.outcome = 'ignored' THEN d.captured_at END, NULL," \
+	" CASE WHEN d.outcome = 'ignored' THEN d.captured_at END, NULL::timestamptz," \
 	" d.event_time, d.captured_at," \
 	" CASE WHEN d.outcome = 'delivered' THEN d.value END, d.currency"
-#define BACKLOG_ROW \
-	RECORD_ROW "2, NULL, NULL, w.event_time, w.captured_at, NULL, w.currency"
-#define UNREAD_ROW \
-	RECORD_ROW "0, NULL, u.captured_at, NULL, u.captured_at, NULL, NULL"
+#define BACKLOG_RECORD \
+	"2, NULL, NULL, w.event_time, w.captured_at, NULL, w.currency"
+#define UNREAD_RECORD \
+	"0, NULL, u.captured_at, NULL, u.captured_at, NULL, NULL"
 
 #define CLASS \
 	"CASE WHEN b.rank = 5 THEN 'delivered' WHEN b.rank = 4 THEN 'rejected'" \
@@ -224,16 +198,16 @@ key_sql(const CapiLedger *ledger, const char *key)
 	" WHEN b.unread_at > coalesce(b.ignored_at, '-infinity') THEN 'waiting'" \
 	" WHEN b.rank = 1 THEN 'ignored' ELSE 'missing' END"
 
-#define AT			"coalesce(b.at, b.event_time, b.seen_at)"
+/* Of an ignored order that was captured again, the capture. */
+#define AT \
+	"coalesce(b.at, CASE WHEN b.rank = 1 AND b.unread_at > b.ignored_at THEN b.unread_at END," \
+	" b.event_time, b.seen_at)"
 #define IN_WINDOW	AT " >= $2 AND " AT " < $3"
 
 /* In the query's result, though perhaps without a time? */
 #define RETURNED	"(b.ignored IS NOT NULL)"
 
 #define CURRENCY	"CASE WHEN " RETURNED " THEN b.currency ELSE b.sent_currency END"
-
-/* Nothing else can be found out of an order and its record in the window. */
-#define IS_CLEAR	"coalesce(b.at IS NOT NULL AND b.rank > 0, false)"
 
 /* A delivered order that the query tells otherwise today. */
 #define DRIFTED \
@@ -248,65 +222,51 @@ by_key(const char *rows)
 					" min(k.currency) AS currency, bool_or(k.ignored) AS ignored,"
 					" min(k.action_source) AS action_source, max(k.rank) AS rank,"
 					" max(k.ignored_at) AS ignored_at, max(k.unread_at) AS unread_at,"
-					" max(k.event_time) AS event_time, min(k.seen_at) AS seen_at,"
+	/* times of the record that counts */
+					" (array_agg(k.event_time ORDER BY k.rank DESC NULLS LAST,"
+					" k.event_time DESC NULLS LAST))[1] AS event_time,"
+					" (array_agg(k.seen_at ORDER BY k.rank DESC NULLS LAST, k.seen_at))[1] AS seen_at,"
 					" max(k.sent_value) AS sent_value, max(k.sent_currency) AS sent_currency"
 					" FROM (%s) AS k GROUP BY k.key", rows);
 }
 
 /*
- * Orders and records of the window.  A row of the log without a time of its
- * event is found by that of its end, before which it was captured.
+ * Records of the window.  A row of the log without a time of its event is found
+ * by that of its end, before which it was captured.
  */
 static char *
-window_rows(const CapiLedger *ledger)
+record_sql(const CapiLedger *ledger)
 {
-	char	   *logged = key_sql(ledger, "d.key");
+	char	   *logged = capi_ledger_key_sql(ledger->key_type, "d.key");
 
-	return psprintf("SELECT %s AS key, " ORDER_ROW " FROM capi_orders o"
-					" UNION ALL SELECT %s, " DELIVERY_ROW " FROM capi.delivery d"
+	return psprintf("SELECT %s, " DELIVERY_RECORD " FROM capi.delivery d"
 					" WHERE d.source_id = $1 AND d.event_time >= $2 AND d.event_time < $3"
-					" UNION ALL SELECT %s, " DELIVERY_ROW " FROM capi.delivery d"
+					" UNION ALL SELECT %s, " DELIVERY_RECORD " FROM capi.delivery d"
 					" WHERE d.source_id = $1 AND d.event_time IS NULL AND d.captured_at >= $2"
 					" AND d.captured_at < $3 AND d.finished_at >= $2 - interval '1 hour'"
-					" UNION ALL SELECT %s, " BACKLOG_ROW " FROM capi.backlog w"
+					" UNION ALL SELECT %s, " BACKLOG_RECORD " FROM capi.backlog w"
 					" WHERE w.source_id = $1"
-					" UNION ALL SELECT %s, " UNREAD_ROW " FROM capi._unread u"
+					" UNION ALL SELECT %s, " UNREAD_RECORD " FROM capi._unread u"
 					" WHERE u.source_id = $1 AND u.key IS NOT NULL",
-					key_sql(ledger, "o.key"), logged, logged,
-					key_sql(ledger, "w.key"), key_sql(ledger, "u.key"));
-}
-
-/* What is not clear, order by order, and of the rest what is wanted. */
-static char *
-look_sql(const CapiLedger *ledger)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH b AS MATERIALIZED (%s)"
-					 " SELECT b.*, NULL::text, 1::bigint FROM b WHERE " IN_WINDOW
-					 " AND (NOT " IS_CLEAR, by_key(window_rows(ledger)));
-	if (ledger->kind == CAPI_LEDGER_DRIFT)
-		appendStringInfoString(&sql, " OR " DRIFTED);
-	appendStringInfoChar(&sql, ')');
-	if (ledger->kind == CAPI_LEDGER_SUMS)
-		appendStringInfoString(&sql, " UNION ALL SELECT NULL, s.bucket, sum(s.value), s.currency,"
-							   " NULL, NULL, NULL, NULL, NULL, NULL, NULL, sum(s.sent_value),"
-							   " s.sent_currency, s.class, count(*)"
-							   " FROM (SELECT date_trunc($5, b.at, $4) AS bucket, b.value, b.currency,"
-							   " b.sent_value, b.sent_currency, " CLASS " AS class"
-							   " FROM b WHERE " IS_CLEAR ") AS s"
-							   " GROUP BY s.bucket, s.currency, s.sent_currency, s.class");
-	return sql.data;
+					logged, logged, capi_ledger_key_sql(ledger->key_type, "w.key"),
+					capi_ledger_key_sql(ledger->key_type, "u.key"));
 }
 
 void
 capi_ledger_look(CapiLedger *ledger)
 {
+	char	   *sql = record_sql(ledger);
+	int			parts = capi_tally_parts(ledger->orders->n);
+
 	ledger->known = create_rows(known_columns, KNOWN_COLUMNS);
-	lend("capi_orders", ledger->orders);
-	run(ledger, look_sql(ledger), ledger->known->rows, ledger->known->desc,
-		&ledger->known->n);
+	for (int part = 0; part < parts; part++)
+	{
+		CapiTally  *tally = capi_tally_begin(ledger, part, parts);
+
+		capi_tally_orders(tally);
+		run(ledger, sql, capi_tally_records(tally));
+		capi_tally_finish(tally);
+	}
 }
 
 int
@@ -342,10 +302,11 @@ settled_rows(const CapiLedger *ledger)
 	return by_key(psprintf("SELECT l.key, l.at, l.value, l.currency, l.ignored, l.action_source,"
 						   " l.rank, l.ignored_at, l.unread_at, l.event_time, l.seen_at,"
 						   " l.sent_value, l.sent_currency FROM capi_known l WHERE l.key IS NOT NULL"
-						   " UNION ALL SELECT %s, " ORDER_ROW " FROM capi_elsewhere o"
-						   " UNION ALL SELECT l.key, " DELIVERY_ROW " FROM capi_known l"
+						   " UNION ALL SELECT o.key, " ORDER_ROW " FROM capi_elsewhere o"
+						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, " DELIVERY_RECORD
+						   " FROM capi_known l"
 						   " JOIN capi.delivery d ON d.source_id = $1 AND %s = l.key",
-						   key_sql(ledger, "o.key"), key_sql(ledger, "d.key")));
+						   capi_ledger_key_sql(ledger->key_type, "d.key")));
 }
 
 static const char *
@@ -368,7 +329,7 @@ answer_sql(const CapiLedger *ledger)
 			return ", s AS (SELECT k.at AS bucket, k.currency, k.class, k.orders, k.value,"
 				" k.sent_value, k.sent_currency FROM capi_known k WHERE k.key IS NULL"
 				" UNION ALL SELECT date_trunc($5, " AT ", $4), " CURRENCY ", " CLASS ", 1,"
-				" b.value, b.sent_value, b.sent_currency FROM b WHERE " IN_WINDOW "),"
+				" b.value, CASE WHEN b.rank = 5 THEN b.sent_value END, b.sent_currency FROM b WHERE " IN_WINDOW "),"
 	/* what was sent in another currency than the order has today */
 				" t AS (SELECT s.bucket, s.currency, s.class, s.orders, s.value,"
 				" CASE WHEN s.sent_currency IS NOT DISTINCT FROM s.currency THEN s.sent_value END AS sent"
@@ -389,10 +350,11 @@ answer_sql(const CapiLedger *ledger)
 void
 capi_ledger_settle(CapiLedger *ledger, Tuplestorestate *result, TupleDesc desc)
 {
-	int64		n;
+	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
 
+	SetTuplestoreDestReceiverParams(dest, result, CurrentMemoryContext, false, desc,
+									"a count has other columns than it should");
 	lend("capi_known", ledger->known);
 	lend("capi_elsewhere", ledger->elsewhere);
-	run(ledger, psprintf("WITH b AS (%s)%s", settled_rows(ledger), answer_sql(ledger)),
-		result, desc, &n);
+	run(ledger, psprintf("WITH b AS (%s)%s", settled_rows(ledger), answer_sql(ledger)), dest);
 }

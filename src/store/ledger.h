@@ -65,6 +65,13 @@ extern void capi_ledger_look(CapiLedger *ledger);
 /* Keys of records for which the query is to be asked; returns their number. */
 extern int	capi_ledger_strays(CapiLedger *ledger, char ***keys);
 
+/*
+ * How a key of that type is compared, in SQL: as its text, where equal values
+ * have one text.  Of a number the zeros at the end do not count, of char(n) the
+ * blanks; the type citext, of an extension, has no regard for case.
+ */
+extern char *capi_ledger_key_sql(const char *type, const char *key);
+
 /* Appends the answer; its columns are those of the SQL function. */
 extern void capi_ledger_settle(CapiLedger *ledger, Tuplestorestate *result,
 							   TupleDesc desc);

@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/encoding.h"
 #include "base/guc.h"
 #include "base/txn.h"
 #include "store/context.h"
@@ -56,6 +57,13 @@ static void
 array_add_text(ArrayArg *arg, const char *text)
 {
 	array_add(arg, text != NULL ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+/* A text of the pipeline's (encoding.c). */
+static void
+array_add_utf8(ArrayArg *arg, const char *text)
+{
+	array_add_text(arg, text != NULL ? capi_from_utf8(text) : NULL);
 }
 
 static Datum
@@ -127,12 +135,12 @@ add_waiting(ArrayArg *a, const CapiOutcome *outcome)
 	array_add_text(&a[A_KIND], capi_outcome_word(outcome->kind));
 	array_add(&a[A_CAPTURED], TimestampTzGetDatum(item->captured_at), false);
 	array_add(&a[A_ATTEMPTS], Int32GetDatum(item->attempts), false);
-	array_add_text(&a[A_EVENT_ID], same_id ? NULL : item->event_id);
-	array_add_text(&a[A_EVENT_NAME], item->event_name);
+	array_add_utf8(&a[A_EVENT_ID], same_id ? NULL : item->event_id);
+	array_add_utf8(&a[A_EVENT_NAME], item->event_name);
 	array_add(&a[A_EVENT_TIME], TimestampTzGetDatum(event_time), !has_time);
 	array_add_text(&a[A_VALUE], item->value);
-	array_add_text(&a[A_CURRENCY], item->currency);
-	array_add_text(&a[A_REASON], outcome->reason);
+	array_add_utf8(&a[A_CURRENCY], item->currency);
+	array_add_utf8(&a[A_REASON], outcome->reason);
 	array_add(&a[A_CODE], Int32GetDatum(outcome->error_code), outcome->error_code == 0);
 	array_add(&a[A_SUBCODE], Int32GetDatum(outcome->error_subcode), outcome->error_subcode == 0);
 	array_add(&a[A_REQUEST], Int64GetDatum(outcome->request_id), outcome->request_id == 0);

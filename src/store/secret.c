@@ -104,7 +104,7 @@ capi_sql_token_state(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT d.token_file, s.encrypted, s.value,"
-							  " s.endpoint <> d.endpoint"
+							  " to_jsonb(s) ->> 'endpoint' <> d.endpoint"
 							  " FROM capi.dataset d LEFT JOIN capi.secret s"
 							  " ON s.dataset_id = d.id AND s.kind = 'access_token'"
 							  " WHERE d.id = $1", 1, argtypes, args, NULL,

@@ -121,6 +121,8 @@ start_cluster() {
 		echo "unix_socket_directories = '$work'"
 		echo "port = 5432"
 		echo "shared_preload_libraries = 'capi'"
+		# tests are about what happens, not about how patiently
+		echo "capi.missing_wait = 0"
 		echo "log_line_prefix = '%m [%p] %b %q%u@%d '"
 		cat
 	} | as_user tee -a "$data/postgresql.conf" >/dev/null

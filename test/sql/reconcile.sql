@@ -137,6 +137,17 @@ SELECT capi._adopt_event_names();
 SET SESSION AUTHORIZATION regress_shop;
 SELECT currency, orders, waiting, missing FROM capi.reconcile('send:main:Lead', now() - interval '1 hour', 'infinity');
 
+-- in a view, too, and behind a join, what nobody asks for is not computed
+CREATE VIEW seen AS SELECT o.id, o.created_at, o.total, costly(o.id) AS contents, costly(o.id)::text AS email FROM orders o LEFT JOIN orders p USING (id);
+SELECT capi.attach('seen', 'orders', 'main', on_column => 'note', on_values => '{never}', query =>
+    'SELECT s.id AS key, s.created_at AS event_time, s.total AS value, s.contents, s.email AS em FROM seen s JOIN orders o USING (id)');
+SELECT sum(orders) AS orders, sum(missing) AS missing, sum(order_value) AS value FROM capi.reconcile('seen', '2026-03-01', '2026-03-10');
+SELECT order_key FROM capi.missing_orders('seen', '2026-03-03', '2026-03-04');
+-- what decides which rows there are is
+SELECT capi.alter_source('seen', query => 'SELECT DISTINCT id AS key, created_at AS event_time, costly(id) AS contents FROM orders');
+SELECT orders FROM capi.reconcile('seen', '2026-03-01', '2026-03-10');
+SELECT capi.detach('seen');
+
 -- what is asked wrongly
 \set SHOW_CONTEXT never
 SELECT * FROM capi.reconcile(NULL);

@@ -38,12 +38,14 @@ $node->sql("SELECT capi.attach(source => 'bad' || n, table_name => 'bad.orders',
 sub bad_orders { $node->sql("INSERT INTO bad.orders SELECT FROM generate_series(1, $_[0])", 'shop_app'); return }
 sub hung { return $node->sql("SELECT count(*) FROM $readers") }
 
-# Opens the pipe, so that those who wait go on, until none is left.
+# Opens the pipe, so that those who wait go on, until none of them is left.
 sub let_go
 {
+	my $pids = $node->sql("SELECT coalesce(string_agg(pid::text, ', '), '0') FROM $readers");
+
 	foreach my $time (1 .. 300)
 	{
-		return 1 if hung() == 0;
+		return 1 if $node->sql("SELECT count(*) FROM $readers AND pid IN ($pids) AND state <> 'idle'") == 0;
 		close $_ foreach grep { sysopen $_, $pipe, O_WRONLY | O_NONBLOCK } my $end;
 		usleep(100_000);
 	}

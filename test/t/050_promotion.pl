@@ -28,6 +28,8 @@ $primary->wait_for_catchup($standby, 'replay');
 $primary->deliveries_ok('P3: the primary sends');
 is($standby->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'capi%'"), 0,
 	'P4: a standby has no dispatcher and no launcher');
+is($standby->sql("SELECT orders = delivered, missing FROM capi.reconcile('paid_orders', now() - interval '1 hour', 'infinity')"),
+	't|0', 'P10: it counts orders like its primary');
 is($standby->sql("SELECT status, count(*) FROM capi.delivery_status GROUP BY 1"), 'delivered|30',
 	'P10: its views say what the primary did');
 is($standby->sql(q{SELECT ok FROM capi.diagnose() WHERE "check" = 'identity'}), 't',

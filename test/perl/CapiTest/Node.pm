@@ -109,6 +109,7 @@ sub _capi_conf
 	  if $options{sandbox} && $options{sandbox}->ca_file;
 	# Tests are about what happens, not about how patiently.
 	push @conf, "capi.linger = '5ms'";
+	push @conf, "capi.missing_wait = 0";
 	push @conf, "max_prepared_transactions = 10";
 	# what a shop has, unlike the module that makes this cluster
 	push @conf, "restart_after_crash = on";

@@ -1,0 +1,26 @@
+-- complain if the script is sourced in psql rather than by ALTER EXTENSION
+\echo Use "ALTER EXTENSION capi UPDATE" to load this file. \quit
+
+/*
+ * Made by make: references, the functions of tables.sql, the changes of tables in
+ * sql/upgrade/, all other parts of sql/capi/ with CREATE OR REPLACE, and the end.
+ * Only what cannot be replaced is written by hand; test/t/083_update.pl compares
+ * the result with a new installation.
+ */
+
+-- Who was granted what, to be granted again: what is made anew has no grants, and
+-- nobody gets any by default privileges.
+SELECT pg_catalog.set_config('capi_upgrade.grants', coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(g)), '[]')::text, true)
+  FROM (SELECT 'SCHEMA' AS kind, n.nspname::text AS name, a.grantee::int8 AS grantee, a.privilege_type AS privilege,
+               a.is_grantable AS grantable
+          FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
+         WHERE n.nspname = 'capi' AND a.grantee <> n.nspowner
+        UNION ALL
+        SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, pg_catalog.format('capi.%I', c.relname), a.grantee::int8,
+               a.privilege_type, a.is_grantable
+          FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
+         WHERE c.relnamespace = 'capi'::regnamespace AND a.grantee <> c.relowner
+        UNION ALL
+        SELECT 'ROUTINE', pg_catalog.format('capi.%I(%s)', p.proname, pg_catalog.oidvectortypes(p.proargtypes)), a.grantee::int8, a.privilege_type, a.is_grantable
+          FROM pg_catalog.pg_proc p CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
+         WHERE p.pronamespace = 'capi'::regnamespace AND a.grantee <> p.proowner) g;
