@@ -30,7 +30,7 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs subscriptions views reconcile \
+	datasets sources suggest context send doing logs subscriptions views story reconcile \
 	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
