@@ -19,7 +19,7 @@ CREATE FUNCTION public.words(page text) RETURNS SETOF text LANGUAGE sql AS $$
       FROM regexp_split_to_table(regexp_replace(regexp_replace(regexp_replace(page, '<(style|head|footer).*?</\1>', '', 'g'),
                '</(td|th|dd|text|title)>', ' | ', 'g'), '</?(bdi|strong|em|span|td|th|dt|dd|dl|div|rect|line|circle|path|text|title|g|svg|defs|pattern)( [^>]*|)>', '', 'g'),
                '(<[^>]*>|\n)+') w
-     WHERE w !~ '^[ |]*$' AND w !~ 'time zone|^Needs|capi.databases|dispatcher|preload|^main [|]'
+     WHERE w !~ '^[ |]*$' AND w !~ 'time zone|^Needs|capi.databases|dispatcher|preload|^captures |^main [|]'
 $$;
 
 -- nothing yet
