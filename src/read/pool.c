@@ -269,11 +269,11 @@ start_reader(CapiPool *pool, Entry *entry, Oid role)
 	initStringInfo(&entry->unsent);
 	started = make_link(entry, role) && start_worker(entry);
 	CAPI_TEST_POINT("a reader was registered");
+	MemoryContextSwitchTo(old);
 	if (started)
 		entry->state = ENTRY_IDLE;
 	else
 		release(entry);
-	MemoryContextSwitchTo(old);
 	return started;
 }
 
