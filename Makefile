@@ -9,26 +9,26 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
 	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
+	$(addprefix call/,backfill check check_audience normalize_sql pixel preview probe quality \
 		reconcile send status) \
 	$(addprefix capture/,capture renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
-		currency date \
+		currency customer date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
-	$(addprefix read/,caller needed orders pool portion query reader_lock \
+	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \
-	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
+	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
 		evaluate in_flight intake portions record share suspect transfer_curl \
 		transport_curl) \
-	$(addprefix store/,append config context delivery direct due event_name \
+	$(addprefix store/,append audience config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
 	datasets sources suggest context send doing logs subscriptions views reconcile \
-	repair privileges comments)
+	repair audiences privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = sql/capi--0.1.0.sql

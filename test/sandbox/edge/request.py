@@ -13,8 +13,9 @@ from .errors import MetaError, parameter_error
 
 LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 ROOTS = ("debug_token", "dataset_quality")
-EDGES = ("events", "stats")
-JSON_PARAMETERS = frozenset(("data", "platforms", "progress", "trace"))
+EDGES = ("events", "stats", "users")
+JSON_PARAMETERS = frozenset(("data", "platforms", "progress", "trace",
+                             "payload", "session"))
 
 
 class Request:
