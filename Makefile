@@ -40,7 +40,7 @@ DATA_built = sql/capi--$(EXTVERSION).sql $(UPGRADE)
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
-	reconcile repair \
+	reconcile repair audience_errors \
 	old_version
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside

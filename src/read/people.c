@@ -118,7 +118,7 @@ check_consent(TupleDesc desc)
 	if (consent == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("the query does not return a column \"consent\""),
+				 errmsg("the query does not return a column \"%s\"", "consent"),
 				 errdetail("Who has not consented is not in the list: consent is true, false or null for each customer."),
 				 errhint("If all have consented say so: true AS consent.")));
 	if (getBaseType(TupleDescAttr(desc, consent - 1)->atttypid) != BOOLOID)
