@@ -273,11 +273,11 @@ start_reader(CapiPool *pool, Entry *entry, Oid role, bool apart)
 	entry->apart = apart;
 	initStringInfo(&entry->unsent);
 	started = make_link(entry) && start_worker(entry);
+	MemoryContextSwitchTo(old);
 	if (started)
 		entry->state = ENTRY_IDLE;
 	else
 		release(entry);
-	MemoryContextSwitchTo(old);
 	return started;
 }
 

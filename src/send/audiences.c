@@ -473,17 +473,6 @@ prepare_request(void *arg)
 	MemoryContextSwitchTo(old);
 }
 
-/* .../v25.0/audience/users beside the dataset's .../v25.0/dataset/events */
-static char *
-list_url(const CapiDataset *dataset, const CapiAudience *audience)
-{
-	const char *end = strrchr(dataset->url, '/');
-
-	while (end > dataset->url && end[-1] != '/')
-		end--;
-	return psprintf("%.*s%s/users", (int) (end - dataset->url), dataset->url, audience->list_id);
-}
-
 static void
 start_sending(CapiDispatcher *d, CapiAudience *audience, CapiDataset *dataset)
 {
@@ -504,7 +493,7 @@ start_sending(CapiDispatcher *d, CapiAudience *audience, CapiDataset *dataset)
 	if (a->batch.n == 0)
 		return;
 	capi_dispatch_flush_wal();
-	request.url = list_url(dataset, audience);
+	request.url = psprintf("%s/%s/users", dataset->graph, audience->list_id);
 	request.method = a->op == CAPI_AUDIENCE_REMOVE ? "DELETE" : NULL;
 	request.token = dataset->token;
 	request.body = a->body.data;
