@@ -80,7 +80,7 @@ SELECT capi.set_context('9001', '{"client_ip_address": "198.51.100.7"}');
 SELECT capi.set_context('1', '{"client_ip_address": "198.51.100.7"}');
 SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"em": "a@example.com"}}', '9001') IS NOT NULL AS sent;
 SELECT source, order_key, status FROM capi.delivery_status WHERE order_key IN ('7', '9001') OR (source = 'orders' AND order_key = '1') ORDER BY 1, 2;
-SELECT order_key, delivered FROM capi.reconcile('orders', now() - interval '2 hours', 'infinity'), (VALUES ('all')) v (order_key);
+SELECT order_key, sum(delivered) AS delivered FROM capi.reconcile('orders', now() - interval '2 hours', 'infinity'), (VALUES ('all')) v (order_key) GROUP BY 1;
 SELECT capi.forget('7', 'orders');
 SELECT capi.forget('1', source => 'orders');
 SELECT capi.forget('9001');
