@@ -11,7 +11,7 @@ OBJS = $(patsubst %,src/%.o, \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,backfill check look normalize_sql pixel preview probe \
 		quality query_text reconcile send status) \
-	$(addprefix capture/,capture renumber rule) \
+	$(addprefix capture/,capture moved renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
 		currency date \
 		decimal email entity event field hash list member none normalize number \
