@@ -26,36 +26,35 @@ CREATE FUNCTION capi._moment(event_time text, time_zone text) RETURNS timestampt
                 ELSE event_time::timestamp AT TIME ZONE coalesce(time_zone, 'UTC') END
 $$;
 
--- Orders that the rule fits, that were written since the rule is what it is, and
--- whose time is later than that: some, or none.
-CREATE FUNCTION capi._fitting_orders(src capi.source) RETURNS text[]
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    keys text[];
-    rule_age int := (SELECT age(s.xmin) FROM capi.source s WHERE s.id = src.id);
-BEGIN
-    keys := capi._look_at(src, format('SELECT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND pg_catalog.age(t.xmin) < %4$s ORDER BY t.%1$I DESC LIMIT 20',
-                                      src.key_columns[1], src.table_name::regclass, capi._rule_condition(src), rule_age), 20);
-    IF coalesce(keys, '{}') = '{}' THEN
-        RETURN '{}';
-    END IF;
-    RETURN ARRAY(SELECT o.item ->> 0
-                   FROM unnest(capi._look_at_orders(src, keys, 'q.event_time')) AS u (line)
-                  CROSS JOIN LATERAL (SELECT u.line::jsonb) AS o (item)
-                  WHERE capi._moment(o.item ->> 1, src.time_zone) > src.attached_at);
-EXCEPTION WHEN data_exception THEN
-    RETURN '{}';
-END $$;
+-- Some keys that the rule fits, in rows written since the rule is what it is.
+CREATE FUNCTION capi._fitting_keys(src capi.source) RETURNS text[]
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT capi._look_at(src, format('SELECT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND pg_catalog.age(t.xmin) < %4$s ORDER BY t.%1$I DESC LIMIT 20',
+                                     src.key_columns[1], src.table_name::regclass, capi._rule_condition(src), age(s.xmin)), 20)
+      FROM capi.source s WHERE s.id = src.id
+$$;
 
+CREATE FUNCTION capi._knows_one(source int, keys text[]) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = source AND d.key = ANY (keys))
+        OR EXISTS (SELECT FROM capi.backlog b WHERE b.source_id = source AND b.key = ANY (keys))
+        OR EXISTS (SELECT FROM capi._unread u WHERE u.source_id = source AND u.key = ANY (keys))
+$$;
+
+-- Are there orders to capture, and is none known?  A row of an order of before
+-- may have been written to since, so the query is asked when they were, last.
 CREATE FUNCTION capi._captures_nothing(src capi.source) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    keys text[] := capi._fitting_orders(src);
+    keys text[] := capi._fitting_keys(src);
 BEGIN
-    RETURN keys <> '{}'
-       AND NOT EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = src.id AND d.key = ANY (keys))
-       AND NOT EXISTS (SELECT FROM capi.backlog b WHERE b.source_id = src.id AND b.key = ANY (keys))
-       AND NOT EXISTS (SELECT FROM capi._unread u WHERE u.source_id = src.id AND u.key = ANY (keys));
+    IF coalesce(keys, '{}') = '{}' OR capi._knows_one(src.id, keys) THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM unnest(capi._look_at_orders(src, keys, 'q.event_time')) AS u (line)
+                    WHERE capi._moment(u.line::jsonb ->> 1, src.time_zone) > src.attached_at);
+EXCEPTION WHEN data_exception THEN
+    RETURN false;
 END $$;
 
 CREATE FUNCTION capi._rules_check()
@@ -185,3 +184,20 @@ CREATE FUNCTION capi._customers_check()
      WHERE a.orders >= 10 AND b.orders >= 10
        AND 100 * f.earlier / b.orders - 100 * f.later / a.orders > 30
 $$;
+
+-- All of them.  What is wrong with one must not hide the rest.
+CREATE FUNCTION capi._findings()
+    RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{advice,rules,outcomes,paused,customers}'::text[] LOOP
+        BEGIN
+            RETURN QUERY EXECUTE format('SELECT * FROM capi._%s_check()', name);
+        EXCEPTION WHEN OTHERS THEN
+            RETURN QUERY SELECT name, false, format('This could not be looked at: SQLSTATE %s.', SQLSTATE),
+                format('To a superuser SELECT * FROM capi._%s_check() shows the error.', name);
+        END;
+    END LOOP;
+END $$;

@@ -367,11 +367,7 @@ BEGIN
         CASE WHEN count(*) > 0
              THEN 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, or a policy for the role, shows all orders.' END
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
-    RETURN QUERY SELECT * FROM capi._advice_check();
-    RETURN QUERY SELECT * FROM capi._rules_check();
-    RETURN QUERY SELECT * FROM capi._outcomes_check();
-    RETURN QUERY SELECT * FROM capi._paused_check();
-    RETURN QUERY SELECT * FROM capi._customers_check();
+    RETURN QUERY SELECT * FROM capi._findings();
     RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
