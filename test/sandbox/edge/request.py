@@ -14,6 +14,8 @@ from .errors import MetaError, parameter_error
 LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 ROOTS = ("debug_token", "dataset_quality")
 EDGES = ("events", "stats")
+MAX_DEPTH = 500                       # of JSON; Python's own differs by version
+JSON_MARK = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]')
 JSON_PARAMETERS = frozenset(("data", "platforms", "progress", "trace"))
 
 
@@ -26,6 +28,7 @@ class Request:
         self.tokens = []              # every token given
         self.token_places = []        # "header", "body", "query"
         self.error = None             # MetaError found while parsing
+        self.in_url = frozenset()     # names of parameters in the URL
         self.content_type = None
 
     @property
@@ -61,7 +64,9 @@ class Request:
         parameters without the token, or not at all if it is broken."""
         if "body" in self.token_places:
             return json.dumps(self.params).encode()
-        if self.error and b"access_token" in body:
+        if "input_token" in self.params \
+                or self.error and (b"access_token" in body
+                                   or b"input_token" in body):
             return b""
         return body
 
@@ -79,12 +84,24 @@ def parse(method, target, headers, body):
     try:
         parse_token_header(request, headers.get("Authorization"))
         merge(request, decode_form(parse_form_text(query)), "query")
+        request.in_url = frozenset(request.params)
         merge(request, parse_body(request, headers, body), "body")
+        override_method(request)
     except MetaError as error:
         request.error = error
     except (ValueError, RecursionError, LookupError, UnicodeError):
         request.error = parameter_error("The request could not be parsed")
     return request
+
+
+def override_method(request):
+    """A POST of a form may say that it is a GET, as Meta's PHP library long
+    sent all of its requests; not in SPEC."""
+    if request.method == "POST" \
+            and request.content_type == "application/x-www-form-urlencoded" \
+            and request.params.get("method", "").lower() == "get":
+        del request.params["method"]
+        request.method = "GET"
 
 
 def parse_token_header(request, header):
@@ -178,8 +195,9 @@ def decode_form(pairs):
 def parse_json(raw):
     """Strict JSON: UTF-8, no doubled keys, no NaN, no lone surrogates."""
     try:
-        value = json.loads(raw.decode("utf-8"),
-                           object_pairs_hook=unique_keys,
+        text = raw.decode("utf-8")
+        refuse_depth(text)
+        value = json.loads(text, object_pairs_hook=unique_keys,
                            parse_constant=refuse_constant,
                            parse_int=bounded_int)
         if LONE_SURROGATE.search(raw):
@@ -187,6 +205,18 @@ def parse_json(raw):
         return value
     except (ValueError, RecursionError):
         raise parameter_error("Invalid JSON") from None
+
+
+def refuse_depth(text):
+    """Brackets within brackets, those in strings left out."""
+    depth = 0
+    for mark in JSON_MARK.findall(text):
+        if mark in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError("nested too deep")
+        elif mark in "]}":
+            depth -= 1
 
 
 def unique_keys(pairs):
