@@ -387,6 +387,7 @@ BEGIN
         CASE WHEN count(*) > 0
              THEN 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, or a policy for the role, shows all orders.' END
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
+    RETURN QUERY SELECT * FROM capi._findings();
     RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
