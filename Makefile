@@ -10,7 +10,7 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
-	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc \
+	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc here \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,backfill check check_audience look normalize_sql pixel preview \
 		probe quality query_text reconcile send status) \
