@@ -36,7 +36,7 @@ sub files
 # --- the log ---------------------------------------------------------------------
 
 # Rows that fill what room is left in the last block.
-foreach my $part ([ log => 'capi.delivery' ], [ 'log of requests' => 'capi.request' ])
+foreach my $part ([ log => 'capi.delivery' ])
 {
 	my ($name, $table) = @$part;
 	my $log = $node->log_size;
