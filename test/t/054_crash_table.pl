@@ -1,6 +1,7 @@
 # P3, P4, P5: the crash table of doc/design.md.  A process is stopped at every
 # place between two commits, and dies there; afterwards the set received equals
 # the set committed, and no more is repeated than was in flight just then.
+# CAPI_CRASH_POINT: only those of the table that match it, in every way.
 use strict;
 use warnings;
 
@@ -323,7 +324,8 @@ my $began = time;
 my $only = $ENV{CAPI_CRASH_POINT};
 @table = grep { "@$_[0, 1]" =~ /$only/ } @table if defined $only;
 play('kill -9', @$_) foreach @table;
-play('SIGTERM', @$_) foreach @table;
+# an end that is asked for, where something is under way; all with CAPI_CRASH_POINT
+play('SIGTERM', @$_) foreach grep { defined $only || $_->[0] eq 'reader' || $_->[1] =~ /request|answer|recording|cursor|segment was/ } @table;
 # what the whole server dies of, at the moments that are no other process's
 foreach my $round (grep { $_->[1] =~ /^(after a request began|an answer came|recording outcomes: |saving the cursor|a segment was|after an order|a reader has answered$)/ } @table)
 {
