@@ -54,6 +54,7 @@ COMMENT ON VIEW capi.delivery_status IS 'one row per captured event: where it is
 COMMENT ON VIEW capi.request_log IS 'one row per HTTP request to Meta';
 COMMENT ON VIEW capi.source_status IS 'one row per source: does it work, and what did it capture';
 COMMENT ON VIEW capi.reconciliation IS 'capi.reconcile() of each source and day, last 7 days; runs the queries as the caller';
+COMMENT ON VIEW capi.status IS 'is everything all right? a row per question, with a sentence';
 COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, what waits, and why';
 
 COMMENT ON FUNCTION capi.create_dataset(text, text, text, text, text, text, text, text, int) IS 'makes a dataset known, with its token';

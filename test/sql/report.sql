@@ -24,6 +24,7 @@ $$;
 
 -- nothing yet
 SELECT * FROM public.words(capi.report_html());
+SELECT "check", state, sentence, look_at FROM capi.status WHERE "check" <> 'sending';
 
 -- what cannot be meant
 SELECT capi.report_html(NULL);
