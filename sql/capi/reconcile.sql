@@ -73,10 +73,10 @@ CREATE VIEW capi.status AS
         UNION ALL
         SELECT 3, 'waiting', CASE WHEN w.expires_in < interval '1 day' THEN 'attention' ELSE 'ok' END,
                CASE WHEN w.events = 0 THEN 'Nothing waits.'
-                    WHEN w.expires_in < interval '0' THEN pg_catalog.format('%s events wait, and the first is too old for Meta.', w.events)
-                    WHEN w.expires_in < interval '1 day' THEN pg_catalog.format('%s events wait, and in %s the first is too old for Meta.', w.events,
+                    WHEN w.expires_in < interval '0' THEN pg_catalog.format('Waiting: %s, and the first is too old for Meta.', w.events)
+                    WHEN w.expires_in < interval '1 day' THEN pg_catalog.format('Waiting: %s, and in %s the first is too old for Meta.', w.events,
                                                                    pg_catalog.date_trunc('minute', w.expires_in))
-                    ELSE pg_catalog.format('%s events wait, the oldest since %s.', w.events, pg_catalog.date_trunc('second', w.oldest)) END, 'capi.health'
+                    ELSE pg_catalog.format('Waiting: %s, the oldest since %s.', w.events, pg_catalog.date_trunc('second', w.oldest)) END, 'capi.health'
           FROM waiting w
         UNION ALL
         SELECT 4, 'outcomes', CASE WHEN e.rejected + e.expired > 0 THEN 'attention' ELSE 'ok' END,
@@ -84,10 +84,10 @@ CREATE VIEW capi.status AS
           FROM ended e
         UNION ALL
         SELECT 5, 'orders', CASE WHEN o.missing > 0 THEN 'attention' WHEN o.uncounted IS NOT NULL THEN 'unknown' ELSE 'ok' END,
-               CASE WHEN o.missing > 0 THEN pg_catalog.format('%s of %s orders of the last 7 days were never captured.', o.missing, o.orders)
+               CASE WHEN o.missing > 0 THEN pg_catalog.format('Orders of the last 7 days: %s, of which %s never captured.', o.orders, o.missing)
                     WHEN o.uncounted IS NOT NULL THEN pg_catalog.format('Not all can be counted. %s', o.uncounted)
                     WHEN o.orders = 0 THEN 'There are no orders in the last 7 days.'
-                    ELSE pg_catalog.format('Each of %s orders of the last 7 days has an answer.', o.orders) END, 'capi.reconciliation'
+                    ELSE pg_catalog.format('Orders of the last 7 days: %s, and each has an answer.', o.orders) END, 'capi.reconciliation'
           FROM orders o
     )
     SELECT l."check", l.state,
