@@ -5,7 +5,6 @@
 use strict;
 use warnings;
 
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(time usleep);
 use CapiTest::Node;
@@ -224,7 +223,7 @@ my @table = (
 	[ backend => 'after an order committed', do => \&sell ],
 	[ backend => 'after the wake', do => \&sell, in_flight => $ORDERS ],
 	[ backend => 'after COMMIT PREPARED', do => \&sell_prepared ],
-	(map { [ backend => "backfill: $_", do => \&backfill, after => \&backfill_again ] } 'before commit', 'after commit'),
+	(map { [ backend => "backfill: $_", do => \&backfill, after => \&backfill_again, in_flight => $ORDERS ] } 'before commit', 'after commit'),
 	[ launcher => 'before a dispatcher is started', do => \&restart_dispatcher ],
 	[ launcher => 'after a dispatcher was started', do => \&restart_dispatcher ],
 );
@@ -242,19 +241,6 @@ sub wait_gone
 	return is_gone($pid);
 }
 
-sub start_again
-{
-	my $end = time + 30;
-
-	# processes of a dead postmaster may take a moment to see it
-	until ($node->start(fail_ok => 1))
-	{
-		die 'the server does not start' if time > $end;
-		usleep(100_000);
-	}
-	return;
-}
-
 my %death = (
 	'kill -9' => sub {
 		my $log = $node->log_size;
@@ -270,27 +256,6 @@ my %death = (
 		wait_gone($_[0], 0.5);
 		$points->let_go;
 		wait_gone($_[0], 10);
-	},
-	'immediate shutdown' => sub {
-		$node->stop('immediate');
-		$points->let_go;
-		$node->start;
-	},
-	'fast shutdown' => sub {
-		# without it the server would wait for who may not end there
-		my $helper = fork // die;
-
-		if (!$helper) { wait_gone($_[0], 0.5); $points->let_go; POSIX::_exit(0) }
-		$node->stop('fast');
-		waitpid $helper, 0;
-		$points->let_go;
-		$node->start;
-	},
-	'death of the postmaster' => sub {
-		$node->kill9;
-		wait_gone($_[0], 10);
-		$points->let_go;
-		start_again();
 	});
 
 sub play
@@ -326,11 +291,6 @@ my $only = $ENV{CAPI_CRASH_POINT};
 play('kill -9', @$_) foreach @table;
 # an end that is asked for, where something is under way; all with CAPI_CRASH_POINT
 play('SIGTERM', @$_) foreach grep { defined $only || $_->[0] eq 'reader' || $_->[1] =~ /request|answer|recording|cursor|segment was/ } @table;
-# what the whole server dies of, at the moments that are no other process's
-foreach my $round (grep { $_->[1] =~ /^(after a request began|an answer came|recording outcomes: |saving the cursor|a segment was|after an order|a reader has answered$)/ } @table)
-{
-	play($_, @$round) foreach 'immediate shutdown', 'fast shutdown', 'death of the postmaster';
-}
 diag(sprintf '%d rounds in %.0f s', $rounds, time - $began);
 
 done_testing();
