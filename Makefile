@@ -20,14 +20,14 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
-		evaluate in_flight intake portions record share suspect transfer_curl \
+		evaluate health in_flight intake portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs subscriptions views reconcile \
+	datasets sources suggest context send doing logs subscriptions states views reconcile \
 	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.

@@ -240,6 +240,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		}
 	}
 	housekeep(d);
+	capi_health_look(d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(d->turn_context);
 	return worked;
@@ -253,6 +254,8 @@ capi_dispatch_finish(CapiDispatcher *d)
 
 	d->save_at = DT_NOBEGIN;
 	housekeep(d);
+	d->health_at = DT_NOBEGIN;
+	capi_health_look(d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(d->turn_context);
 }
@@ -626,6 +629,7 @@ time_to_wait(CapiDispatcher *d)
 
 	if (d->records != NIL)
 		until = Min(until, d->records_at);
+	until = Min(until, capi_health_look_at(d));
 	if (!may_begin(d) || d->reader == NULL)
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 	/* an order may have come since the last look, and told nobody */
