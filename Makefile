@@ -1,8 +1,11 @@
 # capi: PGXS build.  "make && make install PG_CONFIG=..." is all a packager
-# needs; "make demo" and "make test" set up everything else by themselves.
+# needs, here or from another folder (VPATH=this one); "make demo" and
+# "make test", only here, set up everything else by themselves.
 
+TREE      := $(or $(VPATH),.)
+ELSEWHERE := $(filter-out $(abspath $(TREE)),$(CURDIR))
 EXTENSION  = capi
-EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" capi.control)
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(TREE)/capi.control)
 MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
@@ -11,7 +14,7 @@ OBJS = $(patsubst %,src/%.o, \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
 	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
 		reconcile send status) \
-	$(addprefix capture/,capture renumber rule) \
+	$(addprefix capture/,capture moved renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
 		currency date \
 		decimal email entity event field hash list member none normalize number \
@@ -27,13 +30,24 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs subscriptions states views reconcile \
+	datasets sources suggest context send doing logs subscriptions states views story reconcile \
 	repair privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = sql/capi--0.1.0.sql
 UPGRADE    = sql/capi--0.1.0--$(EXTVERSION).sql
 DATA_built = sql/capi--$(EXTVERSION).sql $(UPGRADE)
+# By hand is written what cannot be replaced; of tables.sql its functions are taken.
+UPGRADE_PARTS = sql/upgrade/head.sql sql/capi/references.sql sql/capi/tables.sql \
+	sql/upgrade/0.1.0.sql \
+	$(filter-out %/head.sql %/references.sql %/tables.sql %/comments.sql,$(SQL_PARTS)) \
+	sql/upgrade/copy.sql sql/capi/comments.sql sql/upgrade/tail.sql
+
+# PGXS knows no folders in DOCS, and README.md is everybody's name: what is
+# installed keeps its places, below a folder of its own.
+DOCS       = README.md CHANGELOG.md LICENSE
+DOC_TREE   = $(shell cd $(TREE) && echo doc/*.md && find examples -type f)
+override docmoduledir = extension/capi
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
@@ -45,19 +59,24 @@ REGRESS   = datasets dataset_errors sources source_errors capture capture_faults
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside
 # expected/ is found from the top, inputs below test/.
-REGRESS_OPTS   = --inputdir=test
-ISOLATION_OPTS = --inputdir=test/isolation --load-extension=capi
+REGRESS_OPTS   = --inputdir=$(TREE)/test
+ISOLATION_OPTS = --inputdir=$(TREE)/test/isolation --load-extension=capi
+REGRESS_PREP   = $(addsuffix /expected,$(ELSEWHERE))
 
 # The server's headers count as the system's, which have no warnings; callbacks
 # and PG_FUNCTION_ARGS leave parameters unused, and that alone is let off.
-# "make WERROR=" for a compiler that warns of things nobody knew.
-WERROR      ?= -Werror
+# A warning is an error where we look at it (WERROR=-Werror), as "make test"
+# does, and not for who packages with a compiler that nobody had tried.
+WERROR      ?=
 LIB_CFLAGS  := $(shell pkg-config --cflags libcurl libcrypto 2>/dev/null)
 LIB_LINK    := $(shell pkg-config --libs libcurl libcrypto 2>/dev/null || echo -lcurl -lcrypto) \
 	-lunistring
 PG_CPPFLAGS  = -I$(srcdir)/src -isystem $(includedir_server) \
 	-DCAPI_VERSION='"$(EXTVERSION)"' $(LIB_CFLAGS)
-PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP
+PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter $(WERROR) -MMD -MP $(NOT_CLANGS)
+# The server's flags are those of the compiler that it was built with.
+NOT_CLANGS   = $(if $(findstring clang,$(shell $(CC) --version)), \
+	-Wno-unknown-warning-option -Wno-ignored-optimization-argument)
 SHLIB_LINK   = $(LIB_LINK)
 EXTRA_CLEAN  = src/*/*.d tmp_check bench/sink \
 	$(basename $(wildcard test/unit/test_*.c test/fuzz/fuzz_*.c)) test/fuzz/*.so
@@ -75,16 +94,38 @@ ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
 -include $(wildcard src/*/*.d)
 
-$(OBJS): capi.control
+# Make would take what was built there for what is to be built here.
+ifneq ($(and $(ELSEWHERE),$(wildcard $(addprefix $(TREE)/,capi.so $(DATA_built)))),)
+$(error "$(TREE)" has been built in; "make clean" there first)
+endif
 
-sql/capi--$(EXTVERSION).sql: $(SQL_PARTS) capi.control
-	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(SQL_PARTS) > $@
+# Absolute, because a folder is found below VPATH too.
+FOLDERS := $(addprefix $(CURDIR)/,$(sort $(dir $(OBJS) $(DATA_built))))
+$(FOLDERS):
+	mkdir -p $@
 
-# By hand is written what cannot be replaced; of tables.sql its functions are taken.
-$(UPGRADE): $(SQL_PARTS) $(wildcard sql/upgrade/*.sql) sql/upgrade/replace.awk
-	awk -f sql/upgrade/replace.awk sql/upgrade/head.sql sql/capi/references.sql sql/capi/tables.sql \
-		sql/upgrade/0.1.0.sql $(filter-out %/head.sql %/references.sql %/tables.sql %/comments.sql,$(SQL_PARTS)) \
-		sql/upgrade/copy.sql sql/capi/comments.sql sql/upgrade/tail.sql > $@
+$(OBJS): capi.control | $(FOLDERS)
+
+sql/capi--$(EXTVERSION).sql: $(SQL_PARTS) capi.control | $(FOLDERS)
+	awk 'FNR == 1 && NR > 1 { print "" } { print }' $(addprefix $(TREE)/,$(SQL_PARTS)) > $@
+
+$(UPGRADE): sql/upgrade/replace.awk $(UPGRADE_PARTS) | $(FOLDERS)
+	awk -f $(addprefix $(TREE)/,sql/upgrade/replace.awk $(UPGRADE_PARTS)) > $@
+
+$(CURDIR)/expected:
+	ln -s '$(abspath $(TREE))/expected' $@
+
+install: install-doc-tree
+install-doc-tree: installdirs
+	@cd '$(DESTDIR)$(docdir)/$(docmoduledir)' && $(MKDIR_P) $(sort $(dir $(DOC_TREE)))
+	@set -e; for file in $(DOC_TREE); do \
+		if test -x $(srcdir)/$$file; then install='$(INSTALL_SCRIPT)'; else install='$(INSTALL_DATA)'; fi; \
+		$$install $(srcdir)/$$file '$(DESTDIR)$(docdir)/$(docmoduledir)'/$$file; \
+	done
+
+uninstall: uninstall-doc-tree
+uninstall-doc-tree:
+	rm -rf '$(DESTDIR)$(docdir)/$(docmoduledir)'
 else
 all install installcheck clean:
 	@echo "no server headers at '$(PG_CONFIG)': run \"make deps\" or set PG_CONFIG" >&2; exit 1
@@ -102,7 +143,7 @@ demo:
 
 # "make test TESTS='regress t/010_delivery'" runs some of them.
 test: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all WERROR=-Werror
 	@PG_CONFIG='$(PG_CONFIG)' test/run $(TESTS)
 
 # The server-side code with UBSan; "make test" runs a part of it.
@@ -124,5 +165,6 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-sanitize check-style demo deps soak test
+.PHONY: bench check-sanitize check-style demo deps install-doc-tree soak test \
+	uninstall-doc-tree
 .DEFAULT_GOAL := all

@@ -34,6 +34,8 @@ BEGIN
         EXECUTE format('CREATE INDEX ON capi.%I USING brin (event_time)', child);
         -- rows are deleted, which a publication of all tables must let us
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
+    ELSIF parent = 'history' THEN
+        EXECUTE format('CREATE INDEX ON capi.%I (key)', child);
     ELSE
         EXECUTE format('CREATE INDEX ON capi.%I (request_id)', child);
         EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, sent_at)', child);
@@ -47,6 +49,14 @@ CREATE FUNCTION capi._bound(partition oid, which int) RETURNS timestamptz
     SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid),
                          '\(''([^'']+)''\) TO \(''([^'']+)''\)'))[which]::timestamptz
       FROM pg_class c WHERE c.oid = partition
+$$;
+
+-- The partition that takes a row of now, if there is one.
+CREATE FUNCTION capi._partition_now(parent text, OUT oid oid)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.inhrelid FROM pg_inherits i
+     WHERE i.inhparent = ('capi.' || parent)::regclass
+       AND capi._bound(i.inhrelid, 1) <= clock_timestamp() AND capi._bound(i.inhrelid, 2) > clock_timestamp() + interval '1 minute'
 $$;
 
 -- The partition that takes a row of that time; made now if it is missing.
@@ -139,7 +149,7 @@ BEGIN
      USING capi.delivery f
      WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
        AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
-    FOREACH parent IN ARRAY ARRAY['delivery', 'request'] LOOP
+    FOREACH parent IN ARRAY ARRAY['delivery', 'request', 'history'] LOOP
         -- minutes have no days to truncate to
         PERFORM capi._add_partitions(parent, make_interval(
             days => floor(extract(epoch FROM greatest(keep, interval '3 days')) / 259200)::int));

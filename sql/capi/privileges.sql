@@ -44,9 +44,9 @@ BEGIN
     FOR item IN SELECT c.oid::regclass FROM pg_extension e CROSS JOIN LATERAL unnest(e.extconfig) AS c (oid)
                  WHERE e.extname = 'capi'
                 UNION ALL
-                SELECT p.parent FROM unnest('{capi.delivery,capi.request}'::regclass[]) AS p (parent)
+                SELECT p.parent FROM unnest('{capi.delivery,capi.history,capi.request}'::regclass[]) AS p (parent)
                 UNION ALL
-                SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.request'::regclass) LOOP
+                SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.history'::regclass, 'capi.request'::regclass) LOOP
         EXECUTE format('GRANT SELECT ON %s TO %s', item, grantee);
     END LOOP;
 END $$;
@@ -65,6 +65,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'SELECT', 'TABLE', 'capi.source_status'),
            ('reader', 'SELECT', 'TABLE', 'capi.health'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.diagnose()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi.explain_event(text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.reconcile(text, timestamptz, timestamptz, interval)'),
            ('reader', 'SELECT', 'TABLE', 'capi.reconciliation'),
            ('reader', 'SELECT', 'TABLE', 'capi.backfill_progress'),

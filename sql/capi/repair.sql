@@ -143,6 +143,7 @@ BEGIN
         DELETE FROM capi.backlog b WHERE b.source_id = at.id AND b.key = order_key;
         GET DIAGNOSTICS n = ROW_COUNT;
         gone := gone + n;
+        DELETE FROM capi.history h WHERE h.source_id = at.id AND h.key = order_key;
         DELETE FROM capi.direct_event e WHERE e.source_id = at.id AND e.key = order_key;
         GET DIAGNOSTICS n = ROW_COUNT;
         gone := gone + n;

@@ -189,6 +189,7 @@ CREATE FUNCTION capi._sync_trigger(tab regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     wanted "char";
+    moves boolean;
     present record;
     child regclass;
 BEGIN
@@ -197,21 +198,25 @@ BEGIN
       FROM capi.source s
      WHERE s.detached_at IS NULL
        AND (s.table_name = tab OR s.table_name IN (SELECT a.relid FROM pg_partition_ancestors(tab) a));
-    SELECT t.tgenabled AS enabled, t.tgparentid AS parent INTO present
+    -- a row that moves between partitions is a DELETE and an INSERT
+    moves := EXISTS (SELECT FROM pg_class c WHERE c.oid = tab AND c.relkind = 'p');
+    SELECT t.tgenabled AS enabled, t.tgparentid AS parent, t.tgtype & 8 <> 0 AS on_delete INTO present
       FROM pg_trigger t
      WHERE t.tgrelid = tab AND t.tgname = 'capi_capture'
        AND t.tgfoid = 'capi.capture()'::regprocedure;
     IF wanted IS NULL AND present.parent = 0 THEN
         EXECUTE format('DROP TRIGGER capi_capture ON %s', tab);
-    ELSIF wanted IS NOT NULL AND present.enabled IS NULL THEN
+    ELSIF wanted IS NOT NULL AND (present.enabled IS NULL OR
+                                  present.parent = 0 AND moves AND NOT present.on_delete) THEN
         -- a copy takes the place of a partition's own
         FOR child IN SELECT t.tgrelid
                        FROM pg_partition_tree(tab) p JOIN pg_trigger t ON t.tgrelid = p.relid
-                      WHERE t.tgname = 'capi_capture' AND t.tgparentid = 0 LOOP
+                      WHERE t.tgname = 'capi_capture' AND t.tgparentid = 0 AND t.tgrelid <> tab LOOP
             EXECUTE format('DROP TRIGGER capi_capture ON %s', child);
         END LOOP;
-        EXECUTE format('CREATE TRIGGER capi_capture AFTER INSERT OR UPDATE ON %s '
-                       'FOR EACH ROW EXECUTE FUNCTION capi.capture()', tab);
+        EXECUTE format('CREATE OR REPLACE TRIGGER capi_capture AFTER INSERT OR UPDATE %s ON %s '
+                       'FOR EACH ROW EXECUTE FUNCTION capi.capture()',
+                       CASE WHEN moves THEN 'OR DELETE' ELSE '' END, tab);
         present.enabled := 'O';
         present.parent := 0;
     END IF;

@@ -341,8 +341,8 @@ queue_chunk(Backfill *b)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		judge_by_rule(b, chunk);
 		judge_known(b, chunk);
-		PopActiveSnapshot();
 		append(b, chunk);
+		PopActiveSnapshot();
 		for (int i = 0; i < chunk->n; i++)
 			b->counts[chunk->fates[i]]++;
 		note_run(b, false);

@@ -3,7 +3,7 @@
  *		The row trigger capi.capture(): did this row become an event?
  *
  * Runs in the shop's transaction for every inserted and updated row of an
- * attached table.  It compares, writes one row into the queue, and leaves: no
+ * attached table, and for every deleted one of a partitioned table (moved.c).  It compares, writes one row into the queue, and leaves: no
  * SPI, no lock that is waited for, no error of ours (P1).  What it could not
  * note is counted: in the queue itself, or in shared memory when not even that
  * can be written.  What may raise an error, the equality or the output function
@@ -33,6 +33,7 @@
 #include "base/shmem.h"
 #include "base/wake.h"
 #include "capture/capture.h"
+#include "capture/moved.h"
 #include "capture/rule.h"
 #include "store/queue.h"
 
@@ -43,6 +44,7 @@ typedef struct Question
 {
 	CapiRule   *rule;
 	TupleTableSlot *old;		/* NULL for an inserted row */
+	AttrNumber	old_on_att;		/* where it has the watched column */
 	TupleTableSlot *new;
 	Datum		before;
 	Datum		now;
@@ -58,7 +60,7 @@ typedef struct Question
 #define MAX_KEY_VALUE_BYTES		(16 * CAPI_MAX_KEY_BYTES)
 
 static void apply_rule(CapiRule *rule, TupleTableSlot *old,
-					   TupleTableSlot *new);
+					   CapiMovedRow *moved, TupleTableSlot *new);
 static bool became_event(Question *q);
 static void find_key(Question *q);
 static bool noted_before(CapiRule *rule);
@@ -79,6 +81,7 @@ capi_sql_capture(PG_FUNCTION_ARGS)
 	CapiTableRules *entry;
 	TupleTableSlot *old = NULL;
 	TupleTableSlot *new;
+	CapiMovedRow *moved = NULL;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
@@ -88,14 +91,21 @@ capi_sql_capture(PG_FUNCTION_ARGS)
 				 errmsg("capi.capture() works as an AFTER ROW trigger only"),
 				 errhint("Let capi.attach() create the trigger.")));
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
 		new = trigger->tg_trigslot;
+		moved = capi_moved_take(new);
+	}
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 	{
 		old = trigger->tg_trigslot;
 		new = trigger->tg_newslot;
 	}
 	else
+	{
+		if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+			capi_moved_note(trigger->tg_relation, trigger->tg_trigslot);
 		return PointerGetDatum(NULL);
+	}
 
 	entry = capi_rule_lookup(trigger->tg_relation);
 	/* a trigger without a rule: restored without the sources, say */
@@ -105,14 +115,15 @@ capi_sql_capture(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 	for (int i = 0; i < entry->nrules; i++)
-		apply_rule(&entry->rules[i], old, new);
+		apply_rule(&entry->rules[i], old, moved, new);
 	return PointerGetDatum(NULL);
 }
 
 static void
-apply_rule(CapiRule *rule, TupleTableSlot *old, TupleTableSlot *new)
+apply_rule(CapiRule *rule, TupleTableSlot *old, CapiMovedRow *moved,
+		   TupleTableSlot *new)
 {
-	Question	q = {.rule = rule, .old = old, .new = new};
+	Question	q = {.rule = rule, .old = old, .old_on_att = rule->on_att, .new = new};
 
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
 		!rule->fire_on_replica)
@@ -124,6 +135,8 @@ apply_rule(CapiRule *rule, TupleTableSlot *old, TupleTableSlot *new)
 			note(rule->source_id, NULL, 1);
 		return;
 	}
+	if (moved != NULL)
+		q.old = capi_moved_slot(moved, rule, new, &q.old_on_att);
 	if (!became_event(&q))
 		return;
 	if (rule->problem == NULL)
@@ -203,7 +216,7 @@ became_event(Question *q)
 		return false;
 	q->was_null = true;
 	if (q->old != NULL)
-		q->before = slot_getattr(q->old, rule->on_att, &q->was_null);
+		q->before = slot_getattr(q->old, q->old_on_att, &q->was_null);
 	if (rule->nvalues < 0)
 		return q->was_null;
 	if (!q->was_null && datumIsEqual(q->before, q->now, rule->on_byval, rule->on_len))

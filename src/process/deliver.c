@@ -29,7 +29,11 @@
 
 PG_FUNCTION_INFO_V1(capi_sql_deliver);
 
+/* Of the call that is under way, there is one in a session. */
+static CapiDispatcher *present = NULL;
+
 static void deliver(TimestampTz until);
+static void destroy_present(void);
 static void work(CapiDispatcher *d, TimestampTz until);
 
 Datum
@@ -66,9 +70,12 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		FlushErrorState();
+		/* what a transaction holds goes before the memory it may be in */
+		capi_txn_clear();
+		MemoryContextSwitchTo(caller);
+		destroy_present();
 		/* the lock is the session's: it would outlive the error */
 		capi_sender_lock_release();
-		capi_txn_clear();
 		ReThrowError(error);
 	}
 	PG_END_TRY();
@@ -86,6 +93,16 @@ note_end(void *arg)
 }
 
 static void
+destroy_present(void)
+{
+	CapiDispatcher *d = present;
+
+	present = NULL;
+	if (d != NULL)
+		capi_dispatch_destroy(d);
+}
+
+static void
 deliver(TimestampTz until)
 {
 	CapiDispatcher *d;
@@ -97,18 +114,9 @@ deliver(TimestampTz until)
 				 errmsg("another process is already delivering in this database"),
 				 errdetail("It is the dispatcher, or another session in capi.deliver()."),
 				 errhint("Its progress is in capi.health.")));
-	d = capi_dispatch_create();
-	PG_TRY();
-	{
-		work(d, until);
-		capi_dispatch_finish(d);
-	}
-	PG_CATCH();
-	{
-		capi_dispatch_destroy(d);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	d = present = capi_dispatch_create();
+	work(d, until);
+	capi_dispatch_finish(d);
 	no_worker = d->no_worker_since != 0;
 	if (d->records != NIL)
 		ereport(WARNING,
@@ -119,7 +127,7 @@ deliver(TimestampTz until)
 	if (!capi_enabled)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
-	capi_dispatch_destroy(d);
+	destroy_present();
 	(void) capi_txn_try("capi: noting a delivery", note_end, NULL);
 	capi_dispatch_unlock();
 	if (no_worker)

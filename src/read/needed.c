@@ -136,6 +136,13 @@ plan_needed(Query *parse, const char *query_string, int cursor_options,
 		standard_planner(parse, query_string, cursor_options, params);
 }
 
+static void
+remove_hook(void)
+{
+	if (planner_hook == plan_needed)
+		planner_hook = previous_planner;
+}
+
 int
 capi_needed_execute(SPIPlanPtr plan, SPIExecuteOptions *options)
 {
@@ -147,11 +154,12 @@ capi_needed_execute(SPIPlanPtr plan, SPIExecuteOptions *options)
 	{
 		result = SPI_execute_plan_extended(plan, options);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
-		if (planner_hook == plan_needed)
-			planner_hook = previous_planner;
+		remove_hook();
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	remove_hook();
 	return result;
 }

@@ -267,11 +267,11 @@ start_reader(CapiPool *pool, Entry *entry, Oid role)
 	entry->role = role;
 	initStringInfo(&entry->unsent);
 	started = make_link(entry, role) && start_worker(entry);
+	MemoryContextSwitchTo(old);
 	if (started)
 		entry->state = ENTRY_IDLE;
 	else
 		release(entry);
-	MemoryContextSwitchTo(old);
 	return started;
 }
 

@@ -52,9 +52,9 @@ capi_clock_read(CapiDataset *dataset, const CapiBatch *batch, int64 duration_ms,
 		ahead = arrived - theirs;
 	dataset->clock_ahead_ms = ahead / 1000;
 	dataset->clock_seen_at = now;
-	if (Abs(dataset->clock_ahead_ms - dataset->clock_noted_ms) < NOTED_MS &&
+	if (llabs(dataset->clock_ahead_ms - dataset->clock_noted_ms) < NOTED_MS &&
 		dataset->clock_noted_at != 0 &&
-		Abs(now - dataset->clock_noted_at) < NOTED_AGAIN_MS * INT64CONST(1000))
+		llabs(now - dataset->clock_noted_at) < NOTED_AGAIN_MS * INT64CONST(1000))
 		return;
 	dataset->clock_noted_ms = dataset->clock_ahead_ms;
 	dataset->clock_noted_at = now;
@@ -69,7 +69,7 @@ reached_at(const CapiDataset *dataset, const CapiItem *item, TimestampTz now)
 	TimestampTz time = from_unix(item->event_time_s);
 
 	if (dataset->clock_seen_at != 0 &&
-		Abs(now - dataset->clock_seen_at) < TRUSTED_MS * INT64CONST(1000))
+		llabs(now - dataset->clock_seen_at) < TRUSTED_MS * INT64CONST(1000))
 		time += dataset->clock_ahead_ms * INT64CONST(1000);
 	return time;
 }

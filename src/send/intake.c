@@ -283,7 +283,7 @@ settle_misses(CapiDispatcher *d, bool counted)
 		}
 		else
 		{
-			miss->count = Abs(miss->count);
+			miss->count = llabs(miss->count);
 			intake->misses[kept++] = *miss;
 		}
 	}

@@ -80,7 +80,9 @@ typedef struct RowData
 	int32		missed;
 } RowData;
 
-#define ROW_HEADER		MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(Q_COLUMNS))
+/* The server's BITMAPLEN() is a function from 18 on, and this sizes an array. */
+#define NULL_BYTES		((Q_COLUMNS + BITS_PER_BYTE - 1) / BITS_PER_BYTE)
+#define ROW_HEADER		MAXALIGN(SizeofHeapTupleHeader + NULL_BYTES)
 #define MAX_ROW_BYTES	(ROW_HEADER + sizeof(RowData) + VARHDRSZ + CAPI_MAX_KEY_BYTES)
 
 typedef union Row

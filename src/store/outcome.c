@@ -230,6 +230,24 @@ record_finished(CapiOutcome *outcomes, int n, int count)
 			leaving.backlog, 2, SPI_OK_DELETE);
 }
 
+/*
+ * A line in the story of each order that waits now and did not wait like that
+ * before.  Not when the log has no partition for it yet (capi._maintain_logs).
+ */
+static void
+record_history(ArrayArg *a)
+{
+	run("INSERT INTO capi.history (at, source_id, dataset_id, attempts, error_code,"
+		" error_subcode, request_id, next_attempt_at, status, key, reason)"
+		" SELECT clock_timestamp(), u.source_id, u.dataset_id, u.attempts, u.error_code,"
+		" u.error_subcode, u.request_id, u.next, u.kind, u.key, u.reason" UNNEST_COLUMNS
+		" WHERE (SELECT capi._partition_now('history') IS NOT NULL)"
+		" AND NOT EXISTS (SELECT FROM capi.backlog b WHERE b.source_id = u.source_id"
+		" AND b.key = u.key AND b.status = u.kind AND b.attempts = u.attempts"
+		" AND b.reason IS NOT DISTINCT FROM u.reason)",
+		a, A_COUNT, SPI_OK_INSERT);
+}
+
 static void
 record_waiting(CapiOutcome *outcomes, int n, int count)
 {
@@ -251,6 +269,7 @@ record_waiting(CapiOutcome *outcomes, int n, int count)
 				add_key(replaced, item);
 		}
 	delete_replaced(replaced);
+	record_history(a);
 	run("INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at,"
 		" next_attempt_at, attempts, event_id, event_name, event_time, value, currency, reason,"
 		" error_code, error_subcode, request_id)"

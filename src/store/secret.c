@@ -31,6 +31,11 @@
 #include "base/guc.h"
 #include "store/secret.h"
 
+/* The oldest release the project is tried with. */
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "capi requires OpenSSL 3 or newer"
+#endif
+
 #define SEAL_VERSION	1
 #define NONCE_BYTES		12
 #define TAG_BYTES		16

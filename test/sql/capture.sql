@@ -217,8 +217,34 @@ INSERT INTO log_3 (id, day, status) VALUES (5, '2026-03-02', 'paid');
 UPDATE log SET status = 'paid' WHERE id = 4;
 UPDATE log_1 SET note = 'x';
 SELECT * FROM noted();
-UPDATE log SET day = '2026-02-02' WHERE id = 1;             -- moves: an insert for the trigger
+UPDATE log SET day = '2026-02-02' WHERE id = 1;             -- moves: no event
+INSERT INTO log (id, day, status) VALUES (7, '2026-01-07', 'open'), (8, '2026-01-08', 'paid'), (9, '2026-01-09', 'open');
 SELECT * FROM noted();
+UPDATE log SET day = '2026-02-07', status = CASE id WHEN 7 THEN 'paid' ELSE status END WHERE id IN (7, 8, 9);
+SELECT * FROM noted();
+BEGIN;                                                      -- written and moved in one transaction, back and forth
+INSERT INTO log (id, day, status) VALUES (10, '2026-01-10', 'open');
+UPDATE log SET day = '2026-03-10' WHERE id = 10;
+SAVEPOINT s;
+UPDATE log SET day = '2026-01-10', status = 'paid' WHERE id = 10;
+ROLLBACK TO s;
+UPDATE log SET day = '2026-02-10' WHERE id = 10;
+UPDATE log SET day = '2026-01-10' WHERE id IN (7, 10);
+COMMIT;
+SELECT * FROM noted();
+BEGIN;                                                      -- taken out and put in again is new
+DELETE FROM log WHERE id = 8;
+INSERT INTO log (id, day, status) VALUES (8, '2026-01-08', 'paid');
+COMMIT;
+SELECT * FROM noted();
+-- a move that a trigger turns into a deletion does not hide the next order
+CREATE FUNCTION refuse_nine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.id = 9 THEN NULL ELSE NEW END; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON log_1 FOR EACH ROW EXECUTE FUNCTION refuse_nine();
+MERGE INTO log l USING (VALUES (9), (11)) AS v (id) ON l.id = v.id
+ WHEN MATCHED THEN UPDATE SET day = '2026-01-09'
+ WHEN NOT MATCHED THEN INSERT (id, day, status) VALUES (v.id, '2026-01-11', 'paid');
+SELECT * FROM noted();
+DROP TRIGGER refuse ON log_1;
 ALTER TABLE log DETACH PARTITION log_3;
 INSERT INTO log_3 (id, day, status) VALUES (6, '2026-03-02', 'paid');
 SELECT * FROM noted();

@@ -14,6 +14,8 @@ from .errors import MetaError, parameter_error
 LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 ROOTS = ("debug_token", "dataset_quality")
 EDGES = ("events", "stats")
+MAX_DEPTH = 500                       # of JSON; Python's own differs by version
+JSON_MARK = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]')
 JSON_PARAMETERS = frozenset(("data", "platforms", "progress", "trace"))
 
 
@@ -178,8 +180,9 @@ def decode_form(pairs):
 def parse_json(raw):
     """Strict JSON: UTF-8, no doubled keys, no NaN, no lone surrogates."""
     try:
-        value = json.loads(raw.decode("utf-8"),
-                           object_pairs_hook=unique_keys,
+        text = raw.decode("utf-8")
+        refuse_depth(text)
+        value = json.loads(text, object_pairs_hook=unique_keys,
                            parse_constant=refuse_constant,
                            parse_int=bounded_int)
         if LONE_SURROGATE.search(raw):
@@ -187,6 +190,18 @@ def parse_json(raw):
         return value
     except (ValueError, RecursionError):
         raise parameter_error("Invalid JSON") from None
+
+
+def refuse_depth(text):
+    """Brackets within brackets, those in strings left out."""
+    depth = 0
+    for mark in JSON_MARK.findall(text):
+        if mark in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError("nested too deep")
+        elif mark in "]}":
+            depth -= 1
 
 
 def unique_keys(pairs):
