@@ -94,6 +94,8 @@ capi_dispatch_create(void)
 	d->settings_until = DT_NOEND;	/* a session's settings are its own */
 	d->look_at_queue = true;
 	d->reclaim_again = true;
+	/* orders first */
+	d->health_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
 	capi_config_init();
 	return d;
 }
