@@ -23,15 +23,15 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller needed orders pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
-		evaluate health in_flight intake portions record share suspect transfer_curl \
+		evaluate health in_flight intake meta portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs subscriptions states views story reconcile \
-	repair privileges comments)
+	datasets sources suggest context send doing logs meta subscriptions states views story reconcile \
+	repair report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = sql/capi--0.1.0.sql
@@ -54,7 +54,7 @@ override docmoduledir = extension/capi
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
-	reconcile repair \
+	reconcile repair report \
 	old_version
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside

@@ -24,6 +24,9 @@ COMMENT ON TABLE capi.dataset IS 'datasets of Meta that events go to';
 COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests, what its clock shows, the state that was told last';
 COMMENT ON FUNCTION capi._version_end(text) IS 'until when Meta serves a version of its API';
 COMMENT ON FUNCTION capi._version_warnings() IS 'datasets whose version of the API ends soon, or that another one answers';
+COMMENT ON TABLE capi.meta_ask IS 'what Meta was asked of a dataset, how that ended, and when it is asked again';
+COMMENT ON TABLE capi.meta_count IS 'what Meta says it counted, by hour and event name, partitioned by time';
+COMMENT ON TABLE capi.meta_score IS 'what Meta says of the quality of matching, partitioned by time';
 COMMENT ON TABLE capi.secret IS 'access tokens and app secrets, encrypted under capi.key_file';
 COMMENT ON TABLE capi.sealed_secret IS 'the encrypted ones of capi.secret, for dumps';
 COMMENT ON TABLE capi.source IS 'rules that say when a row means an event, and queries that say what the event is';
@@ -56,12 +59,17 @@ COMMENT ON VIEW capi._queued IS 'captured events that have neither an outcome no
 COMMENT ON VIEW capi.delivery_status IS 'one row per captured event: where it is, and what became of it';
 COMMENT ON VIEW capi.request_log IS 'one row per HTTP request to Meta';
 COMMENT ON VIEW capi.source_status IS 'one row per source: does it work, and what did it capture';
+COMMENT ON VIEW capi._token_expiry IS 'when the present access tokens end, as far as Meta told';
+COMMENT ON VIEW capi.meta_status IS 'one row per dataset and question to Meta: how it ended, and when it is asked again';
+COMMENT ON VIEW capi.meta_counts IS 'one row per dataset, hour and event name, last 7 days: what was delivered, what Meta counted';
+COMMENT ON VIEW capi.meta_quality IS 'what Meta says of the quality of matching, one row per number of its last answer';
 COMMENT ON VIEW capi.reconciliation IS 'capi.reconcile() of each source and day, last 7 days; runs the queries as the caller';
 COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, why, since when, and what waits';
 
 COMMENT ON FUNCTION capi.create_dataset(text, text, text, text, text, text, text, text, int) IS 'makes a dataset known, with its token';
 COMMENT ON FUNCTION capi.alter_dataset(text, text, text, text, text, text, text, text, int) IS 'changes a dataset; null leaves a setting as it is, an empty text removes an optional one';
 COMMENT ON FUNCTION capi.set_access_token(text, text, text) IS 'sets a new token; a dataset that was paused, or whose token was refused, goes on';
+COMMENT ON FUNCTION capi.set_stats_token(text, text, text) IS 'sets a token for reading Meta''s counts, where that for sending may not; null removes it';
 COMMENT ON FUNCTION capi.test_dataset(text, text) IS 'one request to a dataset: connection, token, version, and a test event if it has a code';
 COMMENT ON FUNCTION capi.pause_dataset(text) IS 'stops sending to a dataset; its events wait';
 COMMENT ON FUNCTION capi.resume_dataset(text) IS 'goes on sending to a dataset';
@@ -92,6 +100,7 @@ COMMENT ON FUNCTION capi.forget(text, text) IS 'removes everything about one ord
 COMMENT ON FUNCTION capi.reconcile(text, timestamptz, timestamptz, interval) IS 'orders against what became of them, by time and currency; each order in one class';
 COMMENT ON FUNCTION capi.missing_orders(text, timestamptz, timestamptz) IS 'orders that the query returns and that were never captured';
 COMMENT ON FUNCTION capi.drift(text, timestamptz, timestamptz) IS 'delivered orders that are different today, gone, or would be ignored';
+COMMENT ON FUNCTION capi.report_html(timestamptz, timestamptz) IS 'one self-contained page of HTML: orders against what became of them; runs the queries as the caller';
 COMMENT ON TABLE capi.history IS 'one row each time an event had to wait';
 COMMENT ON FUNCTION capi.explain_event(text, text) IS 'the story of one order: what happened to it, in order of time, and what comes next';
 COMMENT ON FUNCTION capi.diagnose() IS 'checks everything that can keep events from being sent, with hints';

@@ -44,9 +44,10 @@ BEGIN
     FOR item IN SELECT c.oid::regclass FROM pg_extension e CROSS JOIN LATERAL unnest(e.extconfig) AS c (oid)
                  WHERE e.extname = 'capi'
                 UNION ALL
-                SELECT p.parent FROM unnest('{capi.delivery,capi.history,capi.request}'::regclass[]) AS p (parent)
+                SELECT ('capi.' || l.parent)::regclass FROM capi._logs() l
                 UNION ALL
-                SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.history'::regclass, 'capi.request'::regclass) LOOP
+                SELECT i.inhrelid FROM capi._logs() l
+                  JOIN pg_inherits i ON i.inhparent = ('capi.' || l.parent)::regclass LOOP
         EXECUTE format('GRANT SELECT ON %s TO %s', item, grantee);
     END LOOP;
 END $$;
@@ -64,6 +65,9 @@ CREATE FUNCTION capi._duties()
            ('reader', 'SELECT', 'TABLE', 'capi.request_log'),
            ('reader', 'SELECT', 'TABLE', 'capi.source_status'),
            ('reader', 'SELECT', 'TABLE', 'capi.health'),
+           ('reader', 'SELECT', 'TABLE', 'capi.meta_counts'),
+           ('reader', 'SELECT', 'TABLE', 'capi.meta_quality'),
+           ('reader', 'SELECT', 'TABLE', 'capi.meta_status'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.diagnose()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.explain_event(text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.reconcile(text, timestamptz, timestamptz, interval)'),
@@ -72,6 +76,11 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._reconciliation()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.missing_orders(text, timestamptz, timestamptz)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.drift(text, timestamptz, timestamptz)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi.report_html(timestamptz, timestamptz)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._report_collect(text, timestamptz, timestamptz, text)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._report_ledger(jsonb)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._report_page(jsonb)'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._match_coverage(text, timestamptz, timestamptz, int)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.normalize(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.hash(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
@@ -96,6 +105,7 @@ CREATE FUNCTION capi._duties()
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_stats_token(text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),

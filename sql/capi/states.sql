@@ -50,7 +50,7 @@ CREATE VIEW capi._dataset_states AS
       LEFT JOIN capi.dataset_state n ON n.dataset_id = d.id
       LEFT JOIN capi._nobody_sends() q ON true
      CROSS JOIN LATERAL (SELECT CASE WHEN d.state = 'active' THEN capi._token_state(d.id) END AS problem,
-                                NULL::timestamptz AS expires_at) t
+                                (SELECT e.expires_at FROM capi._token_expiry e WHERE e.dataset_id = d.id) AS expires_at) t
      CROSS JOIN LATERAL (
          SELECT * FROM (VALUES
              (pg_catalog.pg_is_in_recovery(), 'standby',

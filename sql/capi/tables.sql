@@ -47,7 +47,7 @@ CREATE TABLE capi.dataset_state (
 -- no policy.
 CREATE TABLE capi.secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
-    kind         text NOT NULL CHECK (kind IN ('access_token', 'app_secret')),
+    kind         text NOT NULL CHECK (kind IN ('access_token', 'app_secret', 'stats_token')),
     encrypted    boolean NOT NULL,
     value        bytea NOT NULL,
     changed_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),

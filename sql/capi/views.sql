@@ -155,7 +155,7 @@ CREATE VIEW capi.health AS
            (SELECT coalesce(r.message, r.class) FROM capi.request r
              WHERE r.dataset_id = d.id AND r.class <> 'accepted'
              ORDER BY r.sent_at DESC LIMIT 1) AS last_error,
-           NULL::timestamptz AS token_expires_at,
+           (SELECT e.expires_at FROM capi._token_expiry e WHERE e.dataset_id = d.id) AS token_expires_at,
            (SELECT r.usage_percent FROM capi.request r
              WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent,
            d.endpoint, st.since
@@ -302,6 +302,13 @@ BEGIN
              THEN 'Set the clock, and let a time service keep it; events that are ahead of Meta''s clock wait for their time.' END
       FROM capi.dataset_state n JOIN capi.dataset d ON d.id = n.dataset_id AND d.dropped_at IS NULL
      WHERE abs(n.clock_ahead_ms) >= 10000;
+    RETURN QUERY SELECT 'token expiry', count(*) = 0,
+        coalesce(string_agg(format('The access token of dataset %s %s %s.', d.name,
+                                   CASE WHEN e.expires_at > now() THEN 'ends on' ELSE 'ended on' END, e.expires_at), ' ' ORDER BY d.name),
+                 'No access token is known to end within 14 days.'),
+        CASE WHEN count(*) > 0 THEN 'Make a new one and set it with capi.set_access_token().' END
+      FROM capi._token_expiry e JOIN capi.dataset d ON d.id = e.dataset_id
+     WHERE e.expires_at <= now() + interval '14 days';
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),

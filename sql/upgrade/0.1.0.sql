@@ -31,6 +31,9 @@ CREATE TABLE capi.dataset_state (
 ) WITH (fillfactor = 50);
 
 ALTER TABLE capi.secret ADD COLUMN endpoint text;
+ALTER TABLE capi.secret DROP CONSTRAINT secret_kind_check;
+ALTER TABLE capi.secret ADD CONSTRAINT secret_kind_check
+    CHECK (kind IN ('access_token', 'app_secret', 'stats_token'));
 ALTER TABLE capi.secret ENABLE ROW LEVEL SECURITY;
 CREATE TABLE capi.sealed_secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,

@@ -45,11 +45,13 @@ int			capi_reader_memory = 256 * KB_PER_MB;
 int			capi_readers = 2;
 int			capi_request_timeout = 60 * MS_PER_S;
 int			capi_retention = 90 * MIN_PER_DAY;
+int			capi_stats_interval = 3600;
 
 static void define_strings(void);
 static void define_switches(void);
 static void define_sizes_and_times(void);
 static void define_retention(void);
+static void define_stats(void);
 static bool check_api_version(char **newval, void **extra, GucSource source);
 static bool check_databases(char **newval, void **extra, GucSource source);
 
@@ -60,6 +62,7 @@ capi_guc_init(void)
 	define_switches();
 	define_sizes_and_times();
 	define_retention();
+	define_stats();
 
 	MarkGUCPrefixReserved("capi");
 }
@@ -252,6 +255,19 @@ define_retention(void)
 							90 * MIN_PER_DAY, 8 * MIN_PER_DAY, 3650 * MIN_PER_DAY,
 							PGC_SUSET,
 							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+}
+
+static void
+define_stats(void)
+{
+	DefineCustomIntVariable("capi.stats_interval",
+							"Sets how often Meta is asked what it counted.",
+							"Zero asks nothing: neither for counts, nor for match quality, nor for the end of the token.",
+							&capi_stats_interval,
+							3600, 0, 24 * 3600,
+							PGC_SUSET,
+							GUC_UNIT_S,
 							NULL, NULL, NULL);
 }
 

@@ -25,6 +25,7 @@ extern int	capi_reader_memory;		/* kB */
 extern int	capi_readers;
 extern int	capi_request_timeout;	/* ms */
 extern int	capi_retention;			/* minutes */
+extern int	capi_stats_interval;	/* s; 0: nothing is asked */
 
 /* Defines every setting; called from _PG_init whether preloaded or not. */
 extern void capi_guc_init(void);

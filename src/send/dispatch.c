@@ -90,6 +90,7 @@ capi_dispatch_create(void)
 	d->transport = capi_transport_create();
 	d->pool = capi_pool_create(context);
 	d->intake = capi_intake_create(context);
+	d->meta = capi_meta_create(context);
 	d->backlog_due_at = DT_NOBEGIN;
 	d->settings_until = DT_NOEND;	/* a session's settings are its own */
 	d->look_at_queue = true;
@@ -105,6 +106,7 @@ capi_dispatch_destroy(CapiDispatcher *d)
 {
 	capi_pool_destroy(d->pool);
 	capi_transport_destroy(d->transport);
+	capi_meta_destroy(d->meta);
 	capi_queue_close(d->reader);
 	MemoryContextDelete(d->context);
 }
@@ -211,7 +213,8 @@ capi_dispatch_turn(CapiDispatcher *d)
 	refresh_config(d);
 	while (capi_transport_next(d->transport, &answer))
 	{
-		capi_answer_handle(d, &answer);
+		if (!capi_meta_answer(d, &answer))
+			capi_answer_handle(d, &answer);
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
@@ -243,6 +246,8 @@ capi_dispatch_turn(CapiDispatcher *d)
 	}
 	housekeep(d);
 	capi_health_look(d);
+	if (may_begin(d))
+		capi_meta_work(d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(d->turn_context);
 	return worked;
@@ -392,6 +397,7 @@ load_config(void *arg)
 	}
 	d->reload = false;
 	d->backlog_due_at = DT_NOBEGIN;
+	capi_meta_look(d->meta);
 	/* token files are looked at again by and by (DESIGN 4.1) */
 	d->config_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60000);
 }
@@ -652,6 +658,7 @@ time_to_wait(CapiDispatcher *d)
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, arriving ?
 															capi_linger + FILL_MS : capi_linger));
 	}
+	until = Min(until, capi_meta_look_at(d->meta));
 	until = Min(until, capi_portions_deadline(d));
 	until = Min(until, capi_intake_retry_at(d->intake));
 	/* with too many orders given to readers, their results wake us */

@@ -29,6 +29,7 @@ typedef struct CapiInFlight
 } CapiInFlight;
 
 typedef struct CapiIntake CapiIntake;
+typedef struct CapiMeta CapiMeta;
 
 typedef struct CapiDispatcher
 {
@@ -49,6 +50,7 @@ typedef struct CapiDispatcher
 	int			nrecords;		/* outcomes in them */
 	TimestampTz records_at;		/* they are tried again then */
 	CapiIntake *intake;			/* see intake.c */
+	CapiMeta   *meta;			/* see meta.c */
 	int			generation;		/* counts queue readers */
 	List	   *suspects;		/* of CapiSuspect, see suspect.c */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
@@ -125,6 +127,15 @@ extern TimestampTz capi_intake_not_before(const CapiIntake *intake);
 
 /* in backlog.c */
 extern int	capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room);
+
+/* in meta.c */
+extern CapiMeta *capi_meta_create(MemoryContext parent);
+extern void capi_meta_destroy(CapiMeta *meta);
+extern void capi_meta_work(CapiDispatcher *d);
+extern bool capi_meta_answer(CapiDispatcher *d, const CapiAnswer *answer);
+extern void capi_meta_look(CapiMeta *meta);
+extern TimestampTz capi_meta_look_at(const CapiMeta *meta);
+extern int	capi_meta_in_flight(const CapiMeta *meta);
 
 /* in record.c */
 extern void capi_record(CapiDispatcher *d, CapiRecord *record);

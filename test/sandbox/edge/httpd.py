@@ -44,6 +44,8 @@ class Sandbox:
         self.idle_timeout_s = idle_timeout_s
         self.max_connections = max_connections
         self.started_at = time.time()
+        self.quality = {}             # dataset -> list of web events
+        self.hours_a_page = None      # of stats; None: all
         self.open = set()             # handlers of the edge's connections
 
     def has_dataset(self, dataset):
