@@ -57,6 +57,8 @@ CREATE VIEW capi._dataset_states AS
               'this server is a standby, and its primary sends'),
              (capi._is_copy(), 'held_identity',
               'this database is a restored or cloned copy; capi.confirm_identity() lets it send'),
+             (capi._elsewhere() IS NOT NULL, 'elsewhere',
+              pg_catalog.format('capi.only_on does not name this server, which is "%s"', capi._elsewhere())),
              (d.state <> 'active', d.state, d.reason),
              (t.problem IS NOT NULL, 'no_token', t.problem),
              (NOT capi._is_enabled(), 'disabled', 'capi.enabled is off'),
