@@ -48,6 +48,7 @@ sub buy { return $node->pay($node->place_orders($_[0] // 1)) }
 # --- states ------------------------------------------------------------------------
 
 ok($node->wait_for("SELECT state = 'idle' FROM capi.health"), 'P10: nothing was sold yet: idle');
+$node->wait_for("SELECT count(*) = 1 FROM capi.dataset_state WHERE health = 'idle'") or die;
 is(scalar(hear()), 0, 'which is no news');
 buy();
 becomes('ok', qr/sent as they come/, 'an order');
