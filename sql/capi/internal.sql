@@ -36,8 +36,11 @@ CREATE FUNCTION capi._identity(OUT system_identifier text, OUT database_oid oid)
 CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,
                            OUT launcher_pid int, OUT dispatcher_pid int,
                            OUT state text, OUT since timestamptz,
-                           OUT failures int, OUT missed bigint, OUT enabled boolean)
+                           OUT failures int, OUT missed bigint, OUT enabled boolean,
+                           OUT starting boolean)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_slot';
+CREATE FUNCTION capi._elsewhere() RETURNS text
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_elsewhere';
 CREATE FUNCTION capi._token_state(dataset int) RETURNS text
     LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'capi_sql_token_state';
