@@ -257,7 +257,7 @@ CREATE VIEW capi._token_expiry AS
       JOIN capi.dataset d ON d.id = a.dataset_id AND d.dropped_at IS NULL
      WHERE a.question = 'token' AND a.expires_at IS NOT NULL
        AND NOT EXISTS (SELECT FROM capi.secret s
-                        WHERE s.dataset_id = a.dataset_id AND s.kind = 'access_token' AND s.changed_at > a.asked_at);
+                        WHERE s.dataset_id = a.dataset_id AND s.kind = 'access_token' AND s.changed_at > a.told_at);
 
 -- Each of the three warnings once; the dispatcher logs what this returns.
 CREATE FUNCTION capi._token_warnings() RETURNS TABLE (name text, days int)

@@ -218,4 +218,14 @@ unlike($node->log_since($log), qr/with a space/, 'P8: and not told');
 $node->sql("SELECT capi.set_stats_token('main', NULL)");
 is($node->sql("SELECT count(*) FROM capi.secret WHERE kind = 'stats_token'"), 0, 'null removes it');
 
+# one goes where it was given for, and nowhere else
+my $other = $sandbox->another;
+$node->change('capi.stats_interval' => '1h');
+$node->sql("SET client_min_messages = error; SELECT capi.set_stats_token('main', '$reader')", 'shop_owner');
+$node->sql("SET client_min_messages = error; SELECT capi.alter_dataset('main', endpoint => '" . $other->url . "', access_token => 'sandbox-token')", 'shop_owner');
+ask('counts');
+is((scalar grep { $_->{call} eq 'stats' && defined $_->{token} } $other->requests), scalar(grep { $_->{call} eq 'stats' } $other->requests),
+	'P8: another endpoint gets no token that was not meant for it');
+cmp_ok(scalar(grep { $_->{call} eq 'stats' } $other->requests), '>', 0, 'but the other one');
+
 done_testing();
