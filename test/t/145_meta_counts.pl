@@ -88,6 +88,11 @@ is(counts("hour = capi._hour(now()) - interval '5 hours'"), 'Purchase|0|7|7|more
 is(counts("hour >= to_timestamp($hour)"), 'Purchase|41|41|0|open', 'the present hour is open');
 is($node->sql("SELECT count(*) FROM capi.secret WHERE kind = 'stats_token'"), 1, 'the token is stored');
 
+$node->sql("CREATE ROLE onlooker LOGIN; SELECT capi.grant_access('onlooker', 'reader')");
+is($node->sql("SELECT (SELECT count(*) > 0 FROM capi.meta_counts), (SELECT count(*) > 0 FROM capi.meta_quality),"
+	  . " (SELECT count(*) FROM capi.meta_status), (SELECT count(token_expires_at) FROM capi.health)", 'onlooker'), 't|t|3|0',
+	'P9: a reader sees the views');
+
 # --- verdicts ---------------------------------------------------------------------
 
 # Makes the orders so many hours older, for us and for Meta.
