@@ -10,10 +10,10 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
-	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc \
+	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc here \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
-		reconcile send status) \
+	$(addprefix call/,backfill check look normalize_sql pixel preview probe \
+		quality query_text reconcile send status) \
 	$(addprefix capture/,capture moved renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
 		currency date \
@@ -30,8 +30,8 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs meta subscriptions views story reconcile \
-	repair report privileges comments)
+	datasets advice sources suggest context send doing logs meta subscriptions views story \
+	findings reconcile repair report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = sql/capi--0.1.0.sql
@@ -51,7 +51,7 @@ override docmoduledir = extension/capi
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
+REGRESS   = datasets dataset_errors sources source_errors advice capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
 	reconcile repair report \

@@ -84,6 +84,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.normalize(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.hash(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._elsewhere()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_enabled()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._unread_rows(text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),

@@ -116,7 +116,7 @@ CREATE TABLE capi.source (
     broken_since    timestamptz,
     broken_reason   text,
     missed_captures bigint NOT NULL DEFAULT 0,
-    attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(), -- since when the rule is what it is
     detached_at     timestamptz,
     time_zone       text,
     minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$'),

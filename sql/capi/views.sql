@@ -160,12 +160,15 @@ $$;
 CREATE VIEW capi.health AS
     SELECT d.name AS dataset,
            CASE WHEN capi._is_copy() THEN 'copy'
+                WHEN capi._elsewhere() IS NOT NULL THEN 'elsewhere'
                 WHEN d.state <> 'active' THEN d.state
                 WHEN t.problem IS NOT NULL THEN 'no token'
                 WHEN NOT capi._is_enabled() THEN 'disabled'
                 WHEN w.unreadable > 0 THEN 'no reader'
                 ELSE 'active' END AS state,
            CASE WHEN capi._is_copy() THEN 'this database is a restored or cloned copy; capi.confirm_identity() lets it send'
+                WHEN capi._elsewhere() IS NOT NULL
+                THEN pg_catalog.format('capi.only_on does not name this server, which is "%s"', capi._elsewhere())
                 WHEN d.state <> 'active' THEN d.reason
                 WHEN t.problem IS NOT NULL THEN t.problem
                 WHEN NOT capi._is_enabled() THEN 'capi.enabled is off'
@@ -259,15 +262,25 @@ BEGIN
     RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
         CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
              WHEN pg_is_in_recovery() THEN 'This server is a standby: its primary sends.'
+             WHEN slot.starting THEN 'The dispatcher of this database is starting.'
              ELSE format('No dispatcher runs for this database; state: %s, failed starts in a row: %s.',
                          coalesce(slot.state, 'none'), coalesce(slot.failures, 0)) END,
         CASE WHEN pg_is_in_recovery() THEN 'Nothing needs to be done: a dispatcher starts when it is promoted.'
+             WHEN slot.starting THEN 'Look again in some seconds.'
              WHEN slot.dispatcher_pid IS NULL AND slot.preloaded AND slot.listed
              THEN 'See the server log, and max_worker_processes.' END;
     RETURN QUERY SELECT 'enabled', capi._is_enabled(),
         format('capi.enabled is %s%s.', CASE WHEN capi._is_enabled() THEN 'on' ELSE 'off' END,
                CASE WHEN slot.enabled IS NULL THEN '' ELSE ' in the dispatcher' END),
         CASE WHEN NOT capi._is_enabled() THEN capi._enabled_hint(slot.enabled IS NOT NULL) END;
+    RETURN QUERY SELECT 'place', capi._elsewhere() IS NULL,
+        CASE WHEN capi._elsewhere() IS NOT NULL
+             THEN format('capi.only_on names "%s", this server is "%s": nothing is sent.', current_setting('capi.only_on'), capi._elsewhere())
+             WHEN current_setting('capi.only_on') = '' THEN 'capi.only_on is empty: a physical copy of this server would send, too.'
+             ELSE 'capi.only_on names this server.' END,
+        CASE WHEN capi._elsewhere() IS NOT NULL
+             THEN 'On a copy, leave it. If this server is to send: ALTER SYSTEM SET capi.only_on = '
+                  || quote_literal(capi._elsewhere()) || '; SELECT pg_reload_conf();' END;
     RETURN QUERY SELECT 'identity', NOT capi._is_copy(),
         CASE WHEN capi._is_copy() THEN 'This database is a restored or cloned copy and sends nothing.'
              ELSE 'This database is the one its datasets were created in.' END,
@@ -374,6 +387,7 @@ BEGIN
         CASE WHEN count(*) > 0
              THEN 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, or a policy for the role, shows all orders.' END
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
+    RETURN QUERY SELECT * FROM capi._findings();
     RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',

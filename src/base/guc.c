@@ -30,6 +30,7 @@ char	   *capi_api_version = NULL;
 char	   *capi_ca_file = NULL;
 char	   *capi_databases = NULL;
 char	   *capi_key_file = NULL;
+char	   *capi_only_on = "";
 bool		capi_allow_http = false;
 bool		capi_enabled = true;
 bool		capi_local_checks = true;
@@ -54,6 +55,7 @@ static void define_retention(void);
 static void define_stats(void);
 static bool check_api_version(char **newval, void **extra, GucSource source);
 static bool check_databases(char **newval, void **extra, GucSource source);
+static bool check_only_on(char **newval, void **extra, GucSource source);
 
 void
 capi_guc_init(void)
@@ -105,6 +107,15 @@ define_strings(void)
 							   PGC_SUSET,
 							   GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+
+	DefineCustomStringVariable("capi.only_on",
+							   "Lists the places where this configuration may send.",
+							   "A place is the name of a host, a data directory, or both as host:directory. Empty means anywhere.",
+							   &capi_only_on,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   check_only_on, NULL, NULL);
 }
 
 static void
@@ -320,6 +331,28 @@ check_databases(char **newval, void **extra, GucSource source)
 	}
 
 	list_free(names);
+	pfree(copy);
+	return ok;
+}
+
+/* Whether a place is this one is here.c's business. */
+static bool
+check_only_on(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *places = NIL;
+	bool		ok;
+
+	(void) extra;
+	(void) source;
+
+	ok = SplitGUCList(copy, ',', &places);
+	if (!ok)
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		GUC_check_errhint("Separate places by commas.");
+	}
+	list_free(places);
 	pfree(copy);
 	return ok;
 }

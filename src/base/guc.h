@@ -10,6 +10,7 @@ extern char *capi_api_version;
 extern char *capi_ca_file;
 extern char *capi_databases;
 extern char *capi_key_file;
+extern char *capi_only_on;
 extern bool capi_allow_http;
 extern bool capi_enabled;
 extern bool capi_local_checks;

@@ -45,6 +45,7 @@
 #include "base/compat.h"
 #include "base/database_settings.h"
 #include "base/guc.h"
+#include "base/here.h"
 #include "base/sender_lock.h"
 #include "base/shmem.h"
 #include "base/txn.h"
@@ -173,7 +174,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 static bool
 may_begin(const CapiDispatcher *d)
 {
-	return capi_enabled && !d->draining && !d->restart && d->config != NULL &&
+	return capi_enabled && !capi_is_elsewhere() && !d->draining && !d->restart && d->config != NULL &&
 		d->config->has_state && !d->config->is_copy;
 }
 
