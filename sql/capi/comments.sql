@@ -97,6 +97,17 @@ COMMENT ON FUNCTION capi.forget(text, text) IS 'removes everything about one ord
 COMMENT ON FUNCTION capi.reconcile(text, timestamptz, timestamptz, interval) IS 'orders against what became of them, by time and currency; each order in one class';
 COMMENT ON FUNCTION capi.missing_orders(text, timestamptz, timestamptz) IS 'orders that the query returns and that were never captured';
 COMMENT ON FUNCTION capi.drift(text, timestamptz, timestamptz) IS 'delivered orders that are different today, gone, or would be ignored';
+COMMENT ON SEQUENCE capi.audience_id_seq IS 'numbers of audiences';
+COMMENT ON TABLE capi.audience IS 'custom audiences of Meta that follow a query';
+COMMENT ON TABLE capi.audience_state IS 'how far the dispatcher is with each audience';
+COMMENT ON TABLE capi.audience_member IS 'who is in an audience, and who is to be added or removed; hashes only';
+COMMENT ON VIEW capi.audience_status IS 'one row per audience: how many people, what waits, and why';
+COMMENT ON FUNCTION capi.create_audience(text, text, text, text, interval) IS 'keeps a custom audience of Meta in step with a query';
+COMMENT ON FUNCTION capi.alter_audience(text, text, interval, text) IS 'changes an audience; null leaves a setting as it is';
+COMMENT ON FUNCTION capi.drop_audience(text) IS 'forgets an audience; the list at Meta stays as it is';
+COMMENT ON FUNCTION capi.refresh_audience(text) IS 'reads the query of an audience now, and sends what changed';
+COMMENT ON FUNCTION capi.pause_audience(text) IS 'stops reading and sending an audience';
+COMMENT ON FUNCTION capi.resume_audience(text) IS 'goes on with an audience, from now';
 COMMENT ON FUNCTION capi.report_html(timestamptz, timestamptz) IS 'one self-contained page of HTML: orders against what became of them; runs the queries as the caller';
 COMMENT ON TABLE capi.history IS 'one row each time an event had to wait';
 COMMENT ON FUNCTION capi.explain_event(text, text) IS 'the story of one order: what happened to it, in order of time, and what comes next';

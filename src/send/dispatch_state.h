@@ -29,6 +29,7 @@ typedef struct CapiInFlight
 } CapiInFlight;
 
 typedef struct CapiIntake CapiIntake;
+typedef struct CapiAudiences CapiAudiences;
 typedef struct CapiMeta CapiMeta;
 
 typedef struct CapiDispatcher
@@ -50,6 +51,7 @@ typedef struct CapiDispatcher
 	int			nrecords;		/* outcomes in them */
 	TimestampTz records_at;		/* they are tried again then */
 	CapiIntake *intake;			/* see intake.c */
+	CapiAudiences *audiences;	/* see audiences.c */
 	CapiMeta   *meta;			/* see meta.c */
 	int			generation;		/* counts queue readers */
 	List	   *suspects;		/* of CapiSuspect, see suspect.c */
@@ -115,6 +117,20 @@ extern void capi_dispatch_reload(CapiDispatcher *d);
 extern bool capi_dispatch_idle(CapiDispatcher *d);
 extern void capi_dispatch_finish(CapiDispatcher *d);
 extern int64 capi_dispatch_wait_ms(CapiDispatcher *d);
+
+extern void capi_dispatch_flush_wal(void);
+
+/* in audiences.c */
+extern CapiAudiences *capi_audiences_create(MemoryContext parent);
+extern void capi_audiences_load(CapiAudiences *a, bool fresh);
+extern void capi_audiences_work(CapiDispatcher *d, bool may_begin);
+extern void capi_audiences_answer(CapiDispatcher *d, const CapiAnswer *answer);
+extern TimestampTz capi_audiences_deadline(CapiDispatcher *d);
+extern bool capi_audiences_idle(CapiDispatcher *d);
+extern bool capi_audiences_have_room(const CapiAudiences *a);
+extern void capi_audiences_take_page(CapiAudiences *a, const CapiPage *page);
+extern void capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how,
+										 const char *text);
 
 /* in intake.c */
 extern CapiIntake *capi_intake_create(MemoryContext parent);

@@ -263,6 +263,7 @@ set_options(CapiTransfer *x, const CapiHttpRequest *req, const char *url,
 		SETOPT(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) req->body_len);
 	}
 	SETOPT(easy, CURLOPT_HTTPHEADER, x->headers);
+	SETOPT(easy, CURLOPT_CUSTOMREQUEST, req->method);
 
 	SETOPT(easy, CURLOPT_WRITEFUNCTION, on_body);
 	SETOPT(easy, CURLOPT_WRITEDATA, x);

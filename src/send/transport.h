@@ -15,6 +15,7 @@
 typedef struct CapiHttpRequest
 {
 	const char *url;			/* no secret in it, ever */
+	const char *method;			/* NULL: as the body says */
 	const char *token;			/* becomes the Authorization header */
 	const char *body;			/* owned by the caller until the answer; NULL: GET */
 	size_t		body_len;

@@ -93,6 +93,13 @@ def get_requests(sandbox, arguments, body):
                                   is_set(arguments, "headers"))
 
 
+def get_audiences(sandbox, arguments, body):
+    """Custom audiences: who is in them, and their sessions."""
+    known_only(arguments, ("limit",))
+    return {"audiences": sandbox.audiences.show(number(arguments, "limit",
+                                                       1000))}
+
+
 def get_body(sandbox, arguments, body):
     """What a request carried, byte for byte if no token is in it."""
     known_only(arguments, ("request",))
@@ -127,6 +134,7 @@ def post_reset(sandbox, arguments, body):
     sandbox.hours_a_page = None
     sandbox.store.clock_offset_s = 0.0
     sandbox.store.reset()
+    sandbox.audiences.clear()
     return {"ok": True}
 
 
@@ -261,6 +269,7 @@ CALLS = {
     ("GET", "/sandbox/health"): get_health,
     ("GET", "/sandbox/events"): get_events,
     ("GET", "/sandbox/requests"): get_requests,
+    ("GET", "/sandbox/audiences"): get_audiences,
     ("GET", "/sandbox/body"): get_body,
     ("GET", "/sandbox/stats"): get_stats,
     ("GET", "/sandbox/wait"): get_wait,

@@ -13,10 +13,11 @@ from .errors import MetaError, parameter_error
 
 LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 ROOTS = ("debug_token", "dataset_quality")
-EDGES = ("events", "stats")
+EDGES = ("events", "stats", "users")
 MAX_DEPTH = 500                       # of JSON; Python's own differs by version
 JSON_MARK = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]')
-JSON_PARAMETERS = frozenset(("data", "platforms", "progress", "trace"))
+JSON_PARAMETERS = frozenset(("data", "platforms", "progress", "trace",
+                             "payload", "session"))
 
 
 class Request:
