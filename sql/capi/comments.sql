@@ -61,6 +61,7 @@ COMMENT ON VIEW capi.meta_status IS 'one row per dataset and question to Meta: h
 COMMENT ON VIEW capi.meta_counts IS 'one row per dataset, hour and event name, last 7 days: what was delivered, what Meta counted';
 COMMENT ON VIEW capi.meta_quality IS 'what Meta says of the quality of matching, one row per number of its last answer';
 COMMENT ON VIEW capi.reconciliation IS 'capi.reconcile() of each source and day, last 7 days; runs the queries as the caller';
+COMMENT ON VIEW capi.status IS 'is everything all right? a row per question, with a sentence';
 COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, what waits, and why';
 
 COMMENT ON FUNCTION capi.create_dataset(text, text, text, text, text, text, text, text, int) IS 'makes a dataset known, with its token';

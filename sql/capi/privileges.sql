@@ -73,6 +73,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.explain_event(text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.reconcile(text, timestamptz, timestamptz, interval)'),
            ('reader', 'SELECT', 'TABLE', 'capi.reconciliation'),
+           ('reader', 'SELECT', 'TABLE', 'capi.status'),
            ('reader', 'SELECT', 'TABLE', 'capi.backfill_progress'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._reconciliation()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.missing_orders(text, timestamptz, timestamptz)'),
