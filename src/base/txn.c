@@ -56,6 +56,7 @@ static MemoryContext outer_context = NULL;
 static ResourceOwner outer_resources = NULL;
 static bool in_subtransaction = false;
 static const char *doing = NULL;
+static bool in_commit = false;	/* of a session */
 
 void
 capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
@@ -64,6 +65,7 @@ capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 	extension_gone = gone;
 	session_owner = owner;
 	in_subtransaction = false;
+	in_commit = false;
 }
 
 static void
@@ -156,7 +158,11 @@ end(void)
 {
 	PopActiveSnapshot();
 	if (session)
+	{
+		in_commit = true;
 		SPI_commit();
+		in_commit = false;
+	}
 	else
 	{
 		CommitTransactionCommand();
@@ -200,9 +206,9 @@ capi_txn_commit(void)
  * A session tells its user, and so only waits for locks.
  */
 static bool
-may_try_again(int sqlerrcode, bool whatever)
+may_try_again(int sqlerrcode, int also, bool whatever)
 {
-	if (sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	if (sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == also)
 		return true;
 	if (session)
 		return false;
@@ -228,7 +234,8 @@ tell_failure(const char *activity, const ErrorData *edata)
 }
 
 static bool
-try_step(const char *activity, void (*step) (void *arg), void *arg, bool whatever)
+try_step(const char *activity, void (*step) (void *arg), void *arg, int also,
+		 bool whatever)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = true;
@@ -243,7 +250,7 @@ try_step(const char *activity, void (*step) (void *arg), void *arg, bool whateve
 	{
 		ErrorData  *edata;
 
-		if (!may_try_again(geterrcode(), whatever))
+		if (!may_try_again(geterrcode(), also, whatever))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
@@ -261,13 +268,20 @@ try_step(const char *activity, void (*step) (void *arg), void *arg, bool whateve
 bool
 capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
 {
-	return try_step(activity, step, arg, false);
+	return try_step(activity, step, arg, ERRCODE_LOCK_NOT_AVAILABLE, false);
 }
 
 bool
 capi_txn_try_whatever(const char *activity, void (*step) (void *arg), void *arg)
 {
-	return try_step(activity, step, arg, true);
+	return try_step(activity, step, arg, ERRCODE_LOCK_NOT_AVAILABLE, true);
+}
+
+/* A queue of notifications that is full is in the way like a lock. */
+bool
+capi_txn_try_notify(const char *activity, void (*step) (void *arg), void *arg)
+{
+	return try_step(activity, step, arg, ERRCODE_PROGRAM_LIMIT_EXCEEDED, false);
 }
 
 void
@@ -283,13 +297,15 @@ capi_txn_clear(void)
 void
 capi_txn_abort(void)
 {
-	if (session)
+	if (!session)
+		AbortCurrentTransaction();
+	else if (in_commit)			/* SPI_commit() has aborted and begun another */
+		in_commit = false;
+	else
 	{
 		capi_txn_clear();
 		end();
 	}
-	else
-		AbortCurrentTransaction();
 	ended();
 }
 
