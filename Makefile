@@ -31,7 +31,7 @@ OBJS = $(patsubst %,src/%.o, \
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
 	datasets sources suggest context send doing logs subscriptions views story reconcile \
-	repair privileges comments)
+	repair report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = sql/capi--0.1.0.sql
@@ -54,7 +54,7 @@ override docmoduledir = extension/capi
 REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
-	reconcile repair \
+	reconcile repair report \
 	old_version
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside

@@ -89,6 +89,7 @@ COMMENT ON FUNCTION capi.forget(text, text) IS 'removes everything about one ord
 COMMENT ON FUNCTION capi.reconcile(text, timestamptz, timestamptz, interval) IS 'orders against what became of them, by time and currency; each order in one class';
 COMMENT ON FUNCTION capi.missing_orders(text, timestamptz, timestamptz) IS 'orders that the query returns and that were never captured';
 COMMENT ON FUNCTION capi.drift(text, timestamptz, timestamptz) IS 'delivered orders that are different today, gone, or would be ignored';
+COMMENT ON FUNCTION capi.report_html(timestamptz, timestamptz) IS 'one self-contained page of HTML: orders against what became of them; runs the queries as the caller';
 COMMENT ON TABLE capi.history IS 'one row each time an event had to wait';
 COMMENT ON FUNCTION capi.explain_event(text, text) IS 'the story of one order: what happened to it, in order of time, and what comes next';
 COMMENT ON FUNCTION capi.diagnose() IS 'checks everything that can keep events from being sent, with hints';

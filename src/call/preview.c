@@ -60,7 +60,7 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	capi_caller_open(&reader, fcinfo, 0);
 	if (PG_ARGISNULL(1))
-		keys = capi_caller_keys(&reader, DT_NOBEGIN, max_rows, &nkeys);
+		keys = capi_caller_keys(&reader, DT_NOBEGIN, DT_NOEND, max_rows, &nkeys);
 	else
 	{
 		keys = palloc(sizeof(char *));

@@ -1,7 +1,8 @@
 /*
  * quality.c
  *		capi.match_quality(): how many orders have each match key in a usable
- *		form, so that its lack shows before the first event is sent.
+ *		form, so that its lack shows before the first event is sent.  For the
+ *		report the same of a sample, between two times.
  *
  * Runs the source's query as the caller (caller.c); reads only.
  */
@@ -50,21 +51,18 @@ static const CapiField usual_keys[] = {
 };
 
 PG_FUNCTION_INFO_V1(capi_sql_match_quality);
+PG_FUNCTION_INFO_V1(capi_sql_match_coverage);
 
 static void count_orders(CapiCaller *reader, char **keys, int n, Quality *quality);
 static void put_rows(ReturnSetInfo *result, Quality *quality);
 
-/*
- * capi.match_quality(source text, since timestamptz): one row per match key.
- * Of the orders since then, at most the newest hundred thousand.
- */
-Datum
-capi_sql_match_quality(PG_FUNCTION_ARGS)
+/* A function whose first argument is a source; of its orders the newest. */
+static void
+measure(FunctionCallInfo fcinfo, TimestampTz since, TimestampTz until, int max)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext chunk;
 	Quality    *quality = palloc0(sizeof(Quality));
-	TimestampTz since = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
 	CapiCaller	reader;
 	char	  **keys;
 	int			nkeys;
@@ -73,7 +71,7 @@ capi_sql_match_quality(PG_FUNCTION_ARGS)
 	SPI_connect();
 	MemoryContextSwitchTo(caller);
 	capi_caller_open(&reader, fcinfo, 0);
-	keys = capi_caller_keys(&reader, since, MAX_ORDERS, &nkeys);
+	keys = capi_caller_keys(&reader, since, until, max, &nkeys);
 	chunk = AllocSetContextCreate(caller, "capi match quality", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(chunk);
 	for (int at = 0; at < nkeys; at += CAPI_MAX_BATCH_EVENTS)
@@ -87,6 +85,27 @@ capi_sql_match_quality(PG_FUNCTION_ARGS)
 	put_rows((ReturnSetInfo *) fcinfo->resultinfo, quality);
 	capi_caller_close(&reader);
 	SPI_finish();
+}
+
+/*
+ * capi.match_quality(source text, since timestamptz): one row per match key.
+ * Of the orders since then, at most the newest hundred thousand.
+ */
+Datum
+capi_sql_match_quality(PG_FUNCTION_ARGS)
+{
+	measure(fcinfo, PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1),
+			DT_NOEND, MAX_ORDERS);
+	return (Datum) 0;
+}
+
+/* capi._match_coverage(source text, since timestamptz, until timestamptz, max_orders int) */
+Datum
+capi_sql_match_coverage(PG_FUNCTION_ARGS)
+{
+	measure(fcinfo, PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1),
+			PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2),
+			PG_ARGISNULL(3) ? MAX_ORDERS : Min(PG_GETARG_INT32(3), MAX_ORDERS));
 	return (Datum) 0;
 }
 

@@ -86,26 +86,33 @@ capi_caller_close(CapiCaller *reader)
 }
 
 char **
-capi_caller_keys(CapiCaller *reader, TimestampTz since, int max, int *nkeys)
+capi_caller_keys(CapiCaller *reader, TimestampTz since, TimestampTz until, int max,
+				 int *nkeys)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	CapiSource *source = reader->source;
 	CapiQueryScope scope;
-	Oid			types[1] = {TIMESTAMPTZOID};
-	Datum		args[1] = {TimestampTzGetDatum(since)};
+	Oid			types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[2] = {TimestampTzGetDatum(since), TimestampTzGetDatum(until)};
+	bool		bounded = since != DT_NOBEGIN || until != DT_NOEND;
 	char	  **keys;
 	char	   *sql;
 	char	   *query = capi_query_single_select(source->query);
+	const char *window = "";
 
+	if (bounded)
+	{
+		const char *at = capi_query_time_sql(source, query);
+
+		window = psprintf(" AND %s OPERATOR(pg_catalog.>=) $1"
+						  " AND %s OPERATOR(pg_catalog.<) $2", at, at);
+	}
 	sql = psprintf("SELECT q.key FROM (%s\n) AS q WHERE q.key IS NOT NULL%s"
 				   " ORDER BY q.event_time DESC NULLS LAST LIMIT %d", query,
-				   since == DT_NOBEGIN ? "" :
-				   psprintf(" AND %s OPERATOR(pg_catalog.>=) $1",
-							capi_query_time_sql(source, query)),
-				   max);
+				   window, max);
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
-	if (capi_txn_execute_with_args(sql, since == DT_NOBEGIN ? 0 : 1, types, args, NULL, true, 0)
+	if (capi_txn_execute_with_args(sql, bounded ? 2 : 0, types, args, NULL, true, 0)
 		!= SPI_OK_SELECT)
 		elog(ERROR, "could not run the query of a source");
 	MemoryContextSwitchTo(caller);

@@ -29,11 +29,11 @@ extern void capi_caller_close(CapiCaller *reader);
 extern void capi_caller_set_role(CapiSource *source);
 
 /*
- * Keys of up to max orders, newest first; of those since then if since is not
- * DT_NOBEGIN.  Texts in the current context.
+ * Keys of up to max orders, newest first, of those from since (or DT_NOBEGIN)
+ * to before until (or DT_NOEND).  Texts in the current context.
  */
-extern char **capi_caller_keys(CapiCaller *reader, TimestampTz since, int max,
-							   int *nkeys);
+extern char **capi_caller_keys(CapiCaller *reader, TimestampTz since,
+							   TimestampTz until, int max, int *nkeys);
 
 /* What query and context say of the keys; as capi_query_read. */
 extern void capi_caller_rows(CapiCaller *reader, char **keys, int nkeys,
