@@ -10,28 +10,28 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
-	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc \
+	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc here \
 		holders key lock nearest pinned sender_lock shmem txn wake) \
-	$(addprefix call/,backfill check normalize_sql pixel preview probe quality \
-		reconcile send status) \
+	$(addprefix call/,backfill check check_audience look normalize_sql pixel preview \
+		probe quality query_text reconcile send status) \
 	$(addprefix capture/,capture moved renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
-		currency date \
+		currency customer date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
 	$(addprefix process/,database_hook deliver init launcher reader worker) \
-	$(addprefix read/,caller needed orders pool portion query reader_lock \
+	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \
-	$(addprefix send/,answer backlog batch clock dataset dispatch environment \
-		evaluate in_flight intake portions record share suspect transfer_curl \
+	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
+		evaluate in_flight intake meta portions record share suspect transfer_curl \
 		transport_curl) \
-	$(addprefix store/,append config context delivery direct due event_name \
+	$(addprefix store/,append audience config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets sources suggest context send doing logs subscriptions views story reconcile \
-	repair report privileges comments)
+	datasets advice sources suggest context send doing logs meta subscriptions views story \
+	findings reconcile repair audiences report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.
 DATA       = sql/capi--0.1.0.sql
@@ -51,10 +51,10 @@ override docmoduledir = extension/capi
 
 # In the order they run; a test's name is used once over all kinds, and never
 # that of a file in sql/ (the driver would run that one instead).
-REGRESS   = datasets dataset_errors sources source_errors capture capture_faults \
+REGRESS   = datasets dataset_errors sources source_errors advice capture capture_faults \
 	migrations privileges default_privileges secret_endpoint publication query_settings send_limits \
 	context_limits context_tenants moves views \
-	reconcile repair report \
+	reconcile repair report audience_errors \
 	old_version
 ISOLATION = late_commit rotation dump attach change_source locked_segment \
 	foreign_lock serializable reconcile_snapshot open_admin send_beside context_beside

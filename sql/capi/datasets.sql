@@ -200,6 +200,13 @@ BEGIN
                   DETAIL = 'Sources: ' || users || '.',
                   HINT = 'Detach them, or give them another dataset with capi.alter_source().';
     END IF;
+    SELECT string_agg(a.name, ', ' ORDER BY a.name) INTO users FROM capi.audience a WHERE a.dataset_id = old.id;
+    IF users IS NOT NULL THEN
+        RAISE EXCEPTION 'dataset "%" is used by audiences', name
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  DETAIL = 'Audiences: ' || users || '.',
+                  HINT = 'Drop them, or give them another dataset with capi.alter_audience().';
+    END IF;
     IF target IS NOT NULL THEN
         PERFORM capi._move_waiting(old.id, target, NULL, true);
     END IF;

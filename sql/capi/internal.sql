@@ -21,6 +21,14 @@ CREATE FUNCTION capi._check_query(query text, search_path text, run_as oid,
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_query';
 CREATE FUNCTION capi._check_values(type oid, vals text[]) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_values';
+CREATE FUNCTION capi._look(statement text, search_path text, run_as oid, max_rows int) RETURNS text[]
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_look';
+CREATE FUNCTION capi._query_columns(query text, search_path text, run_as oid) RETURNS text[]
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_columns';
+CREATE FUNCTION capi._query_is_limited(query text) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_is_limited';
+CREATE FUNCTION capi._single_select(query text) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_single_select';
 CREATE FUNCTION capi._nearest(given text, known text[]) RETURNS text
     LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'capi_sql_nearest';
 CREATE FUNCTION capi._identity(OUT system_identifier text, OUT database_oid oid)
@@ -28,8 +36,11 @@ CREATE FUNCTION capi._identity(OUT system_identifier text, OUT database_oid oid)
 CREATE FUNCTION capi._slot(OUT preloaded boolean, OUT listed boolean,
                            OUT launcher_pid int, OUT dispatcher_pid int,
                            OUT state text, OUT since timestamptz,
-                           OUT failures int, OUT missed bigint, OUT enabled boolean)
+                           OUT failures int, OUT missed bigint, OUT enabled boolean,
+                           OUT starting boolean)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_slot';
+CREATE FUNCTION capi._elsewhere() RETURNS text
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'capi_sql_elsewhere';
 CREATE FUNCTION capi._token_state(dataset int) RETURNS text
     LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'capi_sql_token_state';

@@ -2,6 +2,14 @@
 -- Partitions of the logs.
 ----------------------------------------------------------------------------
 
+-- All that is partitioned: how far back rows may lie when they are written.
+CREATE FUNCTION capi._logs() RETURNS TABLE (parent text, back interval)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('delivery', interval '1 day'), ('request', interval '1 day'),
+           ('history', interval '1 day'),
+           ('meta_count', interval '9 days'), ('meta_score', interval '1 day')
+$$;
+
 -- Partitions of the logs: the next one is always there before it is needed.
 -- Bounds are written and read in UTC: an abbreviation of a zone may be another's.
 -- CREATE and ATTACH, so that a running pg_dump is not waited for.
@@ -36,6 +44,14 @@ BEGIN
         EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSIF parent = 'history' THEN
         EXECUTE format('CREATE INDEX ON capi.%I (key)', child);
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
+    ELSIF parent = 'meta_count' THEN
+        EXECUTE format('CREATE UNIQUE INDEX ON capi.%I (dataset_id, hour, event_name)', child);
+        -- rows are updated
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
+    ELSIF parent = 'meta_score' THEN
+        EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, asked_at)', child);
+        EXECUTE format('ALTER TABLE capi.%I REPLICA IDENTITY FULL', child);
     ELSE
         EXECUTE format('CREATE INDEX ON capi.%I (request_id)', child);
         EXECUTE format('CREATE INDEX ON capi.%I (dataset_id, sent_at)', child);
@@ -100,11 +116,11 @@ END $$;
 
 -- Makes what is missing for now and the time to come, whatever is there: after an
 -- outage, beside a gap, or with a clock that was ahead.
-CREATE FUNCTION capi._add_partitions(parent text, step interval) RETURNS void
+CREATE FUNCTION capi._add_partitions(parent text, back interval, step interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
-    at timestamptz := now();
+    at timestamptz := now() - back + interval '1 day';
     present record;
 BEGIN
     WHILE at < now() + step / 2 LOOP
@@ -116,8 +132,8 @@ BEGIN
          CROSS JOIN LATERAL (SELECT capi._bound(i.inhrelid, 1) AS lower, capi._bound(i.inhrelid, 2) AS upper) b
          WHERE i.inhparent = ('capi.' || parent)::regclass;
         IF present.until IS NULL THEN
-            present.before := greatest(present.before, today - interval '1 day');
-            present.until := least(present.after, greatest(present.before, today) + step);
+            present.before := greatest(present.before, today - back);
+            present.until := least(present.after, greatest(present.before, today - back + interval '1 day') + step);
             PERFORM capi._add_partition(parent, present.before, present.until);
         END IF;
         at := present.until;
@@ -138,6 +154,7 @@ CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
     parent text;
+    back interval;
     child record;
     needed interval := greatest(keep, capi._window());
 BEGIN
@@ -149,15 +166,15 @@ BEGIN
      USING capi.delivery f
      WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
        AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
-    FOREACH parent IN ARRAY ARRAY['delivery', 'request', 'history'] LOOP
+    FOR parent, back IN SELECT l.parent, l.back FROM capi._logs() l LOOP
         -- minutes have no days to truncate to
-        PERFORM capi._add_partitions(parent, make_interval(
+        PERFORM capi._add_partitions(parent, back, make_interval(
             days => floor(extract(epoch FROM greatest(keep, interval '3 days')) / 259200)::int));
         FOR child IN SELECT i.inhrelid::regclass AS rel
                        FROM pg_inherits i
                       WHERE i.inhparent = ('capi.' || parent)::regclass
                         AND capi._bound(i.inhrelid, 2)
-                            < now() - CASE parent WHEN 'delivery' THEN needed ELSE keep END LOOP
+                            < now() - CASE parent WHEN 'delivery' THEN needed ELSE greatest(keep, back) END LOOP
             -- whoever reads the log, a dump say, is neither waited for nor in the
             -- way of the partitions to come
             BEGIN

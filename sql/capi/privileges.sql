@@ -44,9 +44,10 @@ BEGIN
     FOR item IN SELECT c.oid::regclass FROM pg_extension e CROSS JOIN LATERAL unnest(e.extconfig) AS c (oid)
                  WHERE e.extname = 'capi'
                 UNION ALL
-                SELECT p.parent FROM unnest('{capi.delivery,capi.history,capi.request}'::regclass[]) AS p (parent)
+                SELECT ('capi.' || l.parent)::regclass FROM capi._logs() l
                 UNION ALL
-                SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ('capi.delivery'::regclass, 'capi.history'::regclass, 'capi.request'::regclass) LOOP
+                SELECT i.inhrelid FROM capi._logs() l
+                  JOIN pg_inherits i ON i.inhparent = ('capi.' || l.parent)::regclass LOOP
         EXECUTE format('GRANT SELECT ON %s TO %s', item, grantee);
     END LOOP;
 END $$;
@@ -64,6 +65,10 @@ CREATE FUNCTION capi._duties()
            ('reader', 'SELECT', 'TABLE', 'capi.request_log'),
            ('reader', 'SELECT', 'TABLE', 'capi.source_status'),
            ('reader', 'SELECT', 'TABLE', 'capi.health'),
+           ('reader', 'SELECT', 'TABLE', 'capi.audience_status'),
+           ('reader', 'SELECT', 'TABLE', 'capi.meta_counts'),
+           ('reader', 'SELECT', 'TABLE', 'capi.meta_quality'),
+           ('reader', 'SELECT', 'TABLE', 'capi.meta_status'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.diagnose()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.explain_event(text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.reconcile(text, timestamptz, timestamptz, interval)'),
@@ -80,6 +85,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.normalize(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi.hash(text, text, text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._elsewhere()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_enabled()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._unread_rows(text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),
@@ -94,17 +100,24 @@ CREATE FUNCTION capi._duties()
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.redrive(text, text, timestamptz, text)'),
            ('operator', 'EXECUTE', 'PROCEDURE', 'capi.backfill(text, timestamptz, timestamptz)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.forget(text, text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.refresh_audience(text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.pause_audience(text)'),
+           ('operator', 'EXECUTE', 'FUNCTION', 'capi.resume_audience(text)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview(text, text, int)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.preview_fields(text, text, int)'),
            ('operator', 'EXECUTE', 'FUNCTION', 'capi.match_quality(text, timestamptz)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_dataset(text, text, text, text, text, text, text, text, int)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_access_token(text, text, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.set_stats_token(text, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.test_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_dataset(text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.attach(text, regclass, text, text, text, text[], text, text[], text, interval, boolean, text, text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_source(text, text, text, text[], text, text[], text, interval, boolean, text, text, text, regclass)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.detach(text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.create_audience(text, text, text, text, interval)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.alter_audience(text, text, interval, text)'),
+           ('admin', 'EXECUTE', 'FUNCTION', 'capi.drop_audience(text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.forget_history(text)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.suggest_query(regclass)'),
            ('admin', 'EXECUTE', 'FUNCTION', 'capi.confirm_identity()'),

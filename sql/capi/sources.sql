@@ -254,6 +254,7 @@ DECLARE
     key_kinds regtype[];
     on_kind regtype;
     query_key text;
+    draft capi.source;
     old capi.source;
 BEGIN
     PERFORM capi._check_name('source', source);
@@ -286,6 +287,18 @@ BEGIN
             USING HINT = 'Pass your own as query, or change it with capi.alter_source().';
     END IF;
     query_key := capi._check_query(query, path, role, key_kinds, coalesce(time_zone, ''));
+    -- before writers wait
+    draft.name := source;
+    draft.table_name := table_name;
+    draft.dataset_id := target;
+    draft.event_name := event_name;
+    draft.action_source := action_source;
+    draft.query := query;
+    draft.search_path := path;
+    draft.on_column := on_column;
+    draft.on_type := on_kind;
+    draft.on_values := on_values;
+    PERFORM capi._give_advice(caller, draft);
 
     -- writers wait for us, so every row written after this returns is captured
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', table_name);
@@ -346,6 +359,7 @@ CREATE FUNCTION capi._alter_source(caller oid, path text, source text, event_nam
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new capi.source := capi._source(source);
+    old_rule CONSTANT capi.source := new;
     old_dataset CONSTANT int := new.dataset_id;
     old_table CONSTANT regclass := new.table_name;
     columns_named boolean := key_columns IS NOT NULL OR on_column IS NOT NULL;
@@ -390,21 +404,25 @@ BEGIN
     END IF;
     new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types,
                                              coalesce(new.time_zone, ''));
+    PERFORM capi._give_advice(caller, new);
     IF new.table_name <> old_table THEN
         -- writers wait for us, so every row written after this returns is captured
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', new.table_name);
     END IF;
     PERFORM capi._warn_of_row_security(new.table_name, new.run_as);
+    IF (new.table_name::oid, new.on_column, new.on_values) IS DISTINCT FROM (old_table::oid, old_rule.on_column, old_rule.on_values) THEN
+        new.attached_at := now();
+    END IF;
     new.broken_since := NULL;
     new.broken_reason := NULL;
     UPDATE capi.source s
        SET (dataset_id, event_name, action_source, query, search_path, run_as, key_columns,
             key_types, query_key_type, on_column, on_type, on_values, hold, fire_on_replica,
-            broken_since, broken_reason, time_zone, minor_units, table_name, table_was)
+            broken_since, broken_reason, time_zone, minor_units, table_name, table_was, attached_at)
          = (new.dataset_id, new.event_name, new.action_source, new.query, new.search_path,
             new.run_as, new.key_columns, new.key_types, new.query_key_type, new.on_column,
             new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL,
-            new.time_zone, new.minor_units, new.table_name, new.table_was)
+            new.time_zone, new.minor_units, new.table_name, new.table_was, new.attached_at)
      WHERE s.id = new.id;
     IF new.dataset_id <> old_dataset THEN
         PERFORM capi._move_waiting(old_dataset, new.dataset_id, new.id, false);

@@ -6,6 +6,7 @@ CREATE SEQUENCE capi.dataset_id_seq AS int;
 CREATE SEQUENCE capi.source_id_seq AS int;
 CREATE SEQUENCE capi.request_id_seq;
 CREATE SEQUENCE capi.direct_event_id_seq;
+CREATE SEQUENCE capi.audience_id_seq AS int;
 
 CREATE TABLE capi.dataset (
     id              int PRIMARY KEY,
@@ -42,7 +43,7 @@ CREATE TABLE capi.dataset_state (
 -- no policy.
 CREATE TABLE capi.secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
-    kind         text NOT NULL CHECK (kind IN ('access_token', 'app_secret')),
+    kind         text NOT NULL CHECK (kind IN ('access_token', 'app_secret', 'stats_token')),
     encrypted    boolean NOT NULL,
     value        bytea NOT NULL,
     changed_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -116,7 +117,7 @@ CREATE TABLE capi.source (
     broken_since    timestamptz,
     broken_reason   text,
     missed_captures bigint NOT NULL DEFAULT 0,
-    attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    attached_at     timestamptz NOT NULL DEFAULT pg_catalog.now(), -- since when the rule is what it is
     detached_at     timestamptz,
     time_zone       text,
     minor_units     text CHECK (minor_units ~ '^([0-4]|currency)$'),
@@ -298,6 +299,62 @@ CREATE TABLE capi.request (
     usage_percent int
 ) PARTITION BY RANGE (sent_at);
 
+-- Custom audiences: lists at Meta that are kept in step with a query.  Written by
+-- users alone; like capi.source it depends on nothing of the shop's (P2).
+CREATE TABLE capi.audience (
+    id          int PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    dataset_id  int NOT NULL,
+    audience_id text NOT NULL,
+    query       text NOT NULL,
+    search_path text NOT NULL,
+    run_as      capi.role_ref NOT NULL,
+    refresh     interval NOT NULL,
+    paused      boolean NOT NULL DEFAULT false,
+    paused_by   text,
+    asked_at    timestamptz,        -- somebody wanted it read again
+    changed_at  timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+-- How far each of them is; the dispatcher alone writes it.
+CREATE TABLE capi.audience_state (
+    id          int PRIMARY KEY,
+    state       text NOT NULL DEFAULT 'active',
+    reason      text,
+    state_since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    read_at     timestamptz,        -- when the last whole reading began
+    members     bigint NOT NULL DEFAULT 0,
+    to_add      bigint NOT NULL DEFAULT 0,
+    to_remove   bigint NOT NULL DEFAULT 0,
+    -- of the last reading, and since it
+    people      bigint NOT NULL DEFAULT 0,
+    no_consent  bigint NOT NULL DEFAULT 0,
+    unusable    bigint NOT NULL DEFAULT 0,
+    problems    jsonb,
+    added       bigint NOT NULL DEFAULT 0,
+    removed     bigint NOT NULL DEFAULT 0,
+    invalid     bigint NOT NULL DEFAULT 0,
+    sent_at     timestamptz,
+    -- the session with Meta that is open: what it does, its next batch
+    session_id  bigint,
+    session_op  "char",
+    batch_seq   int,
+    -- keys between which additions may be at Meta though nobody knows
+    doubt_from  uuid,
+    doubt_upto  uuid
+) WITH (fillfactor = 50);
+
+-- Who is in a list: hashes of hashes, no name, no address (P7).  Waiting to be
+-- added: +, or ? if it may be there already; to be removed: -; in the list: =.
+CREATE TABLE capi.audience_member (
+    audience_id int NOT NULL,
+    status      "char" NOT NULL,
+    key         uuid NOT NULL,
+    cells       bytea NOT NULL,
+    PRIMARY KEY (audience_id, key)
+);
+CREATE INDEX audience_member_waiting ON capi.audience_member (audience_id, status, key) WHERE status <> '=';
+
 SELECT pg_catalog.pg_extension_config_dump('capi.dataset_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.source_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.request_id_seq', '');
@@ -315,3 +372,7 @@ SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_name', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience_state', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience_member', '');

@@ -160,12 +160,15 @@ $$;
 CREATE VIEW capi.health AS
     SELECT d.name AS dataset,
            CASE WHEN capi._is_copy() THEN 'copy'
+                WHEN capi._elsewhere() IS NOT NULL THEN 'elsewhere'
                 WHEN d.state <> 'active' THEN d.state
                 WHEN t.problem IS NOT NULL THEN 'no token'
                 WHEN NOT capi._is_enabled() THEN 'disabled'
                 WHEN w.unreadable > 0 THEN 'no reader'
                 ELSE 'active' END AS state,
            CASE WHEN capi._is_copy() THEN 'this database is a restored or cloned copy; capi.confirm_identity() lets it send'
+                WHEN capi._elsewhere() IS NOT NULL
+                THEN pg_catalog.format('capi.only_on does not name this server, which is "%s"', capi._elsewhere())
                 WHEN d.state <> 'active' THEN d.reason
                 WHEN t.problem IS NOT NULL THEN t.problem
                 WHEN NOT capi._is_enabled() THEN 'capi.enabled is off'
@@ -181,7 +184,7 @@ CREATE VIEW capi.health AS
            (SELECT coalesce(r.message, r.class) FROM capi.request r
              WHERE r.dataset_id = d.id AND r.class <> 'accepted'
              ORDER BY r.sent_at DESC LIMIT 1) AS last_error,
-           NULL::timestamptz AS token_expires_at,
+           (SELECT e.expires_at FROM capi._token_expiry e WHERE e.dataset_id = d.id) AS token_expires_at,
            (SELECT r.usage_percent FROM capi.request r
              WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent,
            d.endpoint
@@ -259,15 +262,25 @@ BEGIN
     RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
         CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
              WHEN pg_is_in_recovery() THEN 'This server is a standby: its primary sends.'
+             WHEN slot.starting THEN 'The dispatcher of this database is starting.'
              ELSE format('No dispatcher runs for this database; state: %s, failed starts in a row: %s.',
                          coalesce(slot.state, 'none'), coalesce(slot.failures, 0)) END,
         CASE WHEN pg_is_in_recovery() THEN 'Nothing needs to be done: a dispatcher starts when it is promoted.'
+             WHEN slot.starting THEN 'Look again in some seconds.'
              WHEN slot.dispatcher_pid IS NULL AND slot.preloaded AND slot.listed
              THEN 'See the server log, and max_worker_processes.' END;
     RETURN QUERY SELECT 'enabled', capi._is_enabled(),
         format('capi.enabled is %s%s.', CASE WHEN capi._is_enabled() THEN 'on' ELSE 'off' END,
                CASE WHEN slot.enabled IS NULL THEN '' ELSE ' in the dispatcher' END),
         CASE WHEN NOT capi._is_enabled() THEN capi._enabled_hint(slot.enabled IS NOT NULL) END;
+    RETURN QUERY SELECT 'place', capi._elsewhere() IS NULL,
+        CASE WHEN capi._elsewhere() IS NOT NULL
+             THEN format('capi.only_on names "%s", this server is "%s": nothing is sent.', current_setting('capi.only_on'), capi._elsewhere())
+             WHEN current_setting('capi.only_on') = '' THEN 'capi.only_on is empty: a physical copy of this server would send, too.'
+             ELSE 'capi.only_on names this server.' END,
+        CASE WHEN capi._elsewhere() IS NOT NULL
+             THEN 'On a copy, leave it. If this server is to send: ALTER SYSTEM SET capi.only_on = '
+                  || quote_literal(capi._elsewhere()) || '; SELECT pg_reload_conf();' END;
     RETURN QUERY SELECT 'identity', NOT capi._is_copy(),
         CASE WHEN capi._is_copy() THEN 'This database is a restored or cloned copy and sends nothing.'
              ELSE 'This database is the one its datasets were created in.' END,
@@ -330,6 +343,13 @@ BEGIN
              THEN 'Set the clock, and let a time service keep it; events that are ahead of Meta''s clock wait for their time.' END
       FROM capi.dataset_state n JOIN capi.dataset d ON d.id = n.dataset_id AND d.dropped_at IS NULL
      WHERE abs(n.clock_ahead_ms) >= 10000;
+    RETURN QUERY SELECT 'token expiry', count(*) = 0,
+        coalesce(string_agg(format('The access token of dataset %s %s %s.', d.name,
+                                   CASE WHEN e.expires_at > now() THEN 'ends on' ELSE 'ended on' END, e.expires_at), ' ' ORDER BY d.name),
+                 'No access token is known to end within 14 days.'),
+        CASE WHEN count(*) > 0 THEN 'Make a new one and set it with capi.set_access_token().' END
+      FROM capi._token_expiry e JOIN capi.dataset d ON d.id = e.dataset_id
+     WHERE e.expires_at <= now() + interval '14 days';
     SELECT e.extversion INTO version FROM pg_extension e WHERE e.extname = 'capi';
     RETURN QUERY SELECT 'version', version = capi._library_version(),
         format('The library is %s, the extension in this database is %s.', capi._library_version(), version),
@@ -367,6 +387,7 @@ BEGIN
         CASE WHEN count(*) > 0
              THEN 'Look with capi.preview(). ALTER ROLE ... BYPASSRLS, or a policy for the role, shows all orders.' END
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
+    RETURN QUERY SELECT * FROM capi._findings();
     RETURN QUERY SELECT * FROM capi._subscription_checks();
     RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
         CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',

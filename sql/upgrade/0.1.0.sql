@@ -26,6 +26,9 @@ CREATE TABLE capi.dataset_state (
 ) WITH (fillfactor = 50);
 
 ALTER TABLE capi.secret ADD COLUMN endpoint text;
+ALTER TABLE capi.secret DROP CONSTRAINT secret_kind_check;
+ALTER TABLE capi.secret ADD CONSTRAINT secret_kind_check
+    CHECK (kind IN ('access_token', 'app_secret', 'stats_token'));
 ALTER TABLE capi.secret ENABLE ROW LEVEL SECURITY;
 CREATE TABLE capi.sealed_secret (
     dataset_id   int NOT NULL REFERENCES capi.dataset (id) ON DELETE CASCADE,
@@ -90,3 +93,56 @@ ALTER EXTENSION capi DROP TABLE capi.secret;
 ALTER EXTENSION capi ADD TABLE capi.secret;
 SELECT pg_catalog.pg_extension_config_dump('capi.sealed_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');
+
+CREATE SEQUENCE capi.audience_id_seq AS int;
+CREATE TABLE capi.audience (
+    id          int PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    dataset_id  int NOT NULL,
+    audience_id text NOT NULL,
+    query       text NOT NULL,
+    search_path text NOT NULL,
+    run_as      capi.role_ref NOT NULL,
+    refresh     interval NOT NULL,
+    paused      boolean NOT NULL DEFAULT false,
+    paused_by   text,
+    asked_at    timestamptz,        -- somebody wanted it read again
+    changed_at  timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+CREATE TABLE capi.audience_state (
+    id          int PRIMARY KEY,
+    state       text NOT NULL DEFAULT 'active',
+    reason      text,
+    state_since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    read_at     timestamptz,        -- when the last whole reading began
+    members     bigint NOT NULL DEFAULT 0,
+    to_add      bigint NOT NULL DEFAULT 0,
+    to_remove   bigint NOT NULL DEFAULT 0,
+    people      bigint NOT NULL DEFAULT 0,
+    no_consent  bigint NOT NULL DEFAULT 0,
+    unusable    bigint NOT NULL DEFAULT 0,
+    problems    jsonb,
+    added       bigint NOT NULL DEFAULT 0,
+    removed     bigint NOT NULL DEFAULT 0,
+    invalid     bigint NOT NULL DEFAULT 0,
+    sent_at     timestamptz,
+    session_id  bigint,
+    session_op  "char",
+    batch_seq   int,
+    doubt_from  uuid,
+    doubt_upto  uuid
+) WITH (fillfactor = 50);
+
+CREATE TABLE capi.audience_member (
+    audience_id int NOT NULL,
+    status      "char" NOT NULL,
+    key         uuid NOT NULL,
+    cells       bytea NOT NULL,
+    PRIMARY KEY (audience_id, key)
+);
+CREATE INDEX audience_member_waiting ON capi.audience_member (audience_id, status, key) WHERE status <> '=';
+SELECT pg_catalog.pg_extension_config_dump('capi.audience_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience_state', '');
+SELECT pg_catalog.pg_extension_config_dump('capi.audience_member', '');

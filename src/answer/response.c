@@ -291,6 +291,7 @@ static void
 classify_success(const CapiAnswerJson *json, int sent, CapiResult *result)
 {
 	result->events_received = json->events_received;
+	result->invalid_entries = json->invalid_entries;
 	if (json->events_received > 0 || (sent == 0 && json->events_received == 0))
 		result->class = CAPI_CLASS_ACCEPTED;
 

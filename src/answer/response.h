@@ -28,7 +28,8 @@ typedef struct CapiResult
 	int			error_subcode;	/* 0: none */
 	bool		is_transient;	/* as the answer says */
 	bool		uncertain;		/* class is a guess: see response.c */
-	int			events_received;	/* -1: not said */
+	int			events_received;	/* or rows of an audience; -1: not said */
+	int			invalid_entries;	/* rows of an audience that are none */
 	int			guilty_index;	/* event the answer names (SPEC 8.4, 2804019), or -1 */
 	int64		date_s;			/* Meta's clock at the answer; 0: not told */
 	int64		rest_ms;		/* least time before the dataset's next request,
@@ -79,7 +80,8 @@ typedef struct CapiAnswerJson
 	int			subcode;		/* error.error_subcode, or 0 */
 	bool		is_transient;	/* error.is_transient */
 	int			event_index;	/* event_index anywhere in error, or -1 */
-	int			events_received;	/* -1: not said */
+	int			events_received;	/* or num_received; -1: not said */
+	int			invalid_entries;	/* num_invalid_entries, or 0 */
 	char		message[CAPI_JSON_TEXT_BYTES];	/* raw, never to be shown */
 	char		user_msg[CAPI_JSON_TEXT_BYTES]; /* raw, never to be shown */
 	char		fbtrace_id[64];

@@ -266,9 +266,13 @@ on_scalar(void *arg, char *token, JsonTokenType type)
 	else
 	{
 		read_usage_member(s, token);
-		if (s->depth == 1 && strcmp(s->member, "events_received") == 0 &&
+		if (s->depth == 1 && (strcmp(s->member, "events_received") == 0 ||
+							  strcmp(s->member, "num_received") == 0) &&
 			read_int(token, &number) && number >= 0)
 			s->json->events_received = (int) Min(number, PG_INT32_MAX);
+		if (s->depth == 1 && strcmp(s->member, "num_invalid_entries") == 0 &&
+			read_int(token, &number) && number >= 0)
+			s->json->invalid_entries = (int) Min(number, PG_INT32_MAX);
 		if (s->depth == 1 && strcmp(s->member, "fbtrace_id") == 0)
 			strlcpy(s->json->fbtrace_id, token, sizeof(s->json->fbtrace_id));
 	}

@@ -30,6 +30,7 @@ char	   *capi_api_version = NULL;
 char	   *capi_ca_file = NULL;
 char	   *capi_databases = NULL;
 char	   *capi_key_file = NULL;
+char	   *capi_only_on = "";
 bool		capi_allow_http = false;
 bool		capi_enabled = true;
 bool		capi_local_checks = true;
@@ -45,13 +46,16 @@ int			capi_reader_memory = 256 * KB_PER_MB;
 int			capi_readers = 2;
 int			capi_request_timeout = 60 * MS_PER_S;
 int			capi_retention = 90 * MIN_PER_DAY;
+int			capi_stats_interval = 3600;
 
 static void define_strings(void);
 static void define_switches(void);
 static void define_sizes_and_times(void);
 static void define_retention(void);
+static void define_stats(void);
 static bool check_api_version(char **newval, void **extra, GucSource source);
 static bool check_databases(char **newval, void **extra, GucSource source);
+static bool check_only_on(char **newval, void **extra, GucSource source);
 
 void
 capi_guc_init(void)
@@ -60,6 +64,7 @@ capi_guc_init(void)
 	define_switches();
 	define_sizes_and_times();
 	define_retention();
+	define_stats();
 
 	MarkGUCPrefixReserved("capi");
 }
@@ -102,6 +107,15 @@ define_strings(void)
 							   PGC_SUSET,
 							   GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+
+	DefineCustomStringVariable("capi.only_on",
+							   "Lists the places where this configuration may send.",
+							   "A place is the name of a host, a data directory, or both as host:directory. Empty means anywhere.",
+							   &capi_only_on,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   check_only_on, NULL, NULL);
 }
 
 static void
@@ -255,6 +269,19 @@ define_retention(void)
 							NULL, NULL, NULL);
 }
 
+static void
+define_stats(void)
+{
+	DefineCustomIntVariable("capi.stats_interval",
+							"Sets how often Meta is asked what it counted.",
+							"Zero asks nothing: neither for counts, nor for match quality, nor for the end of the token.",
+							&capi_stats_interval,
+							3600, 0, 24 * 3600,
+							PGC_SUSET,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+}
+
 /* Accepts "v", digits, a dot, digits: the value becomes part of a URL. */
 static bool
 check_api_version(char **newval, void **extra, GucSource source)
@@ -304,6 +331,28 @@ check_databases(char **newval, void **extra, GucSource source)
 	}
 
 	list_free(names);
+	pfree(copy);
+	return ok;
+}
+
+/* Whether a place is this one is here.c's business. */
+static bool
+check_only_on(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *places = NIL;
+	bool		ok;
+
+	(void) extra;
+	(void) source;
+
+	ok = SplitGUCList(copy, ',', &places);
+	if (!ok)
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		GUC_check_errhint("Separate places by commas.");
+	}
+	list_free(places);
 	pfree(copy);
 	return ok;
 }

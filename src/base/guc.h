@@ -10,6 +10,7 @@ extern char *capi_api_version;
 extern char *capi_ca_file;
 extern char *capi_databases;
 extern char *capi_key_file;
+extern char *capi_only_on;
 extern bool capi_allow_http;
 extern bool capi_enabled;
 extern bool capi_local_checks;
@@ -25,6 +26,7 @@ extern int	capi_reader_memory;		/* kB */
 extern int	capi_readers;
 extern int	capi_request_timeout;	/* ms */
 extern int	capi_retention;			/* minutes */
+extern int	capi_stats_interval;	/* s; 0: nothing is asked */
 
 /* Defines every setting; called from _PG_init whether preloaded or not. */
 extern void capi_guc_init(void);

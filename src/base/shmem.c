@@ -87,6 +87,8 @@ typedef struct CapiSlot
 	TimestampTz state_since;
 	TimestampTz attached_at;
 	TimestampTz next_start;		/* not before; 0: at once */
+	TimestampTz due_since;		/* when that became "at once" last */
+	bool		no_worker;		/* the last start found no worker slot */
 	bool		enabled;		/* capi.enabled of the attached dispatcher */
 	pg_atomic_uint32 recheck;	/* the extension was created or dropped */
 } CapiSlot;
@@ -135,6 +137,7 @@ static void set_wake(uint64 entry);
 static int	find_missed(Oid dboid, bool create);
 static void enter_state(CapiSlot *slot, CapiSlotState state, TimestampTz now);
 static void note_failure(CapiSlot *slot, TimestampTz now);
+static void start_at_once(CapiSlot *slot, TimestampTz now);
 static void detach_dispatcher(int code, Datum arg);
 static void detach_launcher(int code, Datum arg);
 static void wake_process(uint32 procno);
@@ -293,7 +296,7 @@ capi_shmem_extension_changed(Oid dboid, const char *dbname)
 		if (slot->pid != 0)
 			wake_process(slot->procno);
 		else
-			slot->next_start = 0;
+			start_at_once(slot, GetCurrentTimestamp());
 	}
 	LWLockRelease(shared->lock);
 
@@ -319,7 +322,7 @@ capi_shmem_prepared_committed(Oid dboid, const char *dbname)
 
 		if (slot->state != CAPI_SLOT_NO_EXTENSION || strcmp(slot->dbname, dbname) != 0)
 			continue;
-		slot->next_start = 0;
+		start_at_once(slot, GetCurrentTimestamp());
 		wanted = true;
 	}
 	LWLockRelease(shared->lock);
@@ -420,6 +423,7 @@ capi_shmem_attach(const char *dbname)
 			slot->pid = MyProcPid;
 			slot->procno = capi_my_procno() + 1;
 			slot->attached_at = GetCurrentTimestamp();
+			slot->no_worker = false;
 			enter_state(slot, CAPI_SLOT_STARTING, slot->attached_at);
 			my_slotno = slotno;
 			attached = true;
@@ -561,7 +565,7 @@ detach_dispatcher(int code, Datum arg)
 	else if (restart_wanted)
 	{
 		slot->failures = 0;
-		slot->next_start = 0;
+		start_at_once(slot, now);
 		enter_state(slot, CAPI_SLOT_WAITING, now);
 	}
 	else
@@ -573,7 +577,7 @@ detach_dispatcher(int code, Datum arg)
 	}
 
 	if (pg_atomic_exchange_u32(&slot->recheck, 0) != 0)
-		slot->next_start = 0;
+		start_at_once(slot, now);
 	LWLockRelease(shared->lock);
 
 	my_slotno = -1;
@@ -668,7 +672,7 @@ capi_shmem_release(int slotno, bool dropped)
 	else if (slot->holds == 0 && slot->state == CAPI_SLOT_HELD)
 	{
 		/* The command may have given up on a dispatcher that still runs. */
-		slot->next_start = 0;
+		start_at_once(slot, now);
 		enter_state(slot, slot->pid != 0 ? CAPI_SLOT_RUNNING :
 					CAPI_SLOT_WAITING, now);
 	}
@@ -743,7 +747,7 @@ capi_shmem_list_databases(List *names)
 		}
 		slot = &shared->slots[slotno];
 		slot->listed = true;
-		slot->next_start = 0;
+		start_at_once(slot, now);
 	}
 	LWLockRelease(shared->lock);
 }
@@ -816,6 +820,7 @@ capi_shmem_retry_start(int slotno, int delay_ms)
 	if (slot->state == CAPI_SLOT_STARTING && slot->pid == 0)
 	{
 		enter_state(slot, CAPI_SLOT_WAITING, now);
+		slot->no_worker = true;
 		slot->next_start = TimestampTzPlusMilliseconds(now, delay_ms);
 	}
 	LWLockRelease(shared->lock);
@@ -851,6 +856,8 @@ capi_shmem_slot_info(Oid dboid, const char *dbname, CapiSlotInfo *info)
 		info->pid = slot->pid;
 		info->state = slot->state;
 		info->state_since = slot->state_since;
+		info->due_since = slot->due_since;
+		info->no_worker = slot->no_worker;
 		info->failures = slot->failures;
 		info->enabled = slot->enabled;
 	}
@@ -892,6 +899,13 @@ find_slot(const char *dbname)
 			return i;
 	}
 	return -1;
+}
+
+static void
+start_at_once(CapiSlot *slot, TimestampTz now)
+{
+	slot->next_start = 0;
+	slot->due_since = now;
 }
 
 static void

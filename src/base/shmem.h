@@ -36,6 +36,8 @@ typedef struct CapiSlotInfo		/* a copy, for diagnose and health */
 	int			pid;			/* 0: no dispatcher */
 	CapiSlotState state;
 	TimestampTz state_since;
+	TimestampTz due_since;		/* when the present start became due */
+	bool		no_worker;		/* the last start found no worker slot */
 	int			failures;		/* starts in a row that ended badly */
 	bool		enabled;		/* capi.enabled, as the dispatcher has it */
 } CapiSlotInfo;

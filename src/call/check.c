@@ -20,6 +20,7 @@
 #include "base/guc.h"
 #include "base/key.h"
 #include "base/nearest.h"
+#include "call/query_text.h"
 #include "event/field.h"
 #include "read/query.h"
 
@@ -201,8 +202,8 @@ capi_sql_check_query(PG_FUNCTION_ARGS)
 	Oid			run_as = PG_GETARG_OID(2);
 	ArrayType  *key_types = PG_GETARG_ARRAYTYPE_P(3);
 	bool		has_zone = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(4)) > 0;
-	char	   *sql = psprintf("SELECT q.* FROM (%s\n) AS q LIMIT 0",
-							   capi_query_single_select(query));
+	char	   *select = capi_query_single_select(query);
+	char	   *sql = psprintf("SELECT q.* FROM (%s\n) AS q LIMIT 0", select);
 	MemoryContext caller = CurrentMemoryContext;
 	CapiQueryScope scope;
 	const char *result;
@@ -213,6 +214,7 @@ capi_sql_check_query(PG_FUNCTION_ARGS)
 	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query");
 	result = check_columns(SPI_tuptable->tupdesc, key_types, has_zone);
+	capi_query_text_check_zones(select);
 	result = MemoryContextStrdup(caller, result);
 	capi_query_leave(&scope);
 	SPI_finish();

@@ -21,6 +21,7 @@
 #include "base/capi.h"
 #include "base/entry.h"
 #include "base/guc.h"
+#include "base/here.h"
 #include "event/hash.h"
 #include "event/payload.h"
 #include "send/transport.h"
@@ -76,7 +77,9 @@ capi_sql_test_dataset(PG_FUNCTION_ARGS)
 				 errdetail("A code has letters, digits, \"_\" and \"-\", for example TEST12345.")));
 	put_row(rows, "token", dataset->token != NULL, dataset->token != NULL ?
 			"There is a token." : dataset->token_problem);
-	if (dataset->token != NULL)
+	if (capi_is_elsewhere())
+		put_row(rows, "place", false, "capi.only_on does not name this server: nothing is sent.");
+	else if (dataset->token != NULL)
 	{
 		initStringInfo(&body);
 		capi_payload_open(&body);

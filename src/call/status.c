@@ -17,11 +17,16 @@
 #include "base/capi.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/here.h"
 #include "base/shmem.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_identity);
 PG_FUNCTION_INFO_V1(capi_sql_slot);
 PG_FUNCTION_INFO_V1(capi_sql_library_version);
+PG_FUNCTION_INFO_V1(capi_sql_elsewhere);
+
+/* So long a dispatcher that is not there yet is about to start. */
+#define STARTING_MS		10000
 
 static TupleDesc
 result_row(FunctionCallInfo fcinfo)
@@ -50,6 +55,15 @@ capi_sql_library_version(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
 	PG_RETURN_TEXT_P(cstring_to_text(CAPI_VERSION));
+}
+
+/* capi._elsewhere(): what this place is called, if it may not send; or null. */
+Datum
+capi_sql_elsewhere(PG_FUNCTION_ARGS)
+{
+	if (!capi_is_elsewhere())
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(capi_place_name()));
 }
 
 static bool
@@ -87,6 +101,23 @@ state_word(CapiSlotState state)
 	}
 }
 
+/*
+ * Has there been no time yet for the dispatcher to appear?  The launcher may not
+ * have read the list, or not have heard of the extension.
+ */
+static bool
+is_starting(const CapiSlotInfo *info)
+{
+	TimestampTz due = Max(PgStartTime, PgReloadTime);
+
+	if (info != NULL && (info->pid != 0 || info->no_worker || info->failures > 0 ||
+						 info->state == CAPI_SLOT_HELD))
+		return false;
+	if (info != NULL)
+		due = Max(due, info->due_since);
+	return !TimestampDifferenceExceeds(due, GetCurrentTimestamp(), STARTING_MS);
+}
+
 /* capi._slot(): what shared memory says of this database's dispatcher. */
 Datum
 capi_sql_slot(PG_FUNCTION_ARGS)
@@ -95,9 +126,9 @@ capi_sql_slot(PG_FUNCTION_ARGS)
 	int			launcher = capi_shmem_launcher_pid();
 	CapiSlotInfo info;
 	bool		known = capi_shmem_slot_info(MyDatabaseId, dbname, &info);
-	/* an earlier version of the extension has no column for the last one */
-	Datum		values[9] = {0};
-	bool		nulls[9] = {false};
+	/* an earlier version of the extension has no columns for the last two */
+	Datum		values[10] = {0};
+	bool		nulls[10] = {false};
 
 	values[0] = BoolGetDatum(capi_shmem_available());
 	values[1] = BoolGetDatum(database_listed(dbname));
@@ -113,6 +144,8 @@ capi_sql_slot(PG_FUNCTION_ARGS)
 		values[6] = Int32GetDatum(info.failures);
 		values[8] = BoolGetDatum(info.enabled);
 	}
+	values[9] = BoolGetDatum(capi_shmem_available() && database_listed(dbname) &&
+							 !RecoveryInProgress() && is_starting(known ? &info : NULL));
 	values[7] = Int64GetDatum((int64) capi_shmem_missed(MyDatabaseId));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(result_row(fcinfo), values, nulls)));
 }

@@ -20,6 +20,7 @@
 
 #include "base/entry.h"
 #include "base/guc.h"
+#include "base/here.h"
 #include "base/sender_lock.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
@@ -115,7 +116,10 @@ deliver(TimestampTz until)
 				 errmsg("answers to %d events could not be recorded", d->nrecords),
 				 errdetail("Another session holds a lock on a table of capi's; these events will be sent once more."),
 				 errhint("See pg_locks for who holds it.")));
-	if (!capi_enabled)
+	if (capi_is_elsewhere())
+		ereport(NOTICE,
+				(errmsg("capi.only_on does not name this server: nothing is sent")));
+	else if (!capi_enabled)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
 	destroy_present();
@@ -139,7 +143,7 @@ work(CapiDispatcher *d, TimestampTz until)
 		d->look_at_queue = true;
 		d->draining = now >= until;
 		(void) capi_dispatch_turn(d);
-		if (capi_dispatch_idle(d) || !capi_enabled || d->reader == NULL)
+		if (capi_dispatch_idle(d) || !capi_enabled || capi_is_elsewhere() || d->reader == NULL)
 			break;
 		/* an answer that is not recorded is a repeat: worth some waiting */
 		if (d->draining && capi_transport_in_flight(d->transport) == 0 &&

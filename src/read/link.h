@@ -26,6 +26,7 @@ typedef struct CapiLinkShared
 {
 	Oid			dboid;
 	Oid			role;			/* whose queries it runs, for all its life */
+	bool		apart;			/* it reads audiences, beside the others */
 	pg_atomic_uint32 stop;		/* leave the rest of the portion */
 } CapiLinkShared;
 

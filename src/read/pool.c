@@ -24,6 +24,9 @@
  * stays; the next pool finds it by its lock (reader_lock.c), and waits likewise.
  * So a role has never more of them than it had readers when the first one hung.
  *
+ * A custom audience is read apart: by one reader more, which no portion of orders
+ * is given to or waits for, whatever becomes of it.
+ *
  * Waits for nothing and raises only for want of memory.  Decides nothing about
  * orders: send/evaluate.c does.
  */
@@ -82,6 +85,7 @@ typedef struct Entry
 	EntryState	state;
 	MemoryContext context;		/* of what belongs to it */
 	Oid			role;
+	bool		apart;			/* reads an audience, and counts nowhere */
 	dsm_segment *segment;
 	CapiLinkShared *shared;
 	shm_mq_handle *requests;
@@ -190,7 +194,7 @@ capi_pool_destroy(CapiPool *pool)
 
 /* The segment, with this side of its queues attached; false: no memory. */
 static bool
-make_link(Entry *entry, Oid role)
+make_link(Entry *entry)
 {
 	shm_toc_estimator estimator;
 	shm_toc    *toc;
@@ -212,7 +216,8 @@ make_link(Entry *entry, Oid role)
 	toc = shm_toc_create(CAPI_LINK_MAGIC, dsm_segment_address(entry->segment), size);
 	entry->shared = shm_toc_allocate(toc, sizeof(CapiLinkShared));
 	entry->shared->dboid = MyDatabaseId;
-	entry->shared->role = role;
+	entry->shared->role = entry->role;
+	entry->shared->apart = entry->apart;
 	pg_atomic_init_u32(&entry->shared->stop, 0);
 	shm_toc_insert(toc, CAPI_LINK_SHARED, entry->shared);
 	requests = shm_mq_create(shm_toc_allocate(toc, CAPI_LINK_REQUEST_BYTES),
@@ -251,7 +256,7 @@ start_worker(Entry *entry)
 }
 
 static bool
-start_reader(CapiPool *pool, Entry *entry, Oid role)
+start_reader(CapiPool *pool, Entry *entry, Oid role, bool apart)
 {
 	static bool registered = false;
 	MemoryContext old;
@@ -265,8 +270,9 @@ start_reader(CapiPool *pool, Entry *entry, Oid role)
 										   ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(entry->context);
 	entry->role = role;
+	entry->apart = apart;
 	initStringInfo(&entry->unsent);
-	started = make_link(entry, role) && start_worker(entry);
+	started = make_link(entry) && start_worker(entry);
 	MemoryContextSwitchTo(old);
 	if (started)
 		entry->state = ENTRY_IDLE;
@@ -281,7 +287,8 @@ static bool
 has_entry(const CapiPool *pool, Oid role)
 {
 	for (int i = 0; i < MAX_ENTRIES; i++)
-		if (pool->entries[i].state != ENTRY_FREE && pool->entries[i].role == role)
+		if (pool->entries[i].state != ENTRY_FREE && pool->entries[i].role == role &&
+			!pool->entries[i].apart)
 			return true;
 	return false;
 }
@@ -313,7 +320,7 @@ is_left_over(CapiPool *pool, Oid role, TimestampTz now)
 
 	if (leftover != NULL)
 		return true;
-	if (has_entry(pool, role) || !capi_reader_lock_held(role))
+	if (has_entry(pool, role) || !capi_reader_lock_held(role, false))
 		return false;
 	old = MemoryContextSwitchTo(pool->context);
 	leftover = palloc(sizeof(Leftover));
@@ -344,7 +351,7 @@ look_after_leftovers(CapiPool *pool, TimestampTz now)
 			continue;
 		leftover->look_at = TimestampTzPlusMilliseconds(now, has_hung(leftover, now) ?
 														LEFTOVER_HUNG_MS : LEFTOVER_MS);
-		if (capi_reader_lock_held(leftover->role))
+		if (capi_reader_lock_held(leftover->role, false))
 			continue;
 		pool->leftovers = foreach_delete_current(pool->leftovers, lc);
 		pfree(leftover);
@@ -364,6 +371,8 @@ survey(CapiPool *pool, Oid role, Entry **own, Entry **other, Entry **unused)
 
 		if (entry->state == ENTRY_FREE && *unused == NULL)
 			*unused = entry;
+		if (entry->apart)
+			continue;
 		if (entry->state == ENTRY_IDLE)
 		{
 			if (entry->role == role)
@@ -383,6 +392,43 @@ push_request(Entry *entry)
 		shm_mq_send(entry->requests, entry->unsent.len, entry->unsent.data,
 					true, true) == SHM_MQ_SUCCESS)
 		resetStringInfo(&entry->unsent);
+}
+
+/* Starts a reader's work on a portion. */
+static void
+hand_over(Entry *entry, const CapiRequest *request, void *tag)
+{
+	pg_atomic_write_u32(&entry->shared->stop, 0);
+	capi_portion_write_request(&entry->unsent, request);
+	entry->state = ENTRY_WORKING;
+	entry->tag = tag;
+	entry->began = false;
+	entry->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), START_LIMIT_MS);
+	push_request(entry);
+}
+
+/* An audience; not while the server is short of workers, or one hangs at it. */
+static CapiGiven
+give_apart(CapiPool *pool, const CapiRequest *request, void *tag)
+{
+	Oid			role = request->source.run_as;
+	Entry	   *unused = NULL;
+
+	for (int i = 0; i < MAX_ENTRIES; i++)
+	{
+		Entry	   *entry = &pool->entries[i];
+
+		if (entry->state == ENTRY_FREE)
+			unused = entry;
+		else if (entry->apart)
+			return CAPI_GIVEN_BUSY;
+	}
+	if (unused == NULL || capi_shmem_reader_wanted() || capi_reader_lock_held(role, true))
+		return CAPI_GIVEN_BUSY;
+	if (!start_reader(pool, unused, role, true))
+		return CAPI_GIVEN_NO_WORKER;
+	hand_over(unused, request, tag);
+	return CAPI_GIVEN;
 }
 
 /*
@@ -417,6 +463,8 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 	int			live;
 	int			limit;
 
+	if (request->is_audience)
+		return give_apart(pool, request, tag);
 	if (capi_pool_is_stuck(pool, role) || is_left_over(pool, role, now))
 		return CAPI_GIVEN_BUSY;
 	limit = capi_shmem_reader_wanted() ? 1 : capi_readers;
@@ -437,16 +485,10 @@ capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag)
 		if (live >= limit || unused == NULL || (live > 0 && now < pool->another_at))
 			return CAPI_GIVEN_BUSY;
 		entry = unused;
-		if (!start_reader(pool, entry, role))
+		if (!start_reader(pool, entry, role, false))
 			return no_worker(pool, live, other == entry ? NULL : other, now);
 	}
-	pg_atomic_write_u32(&entry->shared->stop, 0);
-	capi_portion_write_request(&entry->unsent, request);
-	entry->state = ENTRY_WORKING;
-	entry->tag = tag;
-	entry->began = false;
-	entry->deadline = TimestampTzPlusMilliseconds(now, START_LIMIT_MS);
-	push_request(entry);
+	hand_over(entry, request, tag);
 	return CAPI_GIVEN;
 }
 
@@ -466,7 +508,7 @@ capi_pool_is_stuck(const CapiPool *pool, Oid role)
 	Leftover   *leftover;
 
 	for (int i = 0; i < MAX_ENTRIES; i++)
-		if (pool->entries[i].role == role &&
+		if (pool->entries[i].role == role && !pool->entries[i].apart &&
 			(pool->entries[i].state == ENTRY_GIVEN_UP ||
 			 pool->entries[i].state == ENTRY_TERMINATED))
 			return true;
@@ -518,13 +560,18 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 		case CAPI_MESSAGE_RESULT:
 			events->result(events->arg, entry->tag, &message->result);
 			break;
+		case CAPI_MESSAGE_PAGE:
+			events->page(events->arg, entry->tag, &message->page);
+			entry->deadline = Max(entry->deadline, TimestampTzPlusMilliseconds(now, GRACE_MS));
+			break;
 		case CAPI_MESSAGE_BROKEN:
 		case CAPI_MESSAGE_DONE:
 			/* one that was terminated may have been done at that moment: it ends */
 			if (entry->state == ENTRY_WORKING)
 			{
 				entry->state = ENTRY_IDLE;
-				entry->deadline = TimestampTzPlusMilliseconds(now, IDLE_LIMIT_MS);
+				entry->deadline = entry->apart ? now :
+					TimestampTzPlusMilliseconds(now, IDLE_LIMIT_MS);
 			}
 			tell_end(entry, events, message->kind == CAPI_MESSAGE_DONE ?
 					 CAPI_END_DONE : CAPI_END_BROKEN, message->text);
@@ -544,7 +591,7 @@ receive(Entry *entry, const CapiPoolEvents *events)
 		shm_mq_result got;
 
 		/* the queue is full soon, and the reader waits: its time does not count */
-		if (!events->has_room(events->arg))
+		if (!events->has_room(events->arg, entry->tag))
 		{
 			entry->deadline = Max(entry->deadline,
 								  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GRACE_MS));

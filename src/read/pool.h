@@ -26,8 +26,9 @@ typedef enum CapiPortionEnd
 typedef struct CapiPoolEvents
 {
 	void	   *arg;
-	bool		(*has_room) (void *arg);	/* for what one more message holds */
+	bool		(*has_room) (void *arg, void *tag); /* for what one more message holds */
 	void		(*result) (void *arg, void *tag, CapiOrderResult *result);
+	void		(*page) (void *arg, void *tag, const CapiPage *page);
 	void		(*ended) (void *arg, void *tag, CapiPortionEnd how, const char *text);
 } CapiPoolEvents;
 
@@ -45,7 +46,8 @@ extern void capi_pool_destroy(CapiPool *pool);
 
 /*
  * Gives a portion to a reader of the source's role.  tag comes back in the
- * events.  Waits for nothing.
+ * events.  Waits for nothing.  An audience has a reader of its own, beside those
+ * of capi.readers, one at a time.
  */
 extern CapiGiven capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag);
 

@@ -66,6 +66,7 @@ capi_portion_write_request(StringInfo out, const CapiRequest *request)
 	pq_sendint32(out, request->part_limit_ms);
 	pq_sendbyte(out, request->local_checks);
 	pq_sendbyte(out, request->one_by_one);
+	pq_sendbyte(out, request->is_audience);
 	pq_sendint32(out, request->n);
 	for (int i = 0; i < request->n; i++)
 	{
@@ -101,6 +102,7 @@ capi_portion_read_request(char *data, int len, CapiRequest *request)
 	request->part_limit_ms = get_int(&in);
 	request->local_checks = pq_getmsgbyte(&in) != 0;
 	request->one_by_one = pq_getmsgbyte(&in) != 0;
+	request->is_audience = pq_getmsgbyte(&in) != 0;
 	request->n = get_int(&in);
 	request->asked = palloc0(sizeof(CapiAsked) * (request->n + 1));
 	for (int i = 0; i < request->n; i++)
@@ -167,6 +169,48 @@ capi_portion_write_result(StringInfo out, const CapiOrderResult *result)
 		appendBinaryStringInfo(out, result->json, result->json_len);
 }
 
+void
+capi_portion_write_page(StringInfo out, const CapiPage *page)
+{
+	resetStringInfo(out);
+	pq_sendbyte(out, CAPI_MESSAGE_PAGE);
+	pq_sendint32(out, page->n);
+	for (int i = 0; i < page->n; i++)
+	{
+		appendBinaryStringInfo(out, (char *) page->keys[i], CAPI_PERSON_KEY_BYTES);
+		pq_sendint32(out, page->packed_len[i]);
+		appendBinaryStringInfo(out, (char *) page->packed[i], page->packed_len[i]);
+	}
+	pq_sendbyte(out, page->is_last);
+	pq_sendint64(out, page->people);
+	pq_sendint64(out, page->no_consent);
+	pq_sendint64(out, page->unusable);
+	put_text(out, page->problems);
+}
+
+static void
+read_page(StringInfo in, CapiPage *page)
+{
+	page->n = get_int(in);
+	if (page->n < 0 || page->n > CAPI_PAGE_PEOPLE)
+		elog(ERROR, "a reader sent what is no page");
+	page->keys = palloc(CAPI_PERSON_KEY_BYTES * (page->n + 1));
+	page->packed = palloc(sizeof(uint8 *) * (page->n + 1));
+	page->packed_len = palloc(sizeof(int) * (page->n + 1));
+	for (int i = 0; i < page->n; i++)
+	{
+		memcpy(page->keys[i], pq_getmsgbytes(in, CAPI_PERSON_KEY_BYTES), CAPI_PERSON_KEY_BYTES);
+		page->packed_len[i] = get_int(in);
+		page->packed[i] = palloc(Max(page->packed_len[i], 1));
+		memcpy(page->packed[i], pq_getmsgbytes(in, page->packed_len[i]), page->packed_len[i]);
+	}
+	page->is_last = pq_getmsgbyte(in) != 0;
+	page->people = pq_getmsgint64(in);
+	page->no_consent = pq_getmsgint64(in);
+	page->unusable = pq_getmsgint64(in);
+	page->problems = get_text(in);
+}
+
 static void
 read_result(StringInfo in, CapiOrderResult *result)
 {
@@ -204,6 +248,9 @@ capi_portion_read(char *data, int len, CapiMessage *message)
 			break;
 		case CAPI_MESSAGE_RESULT:
 			read_result(&in, &message->result);
+			break;
+		case CAPI_MESSAGE_PAGE:
+			read_page(&in, &message->page);
 			break;
 		case CAPI_MESSAGE_BROKEN:
 			message->text = get_text(&in);

@@ -10,6 +10,7 @@
  * A reader's answer to one request is a series of messages:
  *		begin	a run of the query starts, and is given so long
  *		result	of one order
+ *		page	people of an audience, hashed, in the order of their keys
  *		broken	the query as such does not run: nobody's data is at fault
  *		done	nothing more comes; orders without a result were not read
  */
@@ -38,6 +39,7 @@ typedef struct CapiRequest
 	int			part_limit_ms;	/* of a run that looks for one bad order */
 	bool		local_checks;
 	bool		one_by_one;		/* orders that made the query fail before */
+	bool		is_audience;	/* all people that the query returns: n is 1 */
 	int			n;
 	CapiAsked  *asked;
 } CapiRequest;
@@ -72,10 +74,31 @@ typedef struct CapiOrderResult
 	int			json_len;
 } CapiOrderResult;
 
+/*
+ * People of an audience.  The key of one is a hash of his hashes (customer.h),
+ * and nobody has a key between those of a page.
+ */
+#define CAPI_PAGE_PEOPLE	500
+#define CAPI_PERSON_KEY_BYTES	16
+
+typedef struct CapiPage
+{
+	int			n;
+	uint8		(*keys)[CAPI_PERSON_KEY_BYTES];
+	uint8	  **packed;			/* capi_customer_pack() */
+	int		   *packed_len;
+	bool		is_last;		/* then the members below are known */
+	int64		people;			/* rows that the query returned */
+	int64		no_consent;
+	int64		unusable;
+	char	   *problems;		/* JSON array text, or NULL */
+} CapiPage;
+
 typedef enum CapiMessageKind
 {
 	CAPI_MESSAGE_BEGIN = 'B',
 	CAPI_MESSAGE_RESULT = 'R',
+	CAPI_MESSAGE_PAGE = 'P',
 	CAPI_MESSAGE_BROKEN = 'E',
 	CAPI_MESSAGE_DONE = 'D'
 } CapiMessageKind;
@@ -87,6 +110,7 @@ typedef struct CapiMessage
 	int			limit_ms;		/* begin */
 	char	   *text;			/* broken: why, without any order's value */
 	CapiOrderResult result;
+	CapiPage	page;
 } CapiMessage;
 
 /*
@@ -99,6 +123,7 @@ extern void capi_portion_read_request(char *data, int len, CapiRequest *request)
 /* Each begins the buffer anew. */
 extern void capi_portion_write_begin(StringInfo out, int limit_ms);
 extern void capi_portion_write_result(StringInfo out, const CapiOrderResult *result);
+extern void capi_portion_write_page(StringInfo out, const CapiPage *page);
 extern void capi_portion_write_broken(StringInfo out, const char *text);
 extern void capi_portion_write_done(StringInfo out);
 extern void capi_portion_read(char *data, int len, CapiMessage *message);

@@ -30,6 +30,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/lsyscache.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -371,9 +372,9 @@ take_rows(CapiRowReader *reader, Keys *keys, int *found, MemoryContext orders,
  * that are there now.  For a reader, whose transaction is its own.
  */
 static void
-look_after_locking(SPIPlanPtr plan, Datum array)
+look_after_locking(SPIPlanPtr plan, Datum *array)
 {
-	SPI_cursor_close(SPI_cursor_open(NULL, plan, &array, NULL, true));
+	SPI_cursor_close(SPI_cursor_open(NULL, plan, array, NULL, true));
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
@@ -476,7 +477,7 @@ capi_query_each(const CapiSource *source, char **texts, int nkeys, bool in_reade
 	sql = build_statement(source, &keys, &array, &argtype);
 	plan = prepare(source, sql, argtype, in_reader);
 	if (in_reader)
-		look_after_locking(plan, array);
+		look_after_locking(plan, &array);
 	if (reset)
 		orders = AllocSetContextCreate(context, "capi rows of a query",
 									   ALLOCSET_DEFAULT_SIZES);
@@ -485,6 +486,42 @@ capi_query_each(const CapiSource *source, char **texts, int nkeys, bool in_reade
 	MemoryContextSwitchTo(context);
 	if (reset)
 		MemoryContextDelete(orders);
+}
+
+void
+capi_query_rows(const CapiSource *source, bool only_look, CapiRowsOpener open,
+				CapiRowTaker take, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CapiQueryScope scope;
+	SPIPlanPtr	plan;
+	Portal		portal;
+
+	capi_query_enter(&scope, source->run_as, source->search_path);
+	plan = SPI_prepare(psprintf(STATEMENT_BEGIN "%s\n) AS q",
+								capi_query_single_select(source->query)), 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the query of an audience");
+	look_after_locking(plan, NULL);
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	MemoryContextSwitchTo(context);
+	open(arg, portal->tupDesc);
+	while (!only_look)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		MemoryContextSwitchTo(context);
+		for (uint64 r = 0; r < SPI_processed; r++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			take(arg, SPI_tuptable->tupdesc, SPI_tuptable->vals[r]);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	capi_query_leave(&scope);
+	MemoryContextSwitchTo(context);
 }
 
 char *

@@ -5,6 +5,9 @@
 #ifndef CAPI_QUERY_H
 #define CAPI_QUERY_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
 #include "event/order.h"
 #include "store/config.h"
 
@@ -52,6 +55,17 @@ extern char *capi_query_single_select(const char *query);
 extern void capi_query_each(const CapiSource *source, char **keys, int nkeys,
 							bool in_reader, MemoryContext orders,
 							CapiOrderTaker take, void *arg);
+
+/* Is given the columns of the query, and then each of its rows. */
+typedef void (*CapiRowsOpener) (void *arg, TupleDesc desc);
+typedef void (*CapiRowTaker) (void *arg, TupleDesc desc, HeapTuple tuple);
+
+/*
+ * Runs the query for all it returns, in a reader, as capi_query_each; only_look:
+ * no further than its columns.
+ */
+extern void capi_query_rows(const CapiSource *source, bool only_look,
+							CapiRowsOpener open, CapiRowTaker take, void *arg);
 
 /*
  * Parses and plans the query and looks at its rights, and reads no order; what

@@ -29,13 +29,14 @@
 #define READER_LOCK	0x63617072
 
 static Oid	my_role = InvalidOid;
+static bool my_apart = false;
 
 static LOCKTAG
-tag_of(Oid role)
+tag_of(Oid role, bool apart)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, READER_LOCK, role, 0);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, READER_LOCK, role, apart ? 1 : 0);
 	tag.locktag_type = LOCKTAG_USERLOCK;
 	tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
 	return tag;
@@ -45,29 +46,30 @@ tag_of(Oid role)
 static void
 release_at_exit(int code, Datum arg)
 {
-	LOCKTAG		tag = tag_of(my_role);
+	LOCKTAG		tag = tag_of(my_role, my_apart);
 
 	if (capi_lock_held(&tag, ShareLock))
 		(void) LockRelease(&tag, ShareLock, true);
 }
 
 void
-capi_reader_lock_keep(Oid role)
+capi_reader_lock_keep(Oid role, bool apart)
 {
-	LOCKTAG		tag = tag_of(role);
+	LOCKTAG		tag = tag_of(role, apart);
 
 	if (!OidIsValid(my_role))
 		before_shmem_exit(release_at_exit, (Datum) 0);
 	my_role = role;
+	my_apart = apart;
 	if (!capi_lock_held(&tag, ShareLock))
 		(void) LockAcquire(&tag, ShareLock, true, false);
 }
 
 /* Of those that are in a transaction; others run nothing. */
 bool
-capi_reader_lock_held(Oid role)
+capi_reader_lock_held(Oid role, bool apart)
 {
-	LOCKTAG		tag = tag_of(role);
+	LOCKTAG		tag = tag_of(role, apart);
 	int			n;
 
 	pfree(GetLockConflicts(&tag, ExclusiveLock, &n));

@@ -5,10 +5,13 @@
 #ifndef CAPI_READER_LOCK_H
 #define CAPI_READER_LOCK_H
 
-/* In a reader, before it runs anything of the role's. */
-extern void capi_reader_lock_keep(Oid role);
+/*
+ * In a reader, before it runs anything of the role's.  Those of audiences are
+ * apart: neither kind waits for the other.
+ */
+extern void capi_reader_lock_keep(Oid role, bool apart);
 
 /* Does any reader of the role in this database run something? */
-extern bool capi_reader_lock_held(Oid role);
+extern bool capi_reader_lock_held(Oid role, bool apart);
 
 #endif							/* CAPI_READER_LOCK_H */

@@ -45,6 +45,7 @@
 #include "base/entry.h"
 #include "base/extension.h"
 #include "event/payload.h"
+#include "read/people.h"
 #include "read/query.h"
 #include "read/reader_lock.h"
 #include "read/run.h"
@@ -80,6 +81,7 @@ typedef struct Part
 	int		   *found;			/* rows by key */
 	size_t		bytes;
 	bool		is_too_large;
+	bool		only_look;		/* would the query run? */
 } Part;
 
 /* Of the process: where answers go, and who may ask for an early end. */
@@ -234,6 +236,27 @@ answer_results(const Part *part)
 		capi_portion_write_result(&message, &part->results[i]);
 		answer(false);
 	}
+}
+
+/* Page by page; the transaction that read them is over. */
+static void
+answer_people(const Part *part)
+{
+	MemoryContext page_context = AllocSetContextCreate(part_context, "capi page",
+													   ALLOCSET_DEFAULT_SIZES);
+	CapiPage	page = {0};
+
+	while (!part->only_look && !page.is_last &&
+		   pg_atomic_read_u32(&link_shared->stop) == 0)
+	{
+		MemoryContextReset(page_context);
+		MemoryContextSwitchTo(page_context);
+		capi_people_page(&page);
+		MemoryContextSwitchTo(part_context);
+		capi_portion_write_page(&message, &page);
+		answer(true);
+	}
+	capi_people_forget();
 }
 
 static void
@@ -428,7 +451,9 @@ run_query(Part *part)
 {
 	begin("capi: running the query of a source");
 	XactReadOnly = true;
-	if (part->n == 0)
+	if (part->request->is_audience)
+		capi_people_read(&part->request->source, part->only_look);
+	else if (part->n == 0)
 		capi_query_check(&part->request->source);
 	else
 		capi_query_each(&part->request->source, part->keys, part->n, true, NULL,
@@ -445,6 +470,7 @@ set_up_part(Part *part, const CapiRequest *request, int from, int n)
 	part->request = request;
 	part->from = from;
 	part->n = n;
+	part->only_look = n == 0;
 	part->keys = palloc(sizeof(char *) * (n + 1));
 	part->results = palloc0(sizeof(CapiOrderResult) * (n + 1));
 	part->found = palloc0(sizeof(int) * (n + 1));
@@ -483,11 +509,13 @@ clean_up_failure(const Part *part)
 	AbortCurrentTransaction();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	MemoryContextSwitchTo(part_context);
-	failure = timed_out ? pstrdup("the query took longer than capi.query_timeout") :
-		capi_query_error_text(edata, part->n == 0);
+	failure = timed_out ? psprintf("the query took longer than %scapi.query_timeout",
+								   part->request->is_audience ? "ten times " : "") :
+		capi_query_error_text(edata, part->only_look);
 	ran_out_of_memory = edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY && part->n <= 1;
 	FreeErrorData(edata);
 	capi_query_forget_plans();
+	capi_people_forget();
 	RESUME_INTERRUPTS();
 }
 
@@ -501,7 +529,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	Part	   *part = MemoryContextAlloc(TopMemoryContext, sizeof(Part));
 	volatile PartEnd end = PART_READ;
 
-	capi_reader_lock_keep(link_shared->role);
+	capi_reader_lock_keep(link_shared->role, link_shared->apart);
 	capi_portion_write_begin(&message, limit_ms);
 	answer(true);
 	set_up_part(part, request, from, n);
@@ -517,7 +545,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 			elog(ERROR, "a portion is left");
 		enable_timeout_every(run_timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms),
 							 CANCEL_MS);
-		if (n > 0)
+		if (n > 0 && !request->is_audience)
 			read_contexts(part);
 		run_query(part);
 		disable_timeout(run_timeout, false);
@@ -537,7 +565,9 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 		ereport(LOG,
 				(errmsg("the query of source %d wants more than capi.reader_memory", request->source.id),
 				 errdetail("An order that needs so much waits, and is tried again.")));
-	if (end == PART_READ)
+	if (end == PART_READ && request->is_audience)
+		answer_people(part);
+	else if (end == PART_READ)
 		answer_results(part);
 	pfree(part);
 	return end;
@@ -629,11 +659,25 @@ read_all(const CapiRequest *request)
 	return true;
 }
 
+/* An audience is one whole: its list is all there, or the query is at fault. */
+static bool
+read_people(const CapiRequest *request)
+{
+	PartEnd		end = try_part(request, 0, 1, request->limit_ms);
+
+	if (end == PART_READ || end == PART_STOPPED)
+		return true;
+	/* if it fails for nobody at all, the reason can be told in words */
+	(void) fails_without_orders(request);
+	return false;
+}
+
 void
 capi_run_portion(const CapiRequest *request)
 {
 	become_role(request->source.run_as);
-	if (request->one_by_one ? read_each(request) : read_all(request))
+	if (request->is_audience ? read_people(request) :
+		request->one_by_one ? read_each(request) : read_all(request))
 		capi_portion_write_done(&message);
 	else
 		capi_portion_write_broken(&message, failure);

@@ -45,6 +45,7 @@
 #include "base/compat.h"
 #include "base/database_settings.h"
 #include "base/guc.h"
+#include "base/here.h"
 #include "base/sender_lock.h"
 #include "base/shmem.h"
 #include "base/txn.h"
@@ -90,6 +91,8 @@ capi_dispatch_create(void)
 	d->transport = capi_transport_create();
 	d->pool = capi_pool_create(context);
 	d->intake = capi_intake_create(context);
+	d->meta = capi_meta_create(context);
+	d->audiences = capi_audiences_create(context);
 	d->backlog_due_at = DT_NOBEGIN;
 	d->settings_until = DT_NOEND;	/* a session's settings are its own */
 	d->look_at_queue = true;
@@ -103,6 +106,7 @@ capi_dispatch_destroy(CapiDispatcher *d)
 {
 	capi_pool_destroy(d->pool);
 	capi_transport_destroy(d->transport);
+	capi_meta_destroy(d->meta);
 	capi_queue_close(d->reader);
 	MemoryContextDelete(d->context);
 }
@@ -171,7 +175,7 @@ capi_dispatch_forever(void (*extension_gone) (void))
 static bool
 may_begin(const CapiDispatcher *d)
 {
-	return capi_enabled && !d->draining && !d->restart && d->config != NULL &&
+	return capi_enabled && !capi_is_elsewhere() && !d->draining && !d->restart && d->config != NULL &&
 		d->config->has_state && !d->config->is_copy;
 }
 
@@ -209,7 +213,10 @@ capi_dispatch_turn(CapiDispatcher *d)
 	refresh_config(d);
 	while (capi_transport_next(d->transport, &answer))
 	{
-		capi_answer_handle(d, &answer);
+		if (answer.tag == d->audiences)
+			capi_audiences_answer(d, &answer);
+		else if (!capi_meta_answer(d, &answer))
+			capi_answer_handle(d, &answer);
 		capi_transport_free_answer(&answer);
 		worked = true;
 	}
@@ -239,7 +246,11 @@ capi_dispatch_turn(CapiDispatcher *d)
 						 capi_portions_are_arriving(d));
 		}
 	}
+	MemoryContextReset(d->turn_context);
+	capi_audiences_work(d, may_begin(d));
 	housekeep(d);
+	if (may_begin(d))
+		capi_meta_work(d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(d->turn_context);
 	return worked;
@@ -288,7 +299,8 @@ bool
 capi_dispatch_idle(CapiDispatcher *d)
 {
 	return capi_transport_in_flight(d->transport) == 0 && !has_batches_due(d) &&
-		d->portions == NIL && d->records == NIL && capi_intake_retry_at(d->intake) == DT_NOEND &&
+		d->portions == NIL && d->records == NIL && capi_audiences_idle(d) &&
+		capi_intake_retry_at(d->intake) == DT_NOEND &&
 		!d->more_in_queue && d->backlog_due_at > GetCurrentTimestamp();
 }
 
@@ -358,20 +370,22 @@ load_config(void *arg)
 {
 	CapiDispatcher *d = arg;
 	CapiQueueReader *before = d->reader;
+	bool		changed;
 
 	note_settings(d);
 	if (d->config == NULL && !is_current())
 		return;
 	/* what other sessions changed reaches us only inside a transaction */
 	AcceptInvalidationMessages();
-	if (d->config != NULL && !capi_config_stale() && !d->reload &&
+	changed = capi_config_stale();
+	if (d->config != NULL && !changed && !d->reload &&
 		GetCurrentTimestamp() < d->config_until)
 		return;
-	(void) capi_config_stale();
 	if (d->dbname == NULL)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);
 	note_datasets(d);
+	capi_audiences_load(d->audiences, changed);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);
@@ -387,6 +401,7 @@ load_config(void *arg)
 	}
 	d->reload = false;
 	d->backlog_due_at = DT_NOBEGIN;
+	capi_meta_look(d->meta);
 	/* token files are looked at again by and by (DESIGN 4.1) */
 	d->config_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60000);
 }
@@ -468,8 +483,8 @@ fetch(CapiDispatcher *d)
  * not exist yet; the end of what exists is the page boundary, and the server
  * logs a complaint if asked for more.
  */
-static void
-flush_wal(void)
+void
+capi_dispatch_flush_wal(void)
 {
 	XLogRecPtr	lsn = GetXLogInsertRecPtr();
 	uint32		header = XLogSegmentOffset(lsn, wal_segment_size) < XLOG_BLCKSZ ?
@@ -486,7 +501,7 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 	CapiHttpRequest request = {0};
 	char		problem[256];
 
-	flush_wal();
+	capi_dispatch_flush_wal();
 	if (!batch->closed)
 		capi_batch_close(batch, dataset);
 	batch->sent_at = GetCurrentTimestamp();
@@ -628,6 +643,7 @@ time_to_wait(CapiDispatcher *d)
 		until = Min(until, d->records_at);
 	if (!may_begin(d) || d->reader == NULL)
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
+	until = Min(until, capi_audiences_deadline(d));
 	/* an order may have come since the last look, and told nobody */
 	if (!d->armed && !is_lingering(d))
 		return 0;
@@ -646,6 +662,7 @@ time_to_wait(CapiDispatcher *d)
 			until = Min(until, TimestampTzPlusMilliseconds(batch->opened_at, arriving ?
 															capi_linger + FILL_MS : capi_linger));
 	}
+	until = Min(until, capi_meta_look_at(d->meta));
 	until = Min(until, capi_portions_deadline(d));
 	until = Min(until, capi_intake_retry_at(d->intake));
 	/* with too many orders given to readers, their results wake us */

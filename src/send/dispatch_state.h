@@ -29,6 +29,8 @@ typedef struct CapiInFlight
 } CapiInFlight;
 
 typedef struct CapiIntake CapiIntake;
+typedef struct CapiAudiences CapiAudiences;
+typedef struct CapiMeta CapiMeta;
 
 typedef struct CapiDispatcher
 {
@@ -49,6 +51,8 @@ typedef struct CapiDispatcher
 	int			nrecords;		/* outcomes in them */
 	TimestampTz records_at;		/* they are tried again then */
 	CapiIntake *intake;			/* see intake.c */
+	CapiAudiences *audiences;	/* see audiences.c */
+	CapiMeta   *meta;			/* see meta.c */
 	int			generation;		/* counts queue readers */
 	List	   *suspects;		/* of CapiSuspect, see suspect.c */
 	List	   *batches;		/* not sent yet; see capi_batch_is_open */
@@ -114,6 +118,20 @@ extern bool capi_dispatch_idle(CapiDispatcher *d);
 extern void capi_dispatch_finish(CapiDispatcher *d);
 extern int64 capi_dispatch_wait_ms(CapiDispatcher *d);
 
+extern void capi_dispatch_flush_wal(void);
+
+/* in audiences.c */
+extern CapiAudiences *capi_audiences_create(MemoryContext parent);
+extern void capi_audiences_load(CapiAudiences *a, bool fresh);
+extern void capi_audiences_work(CapiDispatcher *d, bool may_begin);
+extern void capi_audiences_answer(CapiDispatcher *d, const CapiAnswer *answer);
+extern TimestampTz capi_audiences_deadline(CapiDispatcher *d);
+extern bool capi_audiences_idle(CapiDispatcher *d);
+extern bool capi_audiences_have_room(const CapiAudiences *a);
+extern void capi_audiences_take_page(CapiAudiences *a, const CapiPage *page);
+extern void capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how,
+										 const char *text);
+
 /* in intake.c */
 extern CapiIntake *capi_intake_create(MemoryContext parent);
 extern void capi_intake_reset(CapiIntake *intake);
@@ -123,6 +141,15 @@ extern TimestampTz capi_intake_not_before(const CapiIntake *intake);
 
 /* in backlog.c */
 extern int	capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room);
+
+/* in meta.c */
+extern CapiMeta *capi_meta_create(MemoryContext parent);
+extern void capi_meta_destroy(CapiMeta *meta);
+extern void capi_meta_work(CapiDispatcher *d);
+extern bool capi_meta_answer(CapiDispatcher *d, const CapiAnswer *answer);
+extern void capi_meta_look(CapiMeta *meta);
+extern TimestampTz capi_meta_look_at(const CapiMeta *meta);
+extern int	capi_meta_in_flight(const CapiMeta *meta);
 
 /* in record.c */
 extern void capi_record(CapiDispatcher *d, CapiRecord *record);

@@ -418,10 +418,20 @@ reader_gone(Poll *poll, CapiPortion *portion, bool hung)
 
 /* CapiPoolEvents.has_room: events that are large fill memory before they are many. */
 static bool
-has_room(void *arg)
+has_room(void *arg, void *tag)
 {
-	(void) arg;
+	CapiDispatcher *d = ((Poll *) arg)->d;
+
+	if (tag == d->audiences)
+		return capi_audiences_have_room(d->audiences);
 	return capi_share_free_bytes() > 0;
+}
+
+/* CapiPoolEvents.page: of an audience, which is audiences.c's. */
+static void
+take_page(void *arg, void *tag, const CapiPage *page)
+{
+	capi_audiences_take_page(((Poll *) arg)->d->audiences, page);
 }
 
 /* CapiPoolEvents.result */
@@ -470,6 +480,11 @@ take_end(void *arg, void *tag, CapiPortionEnd how, const char *text)
 	CapiPortion *portion = tag;
 
 	poll->any = true;
+	if (tag == poll->d->audiences)
+	{
+		capi_audiences_reading_ended(poll->d->audiences, how, text);
+		return;
+	}
 	portion->is_given = false;
 	if (how != CAPI_END_DONE)
 		portion->is_stopped = false;
@@ -777,7 +792,7 @@ bool
 capi_portions_work(CapiDispatcher *d)
 {
 	Poll		poll = {.d = d, .chunk = {.d = d}};
-	CapiPoolEvents events = {&poll, has_room, take_result, take_end};
+	CapiPoolEvents events = {&poll, has_room, take_result, take_page, take_end};
 
 	capi_pool_poll(d->pool, &events);
 	if (!d->draining)

@@ -70,7 +70,8 @@ bool
 capi_share_may_start(const CapiDispatcher *d, const CapiDataset *dataset)
 {
 	return dataset->in_flight == 0 ||
-		capi_transport_in_flight(d->transport) < capi_max_in_flight;
+		capi_transport_in_flight(d->transport) - capi_meta_in_flight(d->meta) <
+		capi_max_in_flight;
 }
 
 /* Bytes of events that memory takes before it is full. */

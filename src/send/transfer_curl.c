@@ -74,7 +74,7 @@ static bool set_options(CapiTransfer *x, const CapiHttpRequest *req,
 						const char *url, char *err, size_t errlen);
 static bool set_tls_options(CURL *easy, const CapiHttpRequest *req,
 							char *err, size_t errlen);
-static bool build_headers(CapiTransfer *x, const char *token,
+static bool build_headers(CapiTransfer *x, const CapiHttpRequest *req,
 						  char *err, size_t errlen);
 static bool append_header(CapiTransfer *x, const char *line);
 static void wipe_headers(CapiTransfer *x);
@@ -109,7 +109,7 @@ capi_transfer_configure(CapiTransfer *x, const CapiHttpRequest *req,
 
 	if (url == NULL)
 		return false;
-	ok = build_headers(x, req->token, err, errlen) &&
+	ok = build_headers(x, req, err, errlen) &&
 		set_options(x, req, url, err, errlen);
 	curl_free(url);				/* curl has its own copy */
 	x->answer.tag = req->tag;
@@ -254,10 +254,16 @@ set_options(CapiTransfer *x, const CapiHttpRequest *req, const char *url,
 	SETOPT(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	SETOPT(easy, CURLOPT_USERAGENT, "capi/" CAPI_VERSION);
 
-	SETOPT(easy, CURLOPT_POST, 1L);
-	SETOPT(easy, CURLOPT_POSTFIELDS, req->body);
-	SETOPT(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) req->body_len);
+	if (req->body == NULL)
+		SETOPT(easy, CURLOPT_HTTPGET, 1L);
+	else
+	{
+		SETOPT(easy, CURLOPT_POST, 1L);
+		SETOPT(easy, CURLOPT_POSTFIELDS, req->body);
+		SETOPT(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) req->body_len);
+	}
 	SETOPT(easy, CURLOPT_HTTPHEADER, x->headers);
+	SETOPT(easy, CURLOPT_CUSTOMREQUEST, req->method);
 
 	SETOPT(easy, CURLOPT_WRITEFUNCTION, on_body);
 	SETOPT(easy, CURLOPT_WRITEDATA, x);
@@ -305,15 +311,19 @@ set_tls_options(CURL *easy, const CapiHttpRequest *req,
  * that is not visible ASCII is refused here, or it could add headers.
  */
 static bool
-build_headers(CapiTransfer *x, const char *token, char *err, size_t errlen)
+build_headers(CapiTransfer *x, const CapiHttpRequest *req, char *err, size_t errlen)
 {
+	const char *token = req->token;
 	char	   *line;
 	size_t		size;
 	bool		ok;
 
 	/* An empty Expect: or a large body waits for a 100 from the peer. */
-	ok = append_header(x, "Content-Type: application/json") &&
-		append_header(x, "Expect:");
+	ok = req->body == NULL ||
+		(append_header(x, req->is_form ?
+					   "Content-Type: application/x-www-form-urlencoded" :
+					   "Content-Type: application/json") &&
+		 append_header(x, "Expect:"));
 
 	if (ok && token != NULL && token[0] != '\0')
 	{

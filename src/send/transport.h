@@ -15,9 +15,11 @@
 typedef struct CapiHttpRequest
 {
 	const char *url;			/* no secret in it, ever */
+	const char *method;			/* NULL: as the body says */
 	const char *token;			/* becomes the Authorization header */
-	const char *body;			/* owned by the caller until the answer */
+	const char *body;			/* owned by the caller until the answer; NULL: GET */
 	size_t		body_len;
+	bool		is_form;		/* the body is, else JSON */
 	int			connect_timeout_ms;
 	int			request_timeout_ms;
 	const char *ca_file;		/* NULL: the system's store */

@@ -122,9 +122,14 @@ wipe_tokens(void *arg)
 	CapiConfig *config = arg;
 
 	for (int i = 0; i < config->ndatasets; i++)
-		if (config->datasets[i].token != NULL)
-			explicit_bzero(config->datasets[i].token,
-						   strlen(config->datasets[i].token));
+	{
+		CapiDataset *dataset = &config->datasets[i];
+
+		if (dataset->token != NULL)
+			explicit_bzero(dataset->token, strlen(dataset->token));
+		if (dataset->stats_token != NULL)
+			explicit_bzero(dataset->stats_token, strlen(dataset->stats_token));
+	}
 }
 
 static CapiConfig *
@@ -246,11 +251,11 @@ open_secret(HeapTuple row, TupleDesc desc, const char **problem)
 
 /* Takes over and wipes the token. */
 static void
-set_token(CapiDataset *dataset, char *token, MemoryContext context)
+set_token(char **target, char *token, MemoryContext context)
 {
 	if (token == NULL)
 		return;
-	dataset->token = MemoryContextStrdup(context, token);
+	*target = MemoryContextStrdup(context, token);
 	explicit_bzero(token, strlen(token));
 }
 
@@ -262,6 +267,9 @@ set_proof(CapiDataset *dataset, char *secret, MemoryContext context)
 	if (dataset->token != NULL)
 		dataset->proof = MemoryContextStrdup(context,
 											 capi_secret_proof(dataset->token, secret));
+	if (dataset->stats_token != NULL)
+		dataset->stats_proof = MemoryContextStrdup(context,
+												   capi_secret_proof(dataset->stats_token, secret));
 	explicit_bzero(secret, strlen(secret));
 }
 
@@ -296,9 +304,11 @@ load_secret_rows(CapiConfig *config, const char *kind)
 		}
 		else if (strcmp(kind, "app_secret") == 0)
 			set_proof(dataset, open_secret(row, desc, &problem), context);
+		else if (strcmp(kind, "stats_token") == 0)
+			set_token(&dataset->stats_token, open_secret(row, desc, &problem), context);
 		else if (dataset->token_file == NULL)
 		{
-			set_token(dataset, open_secret(row, desc, &problem), context);
+			set_token(&dataset->token, open_secret(row, desc, &problem), context);
 			dataset->token_problem = problem;
 		}
 	}
@@ -320,13 +330,14 @@ load_secrets(CapiConfig *config)
 		CapiDataset *dataset = &config->datasets[i];
 
 		if (dataset->token_file != NULL)
-			set_token(dataset, capi_secret_read_file(dataset->token_file,
-													 &dataset->token_problem),
+			set_token(&dataset->token, capi_secret_read_file(dataset->token_file,
+															 &dataset->token_problem),
 					  GetMemoryChunkContext(config));
 		else
 			dataset->token_problem = "no access token is set";
 	}
 	load_secret_rows(config, "access_token");
+	load_secret_rows(config, "stats_token");
 	load_secret_rows(config, "app_secret");
 	for (uint64 i = 0; i < SPI_processed; i++)
 		explicit_bzero(SPI_tuptable->vals[i]->t_data, SPI_tuptable->vals[i]->t_len);
@@ -401,16 +412,17 @@ load_datasets(CapiConfig *config, CapiConfig *old)
 		CapiDataset *before;
 		char	   *version = SPI_getvalue(row, desc, 5);
 		char	   *state = SPI_getvalue(row, desc, 9);
-		char	   *url;
 		bool		isnull;
 
 		dataset->id = atoi(SPI_getvalue(row, desc, 1));
 		dataset->name = column_text(row, desc, 2, context);
 		dataset->endpoint = column_text(row, desc, 4, context);
-		url = psprintf("%s/%s/%s/events", dataset->endpoint,
-					   version != NULL ? version : capi_api_version,
-					   SPI_getvalue(row, desc, 3));
-		dataset->url = MemoryContextStrdup(context, url);
+		dataset->meta_id = column_text(row, desc, 3, context);
+		dataset->graph = MemoryContextStrdup(context,
+											 psprintf("%s/%s", dataset->endpoint,
+													  version != NULL ? version : capi_api_version));
+		dataset->url = MemoryContextStrdup(context,
+										   psprintf("%s/%s/events", dataset->graph, dataset->meta_id));
 		dataset->test_event_code = column_text(row, desc, 6, context);
 		dataset->events_per_hour = atoi(SPI_getvalue(row, desc, 7));
 		dataset->token_file = column_text(row, desc, 8, context);

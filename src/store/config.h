@@ -24,11 +24,15 @@ typedef struct CapiDataset
 	char	   *name;
 	char	   *endpoint;		/* where its url begins */
 	char	   *url;			/* whole URL of the events edge, no secret */
+	char	   *graph;			/* endpoint and version */
+	char	   *meta_id;		/* Meta's number of it */
 	char	   *test_event_code;	/* or NULL */
 	char	   *token_file;		/* or NULL: the token is in capi.secret */
 	char	   *token;			/* or NULL: see token_problem */
 	char	   *proof;			/* appsecret_proof or NULL */
 	const char *token_problem;
+	char	   *stats_token;	/* or NULL: counts are read with the token */
+	char	   *stats_proof;	/* appsecret_proof of what they are read with */
 	CapiDatasetState state;
 	TimestampTz state_since;
 	int			events_per_hour;

@@ -46,6 +46,9 @@ def parse_arguments(arguments=None):
     parser.add_argument("--web-only-dataset", action="append", default=[],
                         metavar="ID", help="a dataset that exists and takes "
                         "no physical_store events; repeatable")
+    parser.add_argument("--audience", action="append", default=[],
+                        metavar="ID", help="a custom audience that exists; "
+                        "repeatable (default: every id of digits)")
     parser.add_argument("--app-secret", metavar="SECRET",
                         help="demand an appsecret_proof made with it")
     parser.add_argument("--allow-token-in-url", action="store_true",
@@ -85,7 +88,8 @@ def make_sandbox(options, certificates):
         tokens.Tokens(options.token or [DEFAULT_TOKEN]),
         misbehave.Plans(), certificates, options.dataset or (),
         options.web_only_dataset, options.app_secret,
-        options.allow_token_in_url, options.max_body, options.idle_timeout)
+        options.allow_token_in_url, options.max_body, options.idle_timeout,
+        audiences=options.audience)
 
 
 def main():

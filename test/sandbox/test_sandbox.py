@@ -55,7 +55,7 @@ class Address(SandboxTest):
 
     def test_paths(self):
         for path in ("/v25.0/42/event", "/v25.0/42/events/x", "/v25.0",
-                     "/v25.0//events", "/v25.0/42/users", "/v25.0/42/",
+                     "/v25.0//events", "/v25.0/42/user", "/v25.0/42/",
                      "/v25.0/42/dataset", "/v25.0/debug_token/events"):
             self.refused(2500, None, [event()], path=path)
         self.refused(2635, None, [event()], path="/")

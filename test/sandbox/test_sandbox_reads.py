@@ -69,15 +69,6 @@ class Dataset(Reads):
         self.fails(100, 33, "42", method="DELETE")
         self.fails(100, 33, "42", method="POST")
 
-    def test_stats_need_another_token(self):
-        self.assertIn("Missing Permission", self.fails(100, None, "42/stats"))
-
-    def test_quality(self):
-        self.answers({}, "dataset_quality", dataset_id="42",
-                     fields="web{event_name}")
-        self.fails(100, None, "dataset_quality")
-        self.fails(2500, None, "42/dataset_quality")
-
     def test_records(self):
         self.get("42", fields="id")
         record = self.last_request()
@@ -85,6 +76,97 @@ class Dataset(Reads):
             (record["call"], record["dataset"], record["method"],
              record["status"], record["accepted"], record["outcome"]),
             ("dataset", "42", "GET", 200, 0, "accepted"))
+
+
+class Stats(Reads):
+    def setUp(self):
+        super().setUp()
+        self.control("POST", "tokens", {"add": [
+            {"token": "reader", "scopes": ["ads_read"]}]})
+        self.hour = int(time.time()) // 3600 * 3600
+        self.until = int(time.time())
+
+    def read(self, expected=None, **parameters):
+        status, answer = self.get(
+            "42/stats", "reader", **dict({
+                "start_time": self.hour - 86400, "end_time": self.until},
+                **parameters))
+        if expected is not None:
+            self.assertEqual((status, answer), (200, expected))
+        return answer
+
+    def iso(self, hour):
+        return time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(hour))
+
+    def test_need_another_token(self):
+        self.assertIn("Missing Permission", self.fails(100, None, "42/stats"))
+
+    def test_counts(self):
+        self.read({"data": []})
+        self.accepted(event(), path="/v25.0/42/events")
+        self.accepted(event(event_id="x"), path="/v25.0/42/events")
+        for hour, count in ((self.hour - 3600, 5), (self.hour - 7200, 0),
+                            (self.hour - 90000, 7)):
+            self.control("POST", "count", {
+                "dataset": "42", "hour": hour, "event_name": "Lead",
+                "count": count})
+        told = [{"start_time": self.iso(self.hour - 3600),
+                 "aggregation": "event",
+                 "data": [{"value": "Lead", "count": 5}]},
+                {"start_time": self.iso(self.hour), "aggregation": "event",
+                 "data": [{"value": "Purchase", "count": 2}]}]
+        self.read({"data": told}, event_source="SERVER_ONLY",
+                  aggregation="event")
+        self.read({"data": told[:1]}, end_time=self.hour)
+        self.read({"data": told[1:]}, start_time=self.iso(self.hour))
+        self.read({"data": []}, event_source="WEB_ONLY")
+        self.control("POST", "paging", {"hours": 1})
+        answer = self.read()
+        self.assertEqual(answer["data"], told[:1])
+        self.assertIn("access_token=reader", answer["paging"]["next"])
+
+    def test_parameters(self):
+        for wrong in ({"start_time": self.hour - 8 * 86400},
+                      {"start_time": "yesterday"},
+                      {"end_time": self.hour - 100000},
+                      {"end_time": self.hour + 90000},
+                      {"aggregation": "surprise"}, {"event_source": "ALL"},
+                      {"x": "1"}):
+            self.assertEqual(self.read(**wrong)["error"]["code"], 100, wrong)
+
+
+class Quality(Reads):
+    WEB = [{"event_name": "Purchase",
+            "event_match_quality": {
+                "composite_score": 6.2, "match_key_feedback": [
+                    {"identifier": "email", "coverage": {"percentage": 90}},
+                    {"identifier": "phone", "coverage": {"percentage": 7}}]},
+            "acr": {"percentage": 3, "description": "text"}}]
+
+    def test_no_data(self):
+        self.answers({}, "dataset_quality", dataset_id="42",
+                     fields="web{event_name}")
+        self.fails(100, None, "dataset_quality")
+        self.fails(100, None, "dataset_quality", dataset_id="44")
+        self.fails(2500, None, "42/dataset_quality")
+
+    def test_fields(self):
+        self.control("POST", "quality", {"dataset": "42", "web": self.WEB})
+        self.answers({"web": [{"event_name": "Purchase"}]}, "dataset_quality",
+                     dataset_id="42")
+        self.answers({"web": self.WEB}, "dataset_quality", dataset_id="42",
+                     fields="web{event_name,event_match_quality{"
+                     "composite_score,match_key_feedback},acr}")
+        self.answers({"web": [{
+            "event_match_quality": {"match_key_feedback": [
+                {"identifier": "email"}, {"identifier": "phone"}]},
+            "acr": {"percentage": 3}}]}, "dataset_quality", dataset_id="42",
+            fields="web{event_match_quality{match_key_feedback{identifier}},"
+            "acr{percentage}}")
+        for wrong in ("web{surprise}", "web{", "web{acr{percentage{x}}}",
+                      "web}", "{", "web{event_name event_name}"):
+            self.fails(100, None, "dataset_quality", dataset_id="42",
+                       fields=wrong)
 
 
 class DebugToken(Reads):
@@ -135,8 +217,24 @@ class DebugToken(Reads):
         self.fails(2500, None, "debug_token/x", input_token=TOKEN)
         self.fails(100, 33, "debug_token", method="POST", input_token=TOKEN)
 
+    def test_a_form_that_is_a_get(self):
+        form = urllib.parse.urlencode({"method": "GET", "input_token": TOKEN})
+        status, _, body = self.raw(
+            form.encode(), {"Authorization": "Bearer " + TOKEN,
+                            "Content-Type":
+                            "application/x-www-form-urlencoded"},
+            "/v25.0/debug_token")
+        self.assertEqual((status, json.loads(body)["data"]["is_valid"]),
+                         (200, True))
+        record = self.last_request()
+        self.assertEqual((record["method"], record["token_in_url"]),
+                         ("POST", False))
+        self.assertNotIn(TOKEN, self.raw(
+            None, {}, "/sandbox/body?request=%d" % record["request"],
+            "GET")[2].decode())
+
     def test_the_token_is_seen_in_the_url(self):
-        """There is no other place for input_token, so it only counts."""
+        """Where Meta's documentation has it."""
         self.look()
         self.assertTrue(self.last_request()["token_in_url"])
         self.assertEqual(self.last_request()["token_in"], ["header"])

@@ -93,6 +93,15 @@ def check_dataset(request, sandbox):
         raise unsupported(request)
 
 
+def check_audience(request, sandbox):
+    """As for a dataset; which token may change which list is not known."""
+    if not (request.dataset.isascii() and request.dataset.isdecimal()):
+        raise MetaError(803, message="(#803) Some of the aliases you "
+                        "requested do not exist")
+    if not sandbox.has_audience(request.dataset):
+        raise unsupported(request)
+
+
 def unsupported(request):
     return MetaError(100, errors.OBJECT_MISSING,
                      message="Unsupported %s request. The object does not "

@@ -9,6 +9,7 @@ import time
 import urllib.parse
 
 from .answer import Answer
+from .tokens import KNOWN_SCOPES, SCOPES
 
 WAIT_GOALS = ("events", "distinct_events", "requests", "answered", "hanging")
 EVENT_FILTERS = ("dataset", "event_name", "event_id")
@@ -92,6 +93,13 @@ def get_requests(sandbox, arguments, body):
                                   is_set(arguments, "headers"))
 
 
+def get_audiences(sandbox, arguments, body):
+    """Custom audiences: who is in them, and their sessions."""
+    known_only(arguments, ("limit",))
+    return {"audiences": sandbox.audiences.show(number(arguments, "limit",
+                                                       1000))}
+
+
 def get_body(sandbox, arguments, body):
     """What a request carried, byte for byte if no token is in it."""
     known_only(arguments, ("request",))
@@ -122,8 +130,11 @@ def post_reset(sandbox, arguments, body):
     if sandbox.certificates is not None:
         sandbox.certificates.use("good")
     sandbox.plans.release()
+    sandbox.quality.clear()
+    sandbox.hours_a_page = None
     sandbox.store.clock_offset_s = 0.0
     sandbox.store.reset()
+    sandbox.audiences.clear()
     return {"ok": True}
 
 
@@ -149,13 +160,14 @@ def post_release(sandbox, arguments, body):
 
 
 def post_tokens(sandbox, arguments, body):
-    """add (text, or {"token", "datasets", "expires_at"}), revoke, expire."""
+    """add (text, or {"token", "datasets", "expires_at", "scopes"}), revoke,
+    expire."""
     given = body_object(body)
     known_only(given, ("add", "revoke", "expire"))
     added = []
     for item in texts_or_objects(given, "add"):
         item = {"token": item} if type(item) is str else item
-        known_only(item, ("token", "datasets", "expires_at"))
+        known_only(item, ("token", "datasets", "expires_at", "scopes"))
         token = item.get("token")
         datasets = item.get("datasets")
         expires_at = item.get("expires_at")
@@ -164,7 +176,11 @@ def post_tokens(sandbox, arguments, body):
                 int, type(None)):
             raise BadCall("add needs token texts, or objects with token, "
                           "datasets (an array) and expires_at (seconds)")
-        added.append((token, datasets, expires_at))
+        scopes = item.get("scopes", list(SCOPES))
+        if type(scopes) is not list \
+                or not all(scope in KNOWN_SCOPES for scope in scopes):
+            raise BadCall("scopes is an array of " + ", ".join(KNOWN_SCOPES))
+        added.append((token, datasets, expires_at, scopes))
     for name, state in (("revoke", "revoked"), ("expire", "expired")):
         for token in texts_or_objects(given, name):
             if not sandbox.tokens.spoil(token, state):
@@ -194,6 +210,42 @@ def post_clock(sandbox, arguments, body):
     return {"ok": True, "now": sandbox.store.now()}
 
 
+def post_quality(sandbox, arguments, body):
+    """What /dataset_quality says of a dataset's web events from now on."""
+    given = body_object(body)
+    known_only(given, ("dataset", "web"))
+    if type(given.get("dataset")) is not str \
+            or type(given.get("web")) is not list:
+        raise BadCall("quality needs dataset (a text) and web (an array)")
+    sandbox.quality[given["dataset"]] = given["web"]
+    return {"ok": True}
+
+
+def post_paging(sandbox, arguments, body):
+    """So many hours on a page of stats; null: all."""
+    given = body_object(body)
+    known_only(given, ("hours",))
+    if type(given.get("hours")) not in (int, type(None)):
+        raise BadCall("hours must be a number or null")
+    sandbox.hours_a_page = given.get("hours")
+    return {"ok": True}
+
+
+def post_count(sandbox, arguments, body):
+    """Counts that another sender made: hour (seconds), dataset, event_name,
+    count; also negative ones, of what Meta threw away."""
+    given = body_object(body)
+    known_only(given, ("dataset", "hour", "event_name", "count"))
+    if type(given.get("dataset")) is not str \
+            or type(given.get("event_name")) is not str \
+            or type(given.get("hour")) is not int \
+            or type(given.get("count")) is not int:
+        raise BadCall("count needs dataset, hour, event_name and count")
+    sandbox.store.count(given["dataset"], given["hour"],
+                        given["event_name"], given["count"])
+    return {"ok": True}
+
+
 def post_certificate(sandbox, arguments, body):
     """Which certificate new connections are shown."""
     given = body_object(body)
@@ -217,6 +269,7 @@ CALLS = {
     ("GET", "/sandbox/health"): get_health,
     ("GET", "/sandbox/events"): get_events,
     ("GET", "/sandbox/requests"): get_requests,
+    ("GET", "/sandbox/audiences"): get_audiences,
     ("GET", "/sandbox/body"): get_body,
     ("GET", "/sandbox/stats"): get_stats,
     ("GET", "/sandbox/wait"): get_wait,
@@ -227,6 +280,9 @@ CALLS = {
     ("POST", "/sandbox/release"): post_release,
     ("POST", "/sandbox/tokens"): post_tokens,
     ("POST", "/sandbox/clock"): post_clock,
+    ("POST", "/sandbox/count"): post_count,
+    ("POST", "/sandbox/paging"): post_paging,
+    ("POST", "/sandbox/quality"): post_quality,
     ("POST", "/sandbox/certificate"): post_certificate,
     ("POST", "/sandbox/disconnect"): post_disconnect,
 }

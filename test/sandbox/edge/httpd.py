@@ -18,6 +18,7 @@ import traceback
 
 from . import control
 from .answer import Answer
+from .audiences import Audiences
 from .errors import new_trace_id
 from .serve import Disconnect, Exchange
 
@@ -30,7 +31,7 @@ class Sandbox:
     def __init__(self, store, tokens, plans, certificates=None, datasets=(),
                  web_only=(), app_secret=None, allow_token_in_url=False,
                  max_body=32 * 1024 * 1024, idle_timeout_s=120,
-                 max_connections=256):
+                 max_connections=256, audiences=()):
         self.store = store
         self.tokens = tokens
         self.plans = plans
@@ -38,16 +39,23 @@ class Sandbox:
         self.datasets = frozenset(datasets) | frozenset(web_only)
         self.any_dataset = not datasets
         self.web_only = frozenset(web_only)
+        self.known_audiences = frozenset(audiences)
+        self.audiences = Audiences()
         self.app_secret = app_secret
         self.allow_token_in_url = allow_token_in_url
         self.max_body = max_body
         self.idle_timeout_s = idle_timeout_s
         self.max_connections = max_connections
         self.started_at = time.time()
+        self.quality = {}             # dataset -> list of web events
+        self.hours_a_page = None      # of stats; None: all
         self.open = set()             # handlers of the edge's connections
 
     def has_dataset(self, dataset):
         return self.any_dataset or dataset in self.datasets
+
+    def has_audience(self, audience):
+        return not self.known_audiences or audience in self.known_audiences
 
     def is_consolidated(self, dataset):
         return dataset not in self.web_only

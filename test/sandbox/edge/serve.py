@@ -51,7 +51,7 @@ class Exchange:
             "content_type": request.content_type,
             "token_in": request.token_places,
             "token_in_url": "query" in request.token_places
-                            or "input_token" in request.params,
+                            or "input_token" in request.in_url,
             "token": self.sandbox.tokens.number(request.tokens[0])
             if request.tokens else None,
             "test_event_code": test_code if type(test_code) is str else None,

@@ -69,6 +69,7 @@ class Store:
         self._totals = collections.Counter()
         self._by_code = collections.Counter()
         self._by_dataset = collections.Counter()
+        self._hourly = collections.Counter()  # (dataset, hour, event name)
         self._by_event_name = collections.Counter()
         self._warnings = collections.Counter()
         self._first_at = self._last_at = None
@@ -142,8 +143,10 @@ class Store:
         """Count the events of one accepted request, all or nothing."""
         now = time.time()
         with self.changed:
+            hour = self._hour(self.now())
             for event in events:
                 self._accept_event(record, dataset, event, now)
+                self._hourly[dataset, hour, event["event_name"]] += 1
             while len(self._events) > self.keep_events:
                 self._events.popitem(last=False)
             self._totals["events"] += len(events)
@@ -154,6 +157,26 @@ class Store:
             record["accepted"] = len(events)
             record["warnings"] = dict(warnings)
             self.changed.notify_all()
+
+    @staticmethod
+    def _hour(seconds):
+        return int(seconds) // 3600 * 3600
+
+    def count(self, dataset, hour, event_name, count):
+        with self.changed:
+            self._hourly[dataset, self._hour(hour), event_name] += count
+
+    def hourly(self, dataset, start, end):
+        """hour -> {event name: count} of server events (SPEC 9.1: by hours,
+        the first hundred names), in the hour of their receipt (choice)."""
+        with self.changed:
+            hours = {}
+            for (owner, hour, name), count in self._hourly.items():
+                if owner == dataset and start < hour + 3600 and hour < end \
+                        and count > 0:
+                    hours.setdefault(hour, {})[name] = count
+            return {hour: dict(collections.Counter(names).most_common(100))
+                    for hour, names in sorted(hours.items())}
 
     def _accept_event(self, record, dataset, event, now):
         key = (dataset, event["event_name"], event.get("event_id"))

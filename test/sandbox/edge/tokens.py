@@ -9,6 +9,11 @@ import threading
 import time
 
 
+# What a token made in Events Manager may (SPEC 9.2, 9.3).
+SCOPES = ("read_ads_dataset_quality",)
+KNOWN_SCOPES = SCOPES + ("ads_read", "ads_management")
+
+
 class Tokens:
     def __init__(self, names=()):
         self._lock = threading.Lock()
@@ -16,15 +21,16 @@ class Tokens:
         for name in names:
             self.add(name)
 
-    def add(self, token, datasets=None, expires_at=None):
+    def add(self, token, datasets=None, expires_at=None, scopes=SCOPES):
         """Make a token good, also one that was revoked or expired.  It may be
-        limited to some datasets, and to a time."""
+        limited to some datasets, and to a time, and have other rights than
+        one made in Events Manager."""
         with self._lock:
             old = self._known.get(token)
             self._known[token] = {
                 "number": old["number"] if old else len(self._known) + 1,
                 "state": "active", "added_at": int(time.time()),
-                "expires_at": expires_at,
+                "expires_at": expires_at, "scopes": tuple(scopes),
                 "datasets": None if datasets is None
                 else frozenset(datasets)}
 

@@ -1,0 +1,166 @@
+----------------------------------------------------------------------------
+-- Advice: what is no error, and probably a mistake.  capi.attach() gives it as
+-- notices, capi.diagnose() as long as it lasts.
+----------------------------------------------------------------------------
+
+-- Condition on a row t of the source's table: the rule fits it.
+CREATE FUNCTION capi._rule_condition(src capi.source) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN src.on_column IS NULL THEN 'true'
+                WHEN src.on_values IS NULL THEN format('t.%I IS NOT NULL', src.on_column)
+                ELSE format('t.%I = ANY (%L::%s[])', src.on_column, src.on_values,
+                            format_type(src.on_type::oid, NULL)) END
+$$;
+
+-- A look with the rights and the search_path of the source's query; null when it
+-- would cost too much, or cannot be taken.
+CREATE FUNCTION capi._look_at(src capi.source, statement text, max_rows int) RETURNS text[]
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN capi._look(statement, src.search_path, src.run_as::oid, max_rows);
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION capi._standard_events() RETURNS text[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT '{AddPaymentInfo,AddToCart,AddToWishlist,CompleteRegistration,Contact,CustomizeProduct,Donate,FindLocation,InitiateCheckout,Lead,PageView,Purchase,Schedule,Search,StartTrial,SubmitApplication,Subscribe,ViewContent}'::text[]
+$$;
+
+CREATE FUNCTION capi._advise_event_name(src capi.source)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('event_name "%s" of source "%s" is not one of Meta''s standard names', src.event_name, src.name),
+           'Case and spelling count: Meta takes it for an event of your own.',
+           format('Perhaps you meant "%s".', e.name)
+      FROM unnest(capi._standard_events()) AS e (name)
+     WHERE lower(e.name) = regexp_replace(lower(src.event_name), '[^a-z]', '', 'g')
+       AND e.name <> src.event_name
+$$;
+
+-- Values of the watched column in the rows at the beginning of the table, and
+-- those that the server's statistics hold.
+CREATE FUNCTION capi._values_seen(src capi.source) RETURNS text[]
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(DISTINCT v ORDER BY v)
+      FROM pg_class c
+     CROSS JOIN LATERAL unnest(
+           capi._look_at(src, format('SELECT DISTINCT s.v::pg_catalog.text FROM (SELECT t.%I AS v FROM %s AS t LIMIT 10000) AS s',
+                                     src.on_column, src.table_name::regclass), 1000)
+        || capi._look_at(src, format('SELECT pg_catalog.unnest(s.most_common_vals::pg_catalog.text::pg_catalog.text[]) FROM pg_catalog.pg_stats AS s '
+                                     'WHERE s.schemaname = %L AND s.tablename = %L AND s.attname = %L',
+                                     c.relnamespace::regnamespace::text, c.relname, src.on_column), 1000)) AS u (v)
+     WHERE c.oid = src.table_name
+$$;
+
+-- Values that no row has: exactly, where an index or a small table allows it,
+-- else as far as was looked.  Nothing is said of a table without rows.
+CREATE FUNCTION capi._advise_values(src capi.source, all_missing boolean)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wanted text;
+    found_rows text[];
+    missing text[] := '{}';
+    exact boolean := true;
+    seen text[];
+BEGIN
+    IF src.on_values IS NULL
+       OR coalesce(capi._look_at(src, format('SELECT ''x'' FROM %s AS t LIMIT 1', src.table_name::regclass), 1), '{}') = '{}' THEN
+        RETURN;
+    END IF;
+    seen := coalesce(capi._values_seen(src), '{}');
+    FOREACH wanted IN ARRAY src.on_values LOOP
+        CONTINUE WHEN wanted = ANY (seen);
+        found_rows := capi._look_at(src, format('SELECT ''x'' FROM %s AS t WHERE t.%I = %L::%s', src.table_name::regclass,
+                                                src.on_column, wanted, format_type(src.on_type::oid, NULL)), 1);
+        exact := exact AND found_rows IS NOT NULL;
+        IF found_rows IS NULL OR found_rows = '{}' THEN
+            missing := missing || wanted;
+        END IF;
+    END LOOP;
+    IF missing = '{}' OR ((all_missing OR NOT exact) AND cardinality(missing) < cardinality(src.on_values)) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT
+        format('%s of table "%s" has "%s" in column "%s", which source "%s" waits for', CASE WHEN exact THEN 'no row' ELSE 'no row that was looked at' END,
+               src.table_name::regclass, array_to_string(missing, '", "'), src.on_column, src.name),
+        CASE WHEN cardinality(seen) = 0 THEN 'The column is null in the rows looked at.'
+             WHEN cardinality(seen) <= 10 THEN format('It has: %s.', (SELECT string_agg(left(v, 40), ', ' ORDER BY v) FROM unnest(seen) AS v))
+             ELSE 'It has more than 10 others.' END,
+        CASE WHEN all_missing THEN 'Values are compared exactly, with case and spaces; capi.alter_source() tells what is there.'
+             ELSE coalesce((SELECT format('Perhaps you meant "%s".', v) FROM unnest(seen) AS v
+                             WHERE lower(btrim(v)) = lower(btrim(missing[1])) LIMIT 1),
+                           capi._hint(missing[1], seen, 'Values are compared exactly, with case and spaces.')) END;
+END $$;
+
+CREATE FUNCTION capi._advise_query(src capi.source)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    columns text[];
+    missing text[];
+BEGIN
+    IF capi._query_is_limited(src.query) THEN
+        RETURN QUERY SELECT
+            format('the query of source "%s" has a LIMIT', src.name),
+            'It is asked for single orders, and its LIMIT is applied before: an order beyond it is ignored, not returned by the query.',
+            'Leave LIMIT and OFFSET out; capi reads only the orders it needs.';
+    END IF;
+    columns := capi._query_columns(src.query, src.search_path, src.run_as::oid);
+    missing := ARRAY(SELECT m FROM unnest('{event_source_url,client_user_agent}'::text[]) AS m WHERE m <> ALL (columns));
+    IF src.action_source = 'website' AND missing <> '{}' AND 'action_source' <> ALL (columns)
+       AND NOT EXISTS (SELECT FROM capi.context c WHERE c.source_id IN (0, src.id))
+       AND pg_stat_get_tuples_inserted('capi.context'::regclass) = 0 THEN
+        RETURN QUERY SELECT
+            format('the query of source "%s" gives no %s, which Meta wants of events of a website', src.name, array_to_string(missing, ' and no ')),
+            'No browser context has been told of any order, either.',
+            'Return it from the query, tell it with capi.set_context() at the checkout, or name another action_source.';
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    -- a query that does not run is the check "sources"
+    RETURN;
+END $$;
+
+CREATE FUNCTION capi._advise_test(src capi.source)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('dataset "%s" of source "%s" has a test_event_code', d.name, src.name),
+           'Its events go to the Test Events of Events Manager.',
+           format('When tests are over: SELECT capi.alter_dataset(%L, test_event_code => '''');', d.name)
+      FROM capi.dataset d WHERE d.id = src.dataset_id AND d.test_event_code IS NOT NULL
+$$;
+
+CREATE FUNCTION capi._advice(src capi.source, all_missing boolean)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM capi._advise_event_name(src)
+    UNION ALL SELECT * FROM capi._advise_values(src, all_missing)
+    UNION ALL SELECT * FROM capi._advise_query(src)
+    UNION ALL SELECT * FROM capi._advise_test(src)
+$$;
+
+-- With the rights of who asks: a notice shows values of the table.
+CREATE FUNCTION capi._give_advice(caller oid, src capi.source) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    advice record;
+BEGIN
+    src.run_as := capi._run_as(caller, src.table_name);
+    FOR advice IN SELECT * FROM capi._advice(src, false) LOOP
+        RAISE NOTICE '%', advice.message USING DETAIL = advice.detail, HINT = advice.hint;
+    END LOOP;
+END $$;
+
+-- Of all sources; without the details, which are for who may read the table.
+CREATE FUNCTION capi._advice_check()
+    RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'advice', count(*) = 0,
+           coalesce(string_agg(a.message, '; ' ORDER BY s.name, a.message) || '.', 'Nothing about the sources looks like a mistake.'),
+           string_agg(DISTINCT a.hint, ' ')
+      FROM capi.source s
+     CROSS JOIN LATERAL capi._advice(s, true) a
+     WHERE s.detached_at IS NULL AND s.name NOT LIKE 'send:%'
+       AND EXISTS (SELECT FROM pg_class c WHERE c.oid = s.table_name)
+$$;

@@ -1,0 +1,87 @@
+-- Advice: what is no error and probably a mistake is told at attach(), and by
+-- diagnose() as long as it lasts.
+SET client_min_messages = error;
+DROP EXTENSION IF EXISTS capi CASCADE;
+CREATE EXTENSION capi;
+CREATE ROLE regress_shop;
+CREATE ROLE regress_clerk;
+SELECT capi.grant_access('regress_shop', 'admin');
+SELECT capi.grant_access('regress_clerk', 'admin');
+CREATE SCHEMA shop AUTHORIZATION regress_shop;
+SET SESSION AUTHORIZATION regress_shop;
+SET search_path = shop;
+\pset tuples_only on
+SELECT capi.create_dataset(name => 'main', dataset_id => '1', access_token => 'a-token');
+SELECT capi.create_dataset(name => 'trial', dataset_id => '2', access_token => 'a-token', test_event_code => 'TEST1');
+CREATE TABLE orders (id int PRIMARY KEY, created_at timestamptz DEFAULT now(), placed timestamp DEFAULT now(), status text, amount numeric, note jsonb);
+INSERT INTO orders (id, status) SELECT n, (ARRAY['open', 'paid', 'sent'])[n % 3 + 1] FROM generate_series(1, 30) AS n;
+CREATE TABLE empty_orders (id int PRIMARY KEY, created_at timestamptz, status text);
+CREATE VIEW advice AS SELECT ok, detail, hint FROM capi.diagnose() WHERE "check" = 'advice';
+GRANT USAGE ON SCHEMA shop TO regress_clerk;
+GRANT TRIGGER ON orders TO regress_clerk;
+\set query 'SELECT id AS key, created_at AS event_time, \'https://shop/\' AS event_source_url, \'agent\' AS client_user_agent FROM orders'
+
+-- nothing to say
+SET client_min_messages = notice;
+SELECT capi.attach('good', 'orders', 'main', on_column => 'status', on_values => '{paid}', query => :'query');
+SELECT * FROM advice;
+
+-- the name of the event
+SELECT capi.attach('case', 'orders', 'main', event_name => 'purchase', query => :'query');
+SELECT * FROM advice;
+SELECT capi.alter_source('case', event_name => 'ADD_TO_CART');
+SELECT capi.alter_source('case', event_name => 'Refund');
+SELECT capi.alter_source('case', event_name => 'Lead');
+
+-- values that no row has
+SELECT capi.attach('values', 'orders', 'main', on_column => 'status', on_values => '{PAID}', query => :'query');
+SELECT * FROM advice;
+SELECT capi.alter_source('values', on_values => '{paid,settled}');
+SELECT * FROM advice;
+SELECT capi.alter_source('values', on_values => '{completed,settled}');
+SELECT capi.detach('values');
+SELECT capi.attach('values', 'orders', 'main', on_column => 'amount', on_values => '{12.50}', query => :'query');
+SELECT capi.attach('none', 'empty_orders', 'main', on_column => 'status', on_values => '{paid}',
+                   query => 'SELECT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM empty_orders');
+-- to who may not read the table no value is shown
+SET SESSION AUTHORIZATION regress_clerk;
+SELECT capi.alter_source('values', on_column => 'status', on_values => '{complete}');
+SET SESSION AUTHORIZATION regress_shop;
+SELECT capi.detach('values');
+
+-- a query of some of the orders
+SELECT capi.attach('limited', 'orders', 'main', query => :'query' || ' ORDER BY id DESC LIMIT 1000');
+SELECT * FROM advice;
+SELECT capi.alter_source('limited', query => 'SELECT x.* FROM (' || :'query' || ' OFFSET 5) AS x JOIN orders o ON o.id = x.key');
+SELECT capi.alter_source('limited', query => 'WITH latest AS (' || :'query' || ' FETCH FIRST 10 ROWS ONLY) SELECT * FROM latest');
+SELECT capi.alter_source('limited', query => :'query' || ' LIMIT ALL;');
+SELECT capi.alter_source('limited', query => 'SELECT x.* FROM (' || :'query' || ') AS x LEFT JOIN LATERAL (SELECT note FROM orders LIMIT 1) AS n ON true');
+
+-- a dataset for tests
+SELECT capi.alter_source('limited', dataset => 'trial');
+SELECT * FROM advice;
+SELECT capi.alter_dataset('trial', test_event_code => '');
+SELECT * FROM advice;
+
+-- an event of a website without what the browser says
+SELECT capi.attach('bare', 'orders', 'main', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT * FROM advice;
+SELECT capi.alter_source('bare', query => 'SELECT id AS key, created_at AS event_time, ''u'' AS event_source_url FROM orders');
+SELECT capi.alter_source('bare', action_source => 'physical_store');
+SELECT capi.alter_source('bare', action_source => 'website', query => 'SELECT id AS key, created_at AS event_time, ''other'' AS action_source FROM orders');
+SELECT capi.set_context('1', '{"client_user_agent": "a"}');
+SELECT capi.alter_source('bare', query => 'SELECT id AS key, created_at AS event_time FROM orders');
+SELECT capi.detach('bare');
+
+-- time zones that do not exist are errors, wherever in the query
+SELECT capi.attach('zone', 'orders', 'main', time_zone => 'Europe/Wien', query => 'SELECT id AS key, placed AS event_time FROM orders');
+SELECT capi.attach('zone', 'orders', 'main', query => 'SELECT id AS key, placed AT TIME ZONE ''Europe/Wien'' AS event_time FROM orders');
+SELECT capi.attach('zone', 'orders', 'main', query => 'WITH o AS (SELECT *, timezone(''CETI''::text, placed) AS at FROM orders) SELECT id AS key, at AS event_time FROM o');
+SELECT capi.alter_source('good', query => 'SELECT id AS key, date_trunc(''day'', created_at, ''Vienna'') AS event_time FROM orders');
+SELECT capi.alter_source('good', query => 'SELECT id AS key, (SELECT placed AT TIME ZONE ''cet'') AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders WHERE placed AT TIME ZONE ''Europe/Vienna'' > ''-infinity''');
+
+RESET SESSION AUTHORIZATION;
+SET client_min_messages = error;
+DROP EXTENSION capi CASCADE;
+DROP OWNED BY regress_shop, regress_clerk CASCADE;
+DROP ROLE regress_shop, regress_clerk;
