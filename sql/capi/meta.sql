@@ -257,7 +257,7 @@ CREATE VIEW capi._token_expiry AS
       JOIN capi.dataset d ON d.id = a.dataset_id AND d.dropped_at IS NULL
      WHERE a.question = 'token' AND a.expires_at IS NOT NULL
        AND NOT EXISTS (SELECT FROM capi.secret s
-                        WHERE s.dataset_id = a.dataset_id AND s.kind = 'access_token' AND s.changed_at > a.asked_at);
+                        WHERE s.dataset_id = a.dataset_id AND s.kind = 'access_token' AND s.changed_at > a.told_at);
 
 -- Each of the three warnings once; the dispatcher logs what this returns.
 CREATE FUNCTION capi._token_warnings() RETURNS TABLE (name text, days int)
@@ -290,13 +290,18 @@ CREATE VIEW capi.meta_counts AS
                pg_catalog.sum(e.happened)::bigint AS happened, pg_catalog.sum(e.again)::bigint AS again,
                pg_catalog.sum(e.counted)::bigint AS counted
           FROM (SELECT v.dataset_id, coalesce(v.event_name, s.event_name) AS event_name, t.hour,
-                       t.received, 1 - t.received AS happened, t.received * (v.attempts - 1) AS again, 0 AS counted
-                  FROM capi.delivery v
+                       t.received, t.happened, t.again, 0 AS counted
+                  -- a million orders are few pairs of hours
+                  FROM (SELECT l.source_id, l.dataset_id, l.event_name,
+                               pg_catalog.date_bin('1 hour', l.finished_at, '2000-01-01 00:00+00') AS finished,
+                               pg_catalog.date_bin('1 hour', l.event_time, '2000-01-01 00:00+00') AS happened,
+                               pg_catalog.count(*) AS n, pg_catalog.sum(l.attempts - 1) AS again
+                          FROM capi.delivery l
+                         WHERE l.outcome = 'delivered' AND l.finished_at > pg_catalog.now() - interval '7 days'
+                         GROUP BY 1, 2, 3, 4, 5) v
                   JOIN capi.source s ON s.id = v.source_id
-                 CROSS JOIN LATERAL (VALUES (pg_catalog.date_bin('1 hour', v.finished_at, '2000-01-01 00:00+00'), 1),
-                                            (pg_catalog.date_bin('1 hour', v.event_time, '2000-01-01 00:00+00'), 0))
-                       AS t (hour, received)
-                 WHERE v.outcome = 'delivered' AND v.finished_at > pg_catalog.now() - interval '7 days'
+                 CROSS JOIN LATERAL (VALUES (v.finished, v.n, 0, v.again), (v.happened, 0, v.n, 0))
+                       AS t (hour, received, happened, again)
                 UNION ALL
                 SELECT c.dataset_id, c.event_name, c.hour, 0, 0, 0, c.counted
                   FROM capi.meta_count c

@@ -31,3 +31,66 @@ CREATE VIEW capi.reconciliation AS
     SELECT r.source, r.bucket, r.currency, r.orders, r.delivered, r.waiting, r.ignored, r.rejected,
            r.expired, r.missing, r.order_value, r.delivered_value, r.reason
       FROM capi._reconciliation() r;
+
+-- Is everything all right?  In psql it is at most 120 columns wide; a sentence
+-- that would be longer is cut, look_at has all of it.
+CREATE VIEW capi.status AS
+    WITH sending AS (
+        SELECT pg_catalog.count(*) AS checks, pg_catalog.count(*) FILTER (WHERE NOT d.ok) AS failing,
+               (pg_catalog.array_agg(pg_catalog.format('%s: %s', d."check", d.detail)) FILTER (WHERE NOT d.ok))[1] AS first
+          FROM capi.diagnose() d
+    ), sources AS (
+        SELECT pg_catalog.count(*) AS sources, pg_catalog.count(*) FILTER (WHERE s.state <> 'active') AS idle,
+               pg_catalog.sum(s.missed_captures) AS missed,
+               pg_catalog.min(pg_catalog.format('%s is %s: %s', s.source, s.state, s.reason)) FILTER (WHERE s.state <> 'active') AS first,
+               pg_catalog.min(s.source) FILTER (WHERE s.missed_captures > 0) AS first_missed
+          FROM capi.source_status s
+    ), waiting AS (
+        SELECT coalesce(pg_catalog.sum(h.queued + h.retrying), 0) AS events, pg_catalog.min(h.oldest_waiting) AS oldest,
+               pg_catalog.min(h.expires_in) AS expires_in
+          FROM capi.health h
+    ), ended AS (
+        SELECT pg_catalog.count(*) FILTER (WHERE d.status = 'delivered') AS delivered, pg_catalog.count(*) FILTER (WHERE d.status = 'ignored') AS ignored,
+               pg_catalog.count(*) FILTER (WHERE d.status = 'rejected') AS rejected, pg_catalog.count(*) FILTER (WHERE d.status = 'expired') AS expired
+          FROM capi.delivery_status d WHERE d.finished_at > pg_catalog.now() - interval '1 day'
+    ), orders AS (
+        SELECT coalesce(pg_catalog.sum(r.orders), 0) AS orders, coalesce(pg_catalog.sum(r.missing), 0) AS missing,
+               pg_catalog.min(pg_catalog.format('%s: %s', r.source, r.reason)) FILTER (WHERE r.reason IS NOT NULL) AS uncounted
+          FROM capi.reconciliation r
+    ), line AS (
+        SELECT 1 AS place, 'sending' AS "check", CASE WHEN a.failing = 0 THEN 'ok' ELSE 'attention' END AS state,
+               CASE WHEN a.failing = 0 THEN pg_catalog.format('All %s checks are well.', a.checks)
+                    WHEN a.failing = 1 THEN a.first
+                    ELSE pg_catalog.format('%s checks fail. %s', a.failing, a.first) END AS sentence, 'capi.diagnose()' AS look_at
+          FROM sending a
+        UNION ALL
+        SELECT 2, 'sources', CASE WHEN s.idle > 0 OR s.missed > 0 OR s.sources = 0 THEN 'attention' ELSE 'ok' END,
+               CASE WHEN s.sources = 0 THEN 'No source is attached.'
+                    WHEN s.idle > 0 THEN s.first
+                    WHEN s.missed > 0 THEN pg_catalog.format('%s rows could not be captured, of %s.', s.missed, s.first_missed)
+                    ELSE pg_catalog.format('%s of %s sources work, and no row was missed.', s.sources, s.sources) END, 'capi.source_status'
+          FROM sources s
+        UNION ALL
+        SELECT 3, 'waiting', CASE WHEN w.expires_in < interval '1 day' THEN 'attention' ELSE 'ok' END,
+               CASE WHEN w.events = 0 THEN 'Nothing waits.'
+                    WHEN w.expires_in < interval '0' THEN pg_catalog.format('Waiting: %s, and the first is too old for Meta.', w.events)
+                    WHEN w.expires_in < interval '1 day' THEN pg_catalog.format('Waiting: %s, and in %s the first is too old for Meta.', w.events,
+                                                                   pg_catalog.date_trunc('minute', w.expires_in))
+                    ELSE pg_catalog.format('Waiting: %s, the oldest since %s.', w.events, pg_catalog.date_trunc('second', w.oldest)) END, 'capi.health'
+          FROM waiting w
+        UNION ALL
+        SELECT 4, 'outcomes', CASE WHEN e.rejected + e.expired > 0 THEN 'attention' ELSE 'ok' END,
+               pg_catalog.format('In a day: %s delivered, %s ignored, %s rejected, %s expired.', e.delivered, e.ignored, e.rejected, e.expired), 'capi.delivery_status'
+          FROM ended e
+        UNION ALL
+        SELECT 5, 'orders', CASE WHEN o.missing > 0 THEN 'attention' WHEN o.uncounted IS NOT NULL THEN 'unknown' ELSE 'ok' END,
+               CASE WHEN o.missing > 0 THEN pg_catalog.format('Orders of the last 7 days: %s, of which %s never captured.', o.orders, o.missing)
+                    WHEN o.uncounted IS NOT NULL THEN pg_catalog.format('Not all can be counted. %s', o.uncounted)
+                    WHEN o.orders = 0 THEN 'There are no orders in the last 7 days.'
+                    ELSE pg_catalog.format('Orders of the last 7 days: %s, and each has an answer.', o.orders) END, 'capi.reconciliation'
+          FROM orders o
+    )
+    SELECT l."check", l.state,
+           CASE WHEN pg_catalog.length(l.sentence) > 72 THEN pg_catalog.left(l.sentence, 69) || '...' ELSE l.sentence END AS sentence,
+           l.look_at
+      FROM line l ORDER BY l.place;

@@ -278,6 +278,23 @@ CREATE FUNCTION capi._report_datasets(rows jsonb) RETURNS text
                                           last_delivered_at timestamptz, usage_percent int, token_expires_at timestamptz)
 $$;
 
+-- Hours of which Meta has told its count are compared; the others are only named.
+CREATE FUNCTION capi._report_meta(rows jsonb) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT capi._report_table('meta', ARRAY['Event', 'Dataset', 'Delivered', 'Counted by Meta', 'Difference', 'Hours that agree', 'Others'], '{3,4,5,6}',
+               string_agg(format('<tr><td class="first">%s</td><td data-head="Dataset">%s</td>%s<td class="num" data-head="Counted by Meta">%s</td>'
+                                 '<td class="num" data-head="Difference">%s</td>%s<td class="wide" data-head="Others">%s</td></tr>',
+                                 capi._html(m.event_name), capi._html(m.dataset), capi._report_count('Delivered', m.delivered),
+                                 capi._report_number(m.counted), capi._report_number(m.counted - m.delivered), capi._report_count('Hours that agree', m.agrees),
+                                 coalesce(nullif(concat_ws('; ', CASE WHEN m.fewer > 0 THEN format('fewer in %s', m.fewer) END,
+                                                           CASE WHEN m.more > 0 THEN format('more in %s', m.more) END,
+                                                           CASE WHEN m.open > 0 THEN format('%s still open', m.open) END,
+                                                           CASE WHEN m.untold > 0 THEN format('%s not told: %s', m.untold, coalesce(capi._html(m.reason), 'no reason given')) END), ''), '&ndash;')),
+                          E'\n' ORDER BY m.dataset, m.delivered DESC, m.event_name))
+      FROM jsonb_to_recordset(rows) AS m (dataset text, event_name text, delivered bigint, counted bigint, agrees bigint, fewer bigint, more bigint,
+                                          open bigint, untold bigint, reason text)
+$$;
+
 -- What the reader of the page should know first.
 CREATE FUNCTION capi._report_attention(page jsonb) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -348,7 +365,7 @@ th:last-child, td:last-child { padding-right: 0; }
 td.first { font-weight: 500; } .ledger td.first { white-space: nowrap; }
 .bar { display: block; margin-top: .3rem; min-width: 6rem; border-radius: 2px; }
 .values .wide, .reasons .wide, .keys .wide, .delays .wide { width: 34%; padding-left: 1rem; } .orders .wide { padding-left: .8rem; } .orders th:last-child { padding-left: .8rem; }
-.datasets .wide { width: 40%; }
+.datasets .wide { width: 40%; } .meta .wide { width: 34%; padding-left: .8rem; } .meta th:last-child { padding-left: .8rem; }
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule); max-width: none; }
 @media screen and (max-width: 48rem) {
   main { padding: 1.5rem 1rem 2rem; } h1 { font-size: 1.4rem; }
@@ -415,7 +432,8 @@ $html$,
         capi._report_section('delays', 'How soon', 'From the order&#39;s capture to Meta&#39;s answer, of what was delivered in this time. A hold counts.',
                              capi._report_delays(page -> 'delay'), 'Nothing was delivered in this time.'),
         capi._report_section('datasets', 'Datasets', 'As they are now.', capi._report_datasets(page -> 'datasets'), 'There is no dataset: capi.create_dataset() makes one known.'),
-        '',
+        capi._report_section('meta', 'Meta&#39;s own count', 'Hours of this time and the last seven days, of events that Meta has counted or capi delivered. The pixel&#39;s events count with Meta, too.',
+                             capi._report_meta(page -> 'meta'), 'Nothing was delivered, and Meta has told no count.'),
         capi._html(page ->> 'version'), capi._report_time(now()), capi._html(page ->> 'role'), capi._html(current_setting('capi.retention')))
       FROM jsonb_to_record(page) AS p (since timestamptz, until timestamptz, unit text, more_reasons bigint)
 $$;
@@ -473,6 +491,14 @@ BEGIN
         'version', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'capi'),
         'problems', (SELECT coalesce(jsonb_agg(d), '[]') FROM capi.diagnose() d WHERE NOT d.ok),
         'datasets', (SELECT coalesce(jsonb_agg(h), '[]') FROM capi.health h));
+    SELECT page || jsonb_build_object('meta', coalesce(jsonb_agg(m), '[]'))
+      INTO page
+      FROM (SELECT c.dataset, c.event_name, sum(c.delivered) FILTER (WHERE c.counted IS NOT NULL) AS delivered, sum(c.counted) AS counted,
+                   count(*) FILTER (WHERE c.verdict = 'agrees') AS agrees, count(*) FILTER (WHERE c.verdict = 'fewer') AS fewer,
+                   count(*) FILTER (WHERE c.verdict = 'more') AS more, count(*) FILTER (WHERE c.verdict = 'open') AS open,
+                   count(*) FILTER (WHERE c.verdict = 'not told') AS untold, max(c.reason) AS reason
+              FROM capi.meta_counts c WHERE c.hour >= report_html.since AND c.hour < report_html.until
+             GROUP BY c.dataset, c.event_name) m;
     -- outcomes that were reached in this time
     SELECT page || jsonb_build_object('reasons', coalesce(jsonb_agg(r) FILTER (WHERE r.n <= 20), '[]'), 'more_reasons', count(*) FILTER (WHERE r.n > 20))
       INTO page

@@ -434,9 +434,11 @@ handle(CapiDispatcher *d, const CapiAnswer *answer)
 	Told		told = {.meta = meta};
 	TimestampTz later = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PUT_OFF_MS);
 
+	/* an endpoint that does not answer one question will hardly the next */
 	judge(answer, &told);
-	meta->look_at = capi_txn_try("capi: noting what Meta told", write_told, &told) ?
-		DT_NOBEGIN : later;
+	meta->look_at = capi_txn_try("capi: noting what Meta told", write_told, &told) &&
+		(answer->transport == CAPI_TRANSPORT_OK ||
+		 answer->transport == CAPI_TRANSPORT_TOO_LARGE) ? DT_NOBEGIN : later;
 	forget_request(meta);
 }
 

@@ -24,6 +24,7 @@ $$;
 
 -- nothing yet
 SELECT * FROM public.words(capi.report_html());
+SELECT "check", state, sentence, look_at FROM capi.status WHERE "check" <> 'sending';
 
 -- what cannot be meant
 SELECT capi.report_html(NULL);
@@ -68,8 +69,34 @@ RESET SESSION AUTHORIZATION;
 SET ROLE regress_looker;
 SELECT * FROM public.words(capi.report_html('2026-03-01', '2026-03-08')) w WHERE w ~ 'cannot be counted|Not counted|denied';
 SELECT capi._match_coverage('broken', '-infinity', 'infinity', 10);
+SELECT "check", state, sentence FROM capi.status WHERE "check" = 'orders';
 RESET ROLE;
 
+-- what status says of what is wrong, and of what it cannot know
+INSERT INTO capi.backlog (source_id, key, dataset_id, status, captured_at, next_attempt_at)
+SELECT id, 'old', dataset_id, 'retrying', now() - interval '8 days', now() FROM capi.source WHERE name = 'broken';
+INSERT INTO capi.delivery (finished_at, captured_at, source_id, dataset_id, attempts, outcome, key)
+SELECT now(), now(), id, dataset_id, 1, 'expired', 'late' FROM capi.source WHERE name = 'broken';
+SELECT capi.pause('broken');
+SELECT "check", state, sentence FROM capi.status WHERE "check" <> 'sending';
+SELECT "check", state, length(sentence) <= 72 AS fits FROM capi.status WHERE "check" = 'sending';
+UPDATE capi.backlog SET captured_at = now() - interval '6 days 11 hours 59 minutes 1 second';
+UPDATE capi.source SET missed_captures = 3 WHERE name <> 'broken';
+SELECT capi.resume('broken');
+SELECT "check", state, sentence FROM capi.status WHERE "check" IN ('sources', 'waiting');
+
+-- what Meta counted, hour by hour, beside what was delivered
+BEGIN;
+INSERT INTO capi.delivery (finished_at, captured_at, event_time, source_id, dataset_id, attempts, outcome, key, event_name)
+SELECT now(), now(), now(), s.id, s.dataset_id, 1, 'delivered', n, CASE WHEN n <= 10 THEN 'Purchase' ELSE '<i>Lead</i>' END
+  FROM capi.source s, generate_series(1, 13) n WHERE s.name = 'broken';
+INSERT INTO capi.meta_ask (dataset_id, question, asked_at, next_at, state, told_at)
+SELECT id, 'counts', now(), now(), 'ok', now() + interval '5 hours' FROM capi.dataset;
+SELECT w FROM public.words(capi.report_html(now() - interval '2 days', now() + interval '1 day')) w WHERE w ~ '^Event |not told| agree';
+INSERT INTO capi.meta_count (hour, dataset_id, event_name, counted)
+SELECT date_trunc('hour', now()), d.id, c.name, c.n FROM capi.dataset d, (VALUES ('Purchase', 11), ('<i>Lead</i>', 30), ('PageView', 99), ('', 140)) AS c (name, n);
+SELECT w FROM public.words(capi.report_html(now() - interval '2 days', now() + interval '1 day')) w WHERE w ~ '^Event |^Purchase|^PageView|Lead';
+ROLLBACK;
 DROP SCHEMA shop CASCADE;
 DROP FUNCTION public.words(text);
 DROP EXTENSION capi;

@@ -122,8 +122,8 @@ $node->sql('GRANT CREATE ON TABLESPACE elsewhere TO PUBLIC');
 my $settings = decode_json($node->sql(q{
 SELECT json_object_agg(name, json_build_object('boot', boot_val, 'value',
        CASE vartype WHEN 'bool' THEN CASE boot_val WHEN 'on' THEN 'off' ELSE 'on' END
-                    WHEN 'enum' THEN (SELECT e FROM unnest(enumvals) WITH ORDINALITY u (e, n)
-                                       WHERE e <> boot_val ORDER BY n LIMIT 1)
+                    WHEN 'enum' THEN coalesce((SELECT e FROM unnest(enumvals) WITH ORDINALITY u (e, n)
+                                                WHERE e <> boot_val ORDER BY n LIMIT 1), boot_val)
                     ELSE CASE WHEN min_val::float8 <= 0 AND boot_val::float8 <> 1 THEN '1'
                               WHEN min_val <> boot_val THEN min_val ELSE max_val END
        END))

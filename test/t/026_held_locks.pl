@@ -76,9 +76,9 @@ my $goal = $sandbox->stats->{distinct_events} + 3;
 @ids = $node->place_orders(3);
 $node->pay(@ids);
 $holder->sql('BEGIN; LOCK TABLE capi.delivery IN EXCLUSIVE MODE');
-$session->send("CALL capi.deliver(max_time => '1s')");
+$session->send("CALL capi.deliver(max_time => '5s')");
 ok($sandbox->wait_for(distinct_events => $goal), 'P6: a session delivers');
-ok($node->wait_for("SELECT clock_timestamp() - query_start > '2s' FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'"),
+ok($node->wait_for("SELECT clock_timestamp() - query_start > '6s' FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'"),
 	'P5: its time is over, and what it has sent cannot be recorded: it waits');
 $holder->sql('COMMIT');
 is($session->answer, '', 'P5: then it ends without a word');

@@ -54,7 +54,10 @@ my @calls = (
 	[ "capi.set_access_token('main', '$secret')", undef ],
 	[ "capi.set_access_token('nowhere', '$secret')", 'does not exist' ],
 	[ "capi.set_access_token('main', '$unusable')", 'invalid access token' ],
-	[ "capi.set_access_token(NULL, '$secret')", 'does not exist' ]);
+	[ "capi.set_access_token(NULL, '$secret')", 'does not exist' ],
+	[ "capi.set_stats_token('main', '$secret')", undef ],
+	[ "capi.set_stats_token('nowhere', '$secret')", 'does not exist' ],
+	[ "capi.set_stats_token('main', '$unusable')", 'invalid access token' ]);
 
 # The log of one call, which must have happened.
 sub log_of

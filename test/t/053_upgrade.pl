@@ -42,7 +42,7 @@ my $log = -e $new->logfile ? $new->log_size : 0;
 my $requests = $sandbox->stats->{requests};
 $new->start;
 $new->dispatcher_pid;
-ok($new->wait_for("SELECT state = 'copy' FROM capi.health"), 'P4: the new cluster does not know whether it is the one that sends');
+ok($new->wait_for("SELECT state = 'held_identity' FROM capi.health"), 'P4: the new cluster does not know whether it is the one that sends');
 is($new->sql('SELECT status, count(*) FROM capi.delivery_status GROUP BY 1 ORDER BY 1'), "delivered|20\nqueued|4",
 	'P10: it has taken everything along');
 is($sandbox->stats->{requests}, $requests, 'P4: it has sent nothing');

@@ -88,6 +88,11 @@ is(counts("hour = capi._hour(now()) - interval '5 hours'"), 'Purchase|0|7|7|more
 is(counts("hour >= to_timestamp($hour)"), 'Purchase|41|41|0|open', 'the present hour is open');
 is($node->sql("SELECT count(*) FROM capi.secret WHERE kind = 'stats_token'"), 1, 'the token is stored');
 
+$node->sql("CREATE ROLE onlooker LOGIN; SELECT capi.grant_access('onlooker', 'reader')");
+is($node->sql("SELECT (SELECT count(*) > 0 FROM capi.meta_counts), (SELECT count(*) > 0 FROM capi.meta_quality),"
+	  . " (SELECT count(*) FROM capi.meta_status), (SELECT count(token_expires_at) FROM capi.health)", 'onlooker'), 't|t|3|0',
+	'P9: a reader sees the views');
+
 # --- verdicts ---------------------------------------------------------------------
 
 # Makes the orders so many hours older, for us and for Meta.
@@ -164,12 +169,12 @@ is($node->sql('SELECT sum(counted) FROM capi.meta_count'), (split /\|/, $kept)[1
 
 # --- pages, and answers that are too large ---------------------------------------
 
-$node->sql("DELETE FROM capi.meta_count; DELETE FROM capi.meta_ask WHERE question = 'counts'");
 $sandbox->post('paging', { hours => 2 });
 foreach my $back (1 .. 20)
 {
 	$sandbox->post('count', { dataset => $dataset, hour => $hour - (30 + $back) * 3600, event_name => 'Lead', count => $back });
 }
+$node->sql("DELETE FROM capi.meta_count; UPDATE capi.meta_ask SET ask_from = NULL, hours = NULL WHERE question = 'counts'");
 ask('counts');
 is($node->sql("SELECT count(*), sum(counted) FROM capi.meta_count WHERE event_name = 'Lead'"), '20|210',
 	'an answer with more pages: all is read, without their addresses');
@@ -178,7 +183,7 @@ foreach my $name (1 .. 900)
 {
 	$sandbox->post('count', { dataset => $dataset, hour => $hour - (60 + $name % 9) * 3600, event_name => 'Lead' . 'x' x 80 . $name, count => 1 });
 }
-$node->sql("DELETE FROM capi.meta_count; DELETE FROM capi.meta_ask WHERE question = 'counts'");
+$node->sql("DELETE FROM capi.meta_count; UPDATE capi.meta_ask SET ask_from = NULL, hours = NULL WHERE question = 'counts'");
 ask('counts');
 is(state_of('counts'), 'ok', 'an answer of more than 64 kB');
 is($node->sql("SELECT count(*) FROM capi.meta_count WHERE event_name ~ 'Leadx'"), 900, 'is asked for in parts');
@@ -217,5 +222,15 @@ like($node->refuses("SELECT capi.set_stats_token('main', '$reader with a space')
 unlike($node->log_since($log), qr/with a space/, 'P8: and not told');
 $node->sql("SELECT capi.set_stats_token('main', NULL)");
 is($node->sql("SELECT count(*) FROM capi.secret WHERE kind = 'stats_token'"), 0, 'null removes it');
+
+# one goes where it was given for, and nowhere else
+my $other = $sandbox->another;
+$node->change('capi.stats_interval' => '1h');
+$node->sql("SET client_min_messages = error; SELECT capi.set_stats_token('main', '$reader')", 'shop_owner');
+$node->sql("SET client_min_messages = error; SELECT capi.alter_dataset('main', endpoint => '" . $other->url . "', access_token => 'sandbox-token')", 'shop_owner');
+ask('counts');
+is((scalar grep { $_->{call} eq 'stats' && defined $_->{token} } $other->requests), scalar(grep { $_->{call} eq 'stats' } $other->requests),
+	'P8: another endpoint gets no token that was not meant for it');
+cmp_ok(scalar(grep { $_->{call} eq 'stats' } $other->requests), '>', 0, 'but the other one');
 
 done_testing();
