@@ -23,14 +23,14 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
-		evaluate in_flight intake meta portions record share suspect transfer_curl \
+		evaluate health in_flight intake meta portions record share suspect transfer_curl \
 		transport_curl) \
 	$(addprefix store/,append audience config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets advice sources suggest context send doing logs meta subscriptions views story \
+	datasets advice sources suggest context send doing logs meta subscriptions states views story \
 	findings reconcile repair audiences report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.

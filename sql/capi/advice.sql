@@ -164,3 +164,34 @@ CREATE FUNCTION capi._advice_check()
      WHERE s.detached_at IS NULL AND s.name NOT LIKE 'send:%'
        AND EXISTS (SELECT FROM pg_class c WHERE c.oid = s.table_name)
 $$;
+
+-- Rule and query: of these orders, which does the rule fit now, and which are
+-- known?  Looks as that role; no rows when it could not.
+CREATE FUNCTION capi._rule_fits(source int, role oid, keys text[])
+    RETURNS TABLE (key text, fits boolean, known boolean)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    src capi.source;
+    fitting text[];
+BEGIN
+    SELECT s.* INTO src FROM capi.source s WHERE s.id = source AND cardinality(s.key_columns) = 1;
+    src.run_as := role;
+    fitting := capi._look_at(src, format('SELECT DISTINCT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND t.%1$I = ANY (%4$L::%5$s[])',
+                                         src.key_columns[1], src.table_name::regclass, capi._rule_condition(src), keys,
+                                         format_type(src.key_types[1]::oid, NULL)), cardinality(keys));
+    IF fitting IS NOT NULL THEN
+        RETURN QUERY SELECT k, k = ANY (fitting), capi._knows_one(source, ARRAY[k]) FROM unnest(keys) AS k;
+    END IF;
+END $$;
+
+-- Some orders that the rule fits.
+CREATE FUNCTION capi._rule_sample(source int, role oid) RETURNS SETOF text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    src capi.source;
+BEGIN
+    SELECT s.* INTO src FROM capi.source s WHERE s.id = source AND cardinality(s.key_columns) = 1;
+    src.run_as := role;
+    RETURN QUERY SELECT unnest(capi._look_at(src, format('SELECT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND t.%1$I IS NOT NULL ORDER BY t.%1$I DESC LIMIT 20',
+                                                         src.key_columns[1], src.table_name::regclass, capi._rule_condition(src)), 20));
+END $$;

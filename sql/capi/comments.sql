@@ -21,7 +21,7 @@ COMMENT ON SEQUENCE capi.dataset_id_seq IS 'numbers of datasets';
 COMMENT ON SEQUENCE capi.source_id_seq IS 'numbers of sources';
 COMMENT ON SEQUENCE capi.request_id_seq IS 'numbers of requests';
 COMMENT ON TABLE capi.dataset IS 'datasets of Meta that events go to';
-COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests, what its clock shows';
+COMMENT ON TABLE capi.dataset_state IS 'what the dispatcher knows of a dataset at present: until when it rests, what its clock shows, the state that was told last';
 COMMENT ON FUNCTION capi._version_end(text) IS 'until when Meta serves a version of its API';
 COMMENT ON FUNCTION capi._version_warnings() IS 'datasets whose version of the API ends soon, or that another one answers';
 COMMENT ON TABLE capi.meta_ask IS 'what Meta was asked of a dataset, how that ended, and when it is asked again';
@@ -48,6 +48,9 @@ COMMENT ON SCHEMA capi_reserve IS 'what capture uses while locks on the tables o
 COMMENT ON TABLE capi_reserve.queue IS 'segment of the queue for when the others cannot be locked';
 COMMENT ON TABLE capi_reserve.source IS 'copy of the rules in capi.source, kept by its trigger';
 COMMENT ON TRIGGER copy_source ON capi.source IS 'keeps the copy in capi_reserve';
+COMMENT ON VIEW capi._dataset_states IS 'the state of each dataset, why and since when, and the one that was told last';
+COMMENT ON FUNCTION capi._nobody_sends() IS 'why no process sends, and since when; no row when one does';
+COMMENT ON FUNCTION capi._note_states(int[], text[], text[]) IS 'notes what the sender knows of datasets, and returns changes of their states';
 COMMENT ON VIEW capi._queue IS 'all segments of the queue';
 COMMENT ON VIEW capi._sources IS 'sources, and those to be made of new names of events';
 COMMENT ON VIEW capi._unread IS 'queue rows behind the saved cursor';
@@ -62,7 +65,7 @@ COMMENT ON VIEW capi.meta_counts IS 'one row per dataset, hour and event name, l
 COMMENT ON VIEW capi.meta_quality IS 'what Meta says of the quality of matching, one row per number of its last answer';
 COMMENT ON VIEW capi.reconciliation IS 'capi.reconcile() of each source and day, last 7 days; runs the queries as the caller';
 COMMENT ON VIEW capi.status IS 'is everything all right? a row per question, with a sentence';
-COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, what waits, and why';
+COMMENT ON VIEW capi.health IS 'one row per dataset: does it send, why, since when, and what waits';
 
 COMMENT ON FUNCTION capi.create_dataset(text, text, text, text, text, text, text, text, int) IS 'makes a dataset known, with its token';
 COMMENT ON FUNCTION capi.alter_dataset(text, text, text, text, text, text, text, text, int) IS 'changes a dataset; null leaves a setting as it is, an empty text removes an optional one';

@@ -88,6 +88,7 @@ CREATE FUNCTION capi._duties()
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_copy()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._elsewhere()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._is_enabled()'),
+           ('reader', 'EXECUTE', 'FUNCTION', 'capi._nobody_sends()'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._unread_rows(text)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._rule_problem(int)'),
            ('reader', 'EXECUTE', 'FUNCTION', 'capi._hides_rows(oid, oid)'),

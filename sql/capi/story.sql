@@ -141,7 +141,7 @@ BEGIN
             RETURN QUERY SELECT src.name, NULL::timestamptz, 'next', concat_ws(' ',
                 'Nothing was captured of this order, or it is beyond capi.retention.',
                 CASE WHEN src.missed_captures > 0 THEN format('The source missed %s captures.', src.missed_captures) END,
-                format('capi.preview(%L, %L) shows what would be sent, CALL capi.backfill(%1$L, …) queues what is missing.', src.name, order_key));
+                format('capi.preview(%L, %L) shows what would be sent, CALL capi.backfill(%1$L, ...) queues what is missing.', src.name, order_key));
         END IF;
     END LOOP;
 END $$;

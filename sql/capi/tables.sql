@@ -35,7 +35,12 @@ CREATE TABLE capi.dataset_state (
     throttled  boolean NOT NULL DEFAULT false,
     clock_ahead_ms bigint,
     clock_seen_at  timestamptz,
-    served_version text
+    served_version text,
+    -- what the sender alone knows of it, and the state that was told last
+    trouble        text,
+    trouble_reason text,
+    health         text,
+    health_since   timestamptz
 ) WITH (fillfactor = 50);
 
 -- No grants at all, and no dump holds it (P8).  Row security keeps it from who
@@ -133,7 +138,8 @@ CREATE TABLE capi.state (
     database_oid      oid NOT NULL,
     snapshot          pg_snapshot NOT NULL,
     saved_at          timestamptz NOT NULL,
-    segment           int NOT NULL
+    segment           int NOT NULL,
+    delivered_at      timestamptz   -- the end of the last capi.deliver()
 ) WITH (fillfactor = 10);
 
 -- Insert-only, no index: see doc/design.md "The queue".

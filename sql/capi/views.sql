@@ -13,14 +13,6 @@ CREATE VIEW capi._queue AS
     UNION ALL
     SELECT q.xid, q.captured_at, q.source_id, q.missed, q.key FROM capi_reserve.queue q;
 
--- Is this database a restored or cloned copy that has not been confirmed?
-CREATE FUNCTION capi._is_copy() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((SELECT st.system_identifier <> i.system_identifier
-                         OR st.database_oid <> i.database_oid
-                       FROM capi.state st, capi._identity() i), false)
-$$;
-
 -- Sources, and those that the dispatcher will make of new names of events.
 CREATE VIEW capi._sources AS
     SELECT s.id, s.name, s.dataset_id, s.event_name FROM capi.source s
@@ -129,13 +121,6 @@ CREATE VIEW capi.source_status AS
                                 capi._hides_rows(s.table_name, s.run_as) AS hides_rows) p
      WHERE s.detached_at IS NULL;
 
--- The dispatcher's capi.enabled; without a dispatcher that of the session, which
--- alone can deliver then.
-CREATE FUNCTION capi._is_enabled() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(s.enabled, current_setting('capi.enabled') = 'on') FROM capi._slot() s
-$$;
-
 -- What turns it on again where it was turned off: of settings of roles and
 -- databases the most particular counts.  Dispatchers are the first superuser's.
 CREATE FUNCTION capi._enabled_hint(of_dispatcher boolean) RETURNS text
@@ -158,21 +143,7 @@ CREATE FUNCTION capi._enabled_hint(of_dispatcher boolean) RETURNS text
 $$;
 
 CREATE VIEW capi.health AS
-    SELECT d.name AS dataset,
-           CASE WHEN capi._is_copy() THEN 'copy'
-                WHEN capi._elsewhere() IS NOT NULL THEN 'elsewhere'
-                WHEN d.state <> 'active' THEN d.state
-                WHEN t.problem IS NOT NULL THEN 'no token'
-                WHEN NOT capi._is_enabled() THEN 'disabled'
-                WHEN w.unreadable > 0 THEN 'no reader'
-                ELSE 'active' END AS state,
-           CASE WHEN capi._is_copy() THEN 'this database is a restored or cloned copy; capi.confirm_identity() lets it send'
-                WHEN capi._elsewhere() IS NOT NULL
-                THEN pg_catalog.format('capi.only_on does not name this server, which is "%s"', capi._elsewhere())
-                WHEN d.state <> 'active' THEN d.reason
-                WHEN t.problem IS NOT NULL THEN t.problem
-                WHEN NOT capi._is_enabled() THEN 'capi.enabled is off'
-                WHEN w.unreadable > 0 THEN 'no reader can be started: max_worker_processes are used up' END AS reason,
+    SELECT d.name AS dataset, st.state, st.reason,
            coalesce(w.queued, 0) AS queued,
            coalesce(w.retrying, 0) AS retrying,
            w.oldest AS oldest_waiting,
@@ -187,22 +158,20 @@ CREATE VIEW capi.health AS
            (SELECT e.expires_at FROM capi._token_expiry e WHERE e.dataset_id = d.id) AS token_expires_at,
            (SELECT r.usage_percent FROM capi.request r
              WHERE r.dataset_id = d.id ORDER BY r.sent_at DESC LIMIT 1) AS usage_percent,
-           d.endpoint
+           d.endpoint, st.since
       FROM capi.dataset d
-     CROSS JOIN LATERAL (SELECT CASE WHEN d.state = 'active' THEN capi._token_state(d.id) END AS problem) t
+      JOIN capi._dataset_states st ON st.dataset_id = d.id
       LEFT JOIN (SELECT u.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE u.status <> 'retrying') AS queued,
                         pg_catalog.count(*) FILTER (WHERE u.status = 'retrying') AS retrying,
-                        pg_catalog.count(*) FILTER (WHERE u.reason LIKE 'no reader can be started%'
-                                                    AND u.next_attempt_at > pg_catalog.now() - interval '10 seconds') AS unreadable,
                         pg_catalog.min(u.captured_at) AS oldest
                    FROM (SELECT CASE WHEN o.dropped_at IS NULL THEN b.dataset_id ELSE s.dataset_id END AS dataset_id,
-                               b.status, b.captured_at, b.reason, b.next_attempt_at
+                               b.status, b.captured_at
                           FROM capi.backlog b
                           JOIN capi.source s ON s.id = b.source_id
                           LEFT JOIN capi.dataset o ON o.id = b.dataset_id
                          UNION ALL
-                         SELECT s.dataset_id, 'queued', q.captured_at, NULL, NULL
+                         SELECT s.dataset_id, 'queued', q.captured_at
                            FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
                   GROUP BY u.dataset_id) w ON w.dataset_id = d.id
       LEFT JOIN (SELECT v.dataset_id,
@@ -389,17 +358,20 @@ BEGIN
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
     RETURN QUERY SELECT * FROM capi._findings();
     RETURN QUERY SELECT * FROM capi._subscription_checks();
-    RETURN QUERY SELECT 'dataset ' || h.dataset, h.state = 'active',
-        CASE WHEN h.state = 'active' THEN format('%s waiting, %s delivered in the last hour.',
+    RETURN QUERY SELECT 'dataset ' || h.dataset, h.state IN ('ok', 'idle', 'throttled', 'backing_off', 'standby'),
+        CASE WHEN h.state IN ('ok', 'idle') THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)
              ELSE format('State %s: %s.', h.state, coalesce(h.reason, 'no reason given')) END
         || CASE WHEN h.endpoint <> 'https://graph.facebook.com' THEN format(' It sends to %s.', h.endpoint) ELSE '' END,
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
-                     WHEN 'no token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'no_token' THEN 'Set a token with capi.set_access_token().'
                      WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
-                     WHEN 'no reader' THEN 'Raise max_worker_processes and restart.' END
+                     WHEN 'no_reader' THEN 'Raise max_worker_processes and restart.'
+                     WHEN 'not_running' THEN 'See the checks preloaded, listed and dispatcher.'
+                     WHEN 'token_expiring' THEN 'Make a new token and set it with capi.set_access_token().'
+                     WHEN 'test_mode' THEN 'SELECT capi.alter_dataset(' || quote_literal(h.dataset) || ', test_event_code => '''');' END
       FROM capi.health h ORDER BY h.dataset;
 END $$;
 

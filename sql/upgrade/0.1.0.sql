@@ -16,13 +16,18 @@ ALTER TABLE capi.dataset DROP CONSTRAINT dataset_state_check;
 ALTER TABLE capi.dataset ADD CONSTRAINT dataset_state_check
     CHECK (state IN ('active', 'paused', 'credential', 'version', 'refused'));
 
+ALTER TABLE capi.state ADD COLUMN delivered_at timestamptz;
 CREATE TABLE capi.dataset_state (
     dataset_id int PRIMARY KEY,
     rest_until timestamptz,
     throttled  boolean NOT NULL DEFAULT false,
     clock_ahead_ms bigint,
     clock_seen_at  timestamptz,
-    served_version text
+    served_version text,
+    trouble        text,
+    trouble_reason text,
+    health         text,
+    health_since   timestamptz
 ) WITH (fillfactor = 50);
 
 ALTER TABLE capi.secret ADD COLUMN endpoint text;

@@ -54,6 +54,7 @@ static int	worker_nest_level = 0;	/* of settings */
 static MemoryContext outer_context = NULL;
 static ResourceOwner outer_resources = NULL;
 static bool in_subtransaction = false;
+static bool in_commit = false;	/* of a session */
 
 void
 capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
@@ -62,6 +63,7 @@ capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 	extension_gone = gone;
 	session_owner = owner;
 	in_subtransaction = false;
+	in_commit = false;
 }
 
 static void
@@ -153,7 +155,11 @@ end(void)
 {
 	PopActiveSnapshot();
 	if (session)
+	{
+		in_commit = true;
 		SPI_commit();
+		in_commit = false;
+	}
 	else
 	{
 		CommitTransactionCommand();
@@ -189,8 +195,8 @@ capi_txn_commit(void)
 	ended();
 }
 
-bool
-capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
+static bool
+try_step(const char *activity, void (*step) (void *arg), void *arg, int also)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = true;
@@ -203,7 +209,7 @@ capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE && geterrcode() != also)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
@@ -213,6 +219,19 @@ capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	return done;
+}
+
+bool
+capi_txn_try(const char *activity, void (*step) (void *arg), void *arg)
+{
+	return try_step(activity, step, arg, ERRCODE_LOCK_NOT_AVAILABLE);
+}
+
+/* A queue of notifications that is full is in the way like a lock. */
+bool
+capi_txn_try_notify(const char *activity, void (*step) (void *arg), void *arg)
+{
+	return try_step(activity, step, arg, ERRCODE_PROGRAM_LIMIT_EXCEEDED);
 }
 
 void
@@ -228,13 +247,15 @@ capi_txn_clear(void)
 void
 capi_txn_abort(void)
 {
-	if (session)
+	if (!session)
+		AbortCurrentTransaction();
+	else if (in_commit)			/* SPI_commit() has aborted and begun another */
+		in_commit = false;
+	else
 	{
 		capi_txn_clear();
 		end();
 	}
-	else
-		AbortCurrentTransaction();
 	ended();
 }
 

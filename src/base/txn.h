@@ -58,6 +58,9 @@ extern void capi_txn_commit(void);
  */
 extern bool capi_txn_try(const char *activity, void (*step) (void *arg), void *arg);
 
+/* The same for a step that notifies; false also when the queue for that is full. */
+extern bool capi_txn_try_notify(const char *activity, void (*step) (void *arg), void *arg);
+
 /* After an error since begin was caught and flushed. */
 extern void capi_txn_abort(void);
 

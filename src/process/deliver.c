@@ -84,6 +84,15 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Step for capi_txn_try(). */
+static void
+note_end(void *arg)
+{
+	(void) arg;
+	if (capi_txn_execute("UPDATE capi.state SET delivered_at = now()", false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not note a delivery");
+}
+
 static void
 destroy_present(void)
 {
@@ -123,6 +132,7 @@ deliver(TimestampTz until)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
 	destroy_present();
+	(void) capi_txn_try("capi: noting a delivery", note_end, NULL);
 	capi_dispatch_unlock();
 	if (no_worker)
 		ereport(WARNING,

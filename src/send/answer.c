@@ -234,6 +234,7 @@ dataset_failed(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 	if (batch->sent_at > dataset->failed_at)
 	{
 		dataset->failures++;
+		dataset->is_throttled = result->class == CAPI_CLASS_THROTTLED;
 		dataset->failed_at = now;
 		if (result->class == CAPI_CLASS_TRANSIENT)
 			rest = Max(rest, capi_backoff_delay_ms(Min(dataset->failures, MAX_STEP),

@@ -97,6 +97,8 @@ capi_dispatch_create(void)
 	d->settings_until = DT_NOEND;	/* a session's settings are its own */
 	d->look_at_queue = true;
 	d->reclaim_again = true;
+	/* orders first */
+	d->health_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
 	capi_config_init();
 	return d;
 }
@@ -249,6 +251,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 	MemoryContextReset(d->turn_context);
 	capi_audiences_work(d, may_begin(d));
 	housekeep(d);
+	capi_health_look(d);
 	if (may_begin(d))
 		capi_meta_work(d);
 	MemoryContextSwitchTo(old);
@@ -264,6 +267,8 @@ capi_dispatch_finish(CapiDispatcher *d)
 
 	d->save_at = DT_NOBEGIN;
 	housekeep(d);
+	d->health_at = DT_NOBEGIN;
+	capi_health_look(d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(d->turn_context);
 }
@@ -641,6 +646,7 @@ time_to_wait(CapiDispatcher *d)
 
 	if (d->records != NIL)
 		until = Min(until, d->records_at);
+	until = Min(until, capi_health_look_at(d));
 	if (!may_begin(d) || d->reader == NULL)
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 	until = Min(until, capi_audiences_deadline(d));

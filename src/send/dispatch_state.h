@@ -72,6 +72,8 @@ typedef struct CapiDispatcher
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
 	bool		reclaim_again;	/* a past segment is still there */
 	TimestampTz maintain_at;	/* partitions are looked at then */
+	TimestampTz health_at;		/* states are not looked at before, */
+	bool		health_again;	/* and are then */
 } CapiDispatcher;
 
 /* Outcomes that are decided together and recorded in one transaction. */
@@ -190,6 +192,10 @@ extern void capi_clock_read(CapiDataset *dataset, const CapiBatch *batch,
 extern TimestampTz capi_clock_early_until(const CapiDataset *dataset, const CapiItem *item,
 										  TimestampTz now);
 extern int	capi_clock_part_early(CapiDataset *dataset, CapiBatch *batch, bool *early);
+
+/* in health.c */
+extern void capi_health_look(CapiDispatcher *d);
+extern TimestampTz capi_health_look_at(const CapiDispatcher *d);
 
 /* in suspect.c */
 extern bool capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch);

@@ -372,6 +372,7 @@ keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
 	{
 		dataset->rest_until = before->rest_until;
 		dataset->failures = before->failures;
+		dataset->is_throttled = before->is_throttled;
 		dataset->failed_at = before->failed_at;
 		dataset->is_paced = before->is_paced;
 	}
@@ -388,6 +389,7 @@ note_old_rest(CapiDataset *dataset, HeapTuple row, TupleDesc desc)
 		return;
 	dataset->rest_until = DatumGetTimestampTz(rest);
 	dataset->failures = 1;
+	dataset->is_throttled = true;
 	dataset->rest_noted = true;
 }
 

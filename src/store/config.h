@@ -40,6 +40,7 @@ typedef struct CapiDataset
 	/* Not from the catalog; kept over a reload. */
 	TimestampTz rest_until;		/* nothing is sent before */
 	int			failures;		/* in a row; those under way together are one */
+	bool		is_throttled;	/* the last of them was a throttle */
 	TimestampTz failed_at;		/* the last of them; 0: none */
 	TimestampTz accepted_at;	/* when the latest accepted request was sent */
 	TimestampTz suspected_at;	/* refusals since, and nothing accepted; 0: none */

@@ -73,6 +73,30 @@ SELECT capi.set_context('1', '{"client_user_agent": "a"}');
 SELECT capi.alter_source('bare', query => 'SELECT id AS key, created_at AS event_time FROM orders');
 SELECT capi.detach('bare');
 
+-- rule and query that disagree are told by preview()
+CREATE TABLE sales (id int PRIMARY KEY, created_at timestamptz, status text, is_test boolean DEFAULT false);
+INSERT INTO sales SELECT n, now() - interval '8 days' - n * interval '1 minute', CASE WHEN n > 4 THEN 'paid' ELSE 'open' END FROM generate_series(1, 12) AS n;
+SELECT capi.attach('sales', 'sales', 'main', on_column => 'status', on_values => '{paid}', action_source => 'other',
+                   query => 'SELECT id AS key, created_at AS event_time, CASE WHEN is_test THEN ''test order'' END AS ignore_reason FROM sales');
+CREATE FUNCTION told(VARIADIC keys text[] = '{}') RETURNS TABLE (order_key text, outcome text, reason text, problem text) LANGUAGE sql
+    AS $$ SELECT p.order_key, p.outcome, p.reason, (SELECT string_agg(v, ' ') FROM unnest(p.problems) AS v WHERE v LIKE '%"key"%')
+            FROM unnest(CASE keys WHEN '{}' THEN '{NULL}' ELSE keys END) AS k, capi.preview('sales', k, 3) p ORDER BY p.order_key::int $$;
+SELECT order_key, problem FROM told('3', '5');
+SELECT count(*), count(problem) FROM told();
+SELECT capi.alter_source('sales', query => 'SELECT id AS key, created_at AS event_time, CASE WHEN is_test THEN ''test order'' END AS ignore_reason FROM sales WHERE id <= 4');
+SELECT order_key, outcome, reason, problem FROM told('3', '5');
+SELECT order_key, reason, problem FROM told() WHERE outcome = 'ignored';
+SELECT capi.alter_source('sales', query => 'SELECT id AS key, created_at AS event_time, CASE WHEN is_test THEN ''test order'' END AS ignore_reason FROM sales');
+UPDATE sales SET is_test = true WHERE id IN (5, 6);
+SELECT count(*), count(problem) FROM told();
+UPDATE sales SET is_test = true WHERE id BETWEEN 5 AND 11;
+SELECT count(problem), min(problem) FROM told();
+-- what is known was captured, when the rule did fit
+UPDATE sales SET status = 'paid', is_test = false WHERE id IN (1, 2);
+UPDATE sales SET status = 'sent' WHERE id = 1;
+SELECT order_key, problem FROM told('1', '2', '3');
+SELECT capi.detach('sales');
+
 -- time zones that do not exist are errors, wherever in the query
 SELECT capi.attach('zone', 'orders', 'main', time_zone => 'Europe/Wien', query => 'SELECT id AS key, placed AS event_time FROM orders');
 SELECT capi.attach('zone', 'orders', 'main', query => 'SELECT id AS key, placed AT TIME ZONE ''Europe/Wien'' AS event_time FROM orders');

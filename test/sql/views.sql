@@ -31,7 +31,9 @@ SELECT "check", ok, detail, hint FROM capi.diagnose() WHERE "check" IN ('enabled
 SELECT capi.create_dataset(name => 'main', dataset_id => '1', access_token => 'a-token', endpoint => 'https://127.0.0.1:9');
 SELECT capi.create_dataset(name => 'second', dataset_id => '2');
 SELECT capi.pause_dataset('main');
-SELECT * FROM capi.health ORDER BY dataset;
+SELECT dataset, state, reason, queued, retrying, oldest_waiting, expires_in, delivered_1h, rejected_1h, last_delivered_at,
+       last_error, token_expires_at, usage_percent, endpoint, since <= clock_timestamp() AS since_before_now
+  FROM capi.health ORDER BY dataset;
 SELECT "check", ok, detail, hint FROM capi.diagnose() WHERE "check" LIKE 'dataset %';
 SELECT capi.resume_dataset('main');
 

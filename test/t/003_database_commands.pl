@@ -62,7 +62,7 @@ my @copied = $copy->place_orders(3);
 $copy->pay(@copied);
 $copy->sql('SELECT capi._config_changed()');
 $copy->wait_for("SELECT wait_event IS NOT NULL FROM pg_stat_activity WHERE pid = " . $copy->dispatcher_pid) or die;
-is($copy->sql('SELECT state FROM capi.health'), 'copy', 'P4: health calls the copy a copy');
+is($copy->sql('SELECT state FROM capi.health'), 'held_identity', 'P4: health calls the copy a copy');
 like($copy->sql(q{SELECT detail FROM capi.diagnose() WHERE "check" = 'identity' AND NOT ok}),
 	qr/sends nothing/, 'P4: diagnose() says that it sends nothing');
 like($copy->sql(q{SELECT hint FROM capi.diagnose() WHERE "check" = 'identity' AND NOT ok}),

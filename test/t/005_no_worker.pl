@@ -24,7 +24,7 @@ my ($status, $out, $err) = $node->psql('shop', 'CALL capi.deliver()');
 like($err, qr/no reader could be started.*max_worker_processes/s, 'P10: deliver() cannot start a reader either, and says so');
 is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'queued' AND reason ~ 'max_worker_processes'"), 5,
 	'P10: delivery_status says why they wait');
-is($node->sql("SELECT state FROM capi.health"), 'no reader', 'P10: so does health');
+is($node->sql("SELECT state FROM capi.health"), 'no_reader', 'P10: so does health');
 like($node->sql(q{SELECT hint FROM capi.diagnose() WHERE "check" = 'readers' AND NOT ok}), qr/max_worker_processes/,
 	'P10: and diagnose()');
 unlike($node->log_since($before), qr/no background worker is free/, 'P12: the log says it once');

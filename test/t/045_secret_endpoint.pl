@@ -33,7 +33,7 @@ ok($other->wait_for(events => 1), 'when it is given again it is used');
 
 # behind the functions' backs
 $node->sql("UPDATE capi.dataset SET endpoint = '" . $sandbox->url . "'; SELECT capi._config_changed()");
-$node->wait_for("SELECT state = 'no token' AND reason LIKE '%given for another endpoint%' FROM capi.health", 'the state says so');
+$node->wait_for("SELECT state = 'no_token' AND reason LIKE '%given for another endpoint%' FROM capi.health", 'the state says so');
 $node->pay($node->place_orders(1));
 $node->wait_for("SELECT queued > 0 FROM capi.health", 'the order waits');
 $node->sql("$quiet SELECT capi.set_access_token('main', 'sandbox-token', endpoint => '" . $sandbox->url . "')", 'mover');

@@ -91,7 +91,7 @@ my $requests = $sandbox->stats->{requests};
 $node->change('capi.enabled' => 'on');
 restore('restored');
 $restored->dispatcher_pid;
-ok($restored->wait_for("SELECT state = 'copy' FROM capi.health"), 'P4: the restored database knows that it is a copy');
+ok($restored->wait_for("SELECT state = 'held_identity' FROM capi.health"), 'P4: the restored database knows that it is a copy');
 like($restored->sql(q{SELECT detail FROM capi.diagnose() WHERE "check" = 'identity' AND NOT ok}), qr/sends nothing/,
 	'P4: diagnose() says so');
 my @own = $restored->place_orders(2);

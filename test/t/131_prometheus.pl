@@ -1,0 +1,155 @@
+# P10: the real exporter, as a role with the duty of a reader, and a real
+# Prometheus with the rules: each alert that a fault can be made for fires.
+use strict;
+use warnings;
+
+use File::Temp;
+use HTTP::Tiny;
+use IPC::Run;
+use JSON::PP;
+use Test::More;
+use CapiTest::Node;
+use CapiTest::Sandbox;
+use PostgreSQL::Test::Utils qw(slurp_file append_to_file);
+
+my $contrib = 'contrib/prometheus';
+my $sandbox = CapiTest::Sandbox->new;
+my $node = CapiTest::Node->create('main', sandbox => $sandbox, conf => "capi.poll_interval = '200ms'");
+my $folder = File::Temp->newdir;
+my $http = HTTP::Tiny->new(timeout => 10);
+my ($exporter_port, $prometheus_port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+
+$node->install_capi;
+$node->attach;
+$node->sql("CREATE ROLE capi_exporter LOGIN; SELECT capi.grant_access('capi_exporter', 'reader')");
+
+# everything at once, for a test has no half hours
+my $queries = slurp_file("$contrib/queries.yaml") =~ s/cache_seconds: \d+/cache_seconds: 0/gr;
+my $rules = slurp_file("$contrib/rules.yaml") =~ s/for: \w+/for: 0s/gr;
+append_to_file("$folder/queries.yaml", $queries);
+append_to_file("$folder/rules.yaml", $rules);
+append_to_file("$folder/prometheus.yaml", <<"YAML");
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+rule_files: ["$folder/rules.yaml"]
+scrape_configs:
+  - job_name: capi
+    static_configs: [{targets: ["127.0.0.1:$exporter_port"]}]
+YAML
+
+$ENV{DATA_SOURCE_NAME} = 'user=capi_exporter sslmode=disable dbname=shop host=' . $node->host . ' port=' . $node->port;
+my $exporter = IPC::Run::start([ 'prometheus-postgres-exporter', "--web.listen-address=127.0.0.1:$exporter_port", '--disable-default-metrics',
+	'--disable-settings-metrics', '--no-collector.database', '--no-collector.bgwriter', "--extend.query-path=$folder/queries.yaml" ],
+	'<', \undef, '>&', "$folder/exporter.log");
+my $prometheus = IPC::Run::start([ 'prometheus', "--config.file=$folder/prometheus.yaml", "--storage.tsdb.path=$folder/data",
+	"--web.listen-address=127.0.0.1:$prometheus_port" ], '<', \undef, '>&', "$folder/prometheus.log");
+END { $_ && $_->kill_kill(grace => 2) foreach $exporter, $prometheus }
+
+sub firing
+{
+	my $answer = $http->get("http://127.0.0.1:$prometheus_port/api/v1/alerts");
+
+	return map { $_->{labels}{alertname} => 1 } grep { $_->{state} eq 'firing' }
+	  $answer->{success} ? @{ decode_json($answer->{content})->{data}{alerts} } : ();
+}
+
+sub until_true
+{
+	my ($check) = @_;
+	my $end = time + 60;
+
+	select undef, undef, undef, 0.2 until $check->() || time > $end;
+	return $check->();
+}
+
+my %fired;
+
+sub fires
+{
+	my ($alert, $name) = @_;
+
+	$fired{$alert} = 1;
+	ok(until_true(sub { my %now = firing(); $now{$alert} }), "P10: $name: $alert")
+	  or diag(join(' ', firing()), $node->sql('TABLE capi.health'));
+	return;
+}
+
+sub buy { return $node->pay($node->place_orders(1)) }
+
+# --- what is scraped -----------------------------------------------------------------
+
+buy();
+$node->wait_until_idle;
+my $page = '';
+ok(until_true(sub { $page = $http->get("http://127.0.0.1:$exporter_port/metrics")->{content}; $page =~ /capi_health_state_is\{[^}]*state="ok"[^}]*\} 1$/m }),
+	'P10: the exporter tells the state') or diag($page);
+like($page, qr/^capi_dataset_delivered_1h\{[^}]*\} 1$/m, 'what was delivered');
+like($page, qr/^capi_source_broken\{[^}]*\} 0$/m, 'sources');
+like($page, qr/^capi_check_failed\{check="enabled"[^}]*\} 0$/m, 'checks');
+like($page, qr/^pg_exporter_last_scrape_error \S*0$|pg_exporter_last_scrape_error\S* 0$/m, 'without an error');
+
+# --- faults ----------------------------------------------------------------------------
+
+$node->sql("SELECT capi.alter_dataset('main', test_event_code => 'TEST1')");
+fires('CapiTestMode', 'a test_event_code');
+$node->sql("SELECT capi.alter_dataset('main', test_event_code => '')");
+
+$sandbox->misbehave(status => 503, times => undef);
+buy();
+fires('CapiBackingOff', 'an outage');
+$node->sql("SELECT capi.pause_dataset('main'); UPDATE capi.backlog SET captured_at = captured_at - interval '6 days'");
+fires('CapiExpiresSoon', 'it waits for six days');
+fires('CapiPaused', 'paused meanwhile');
+$sandbox->behave;
+$node->sql("SELECT capi.resume_dataset('main')");
+$node->wait_until_idle;
+
+$sandbox->misbehave(code => 80004, times => 1, throttle => { business => { estimated_time_to_regain_access => 5 } });
+buy();
+fires('CapiThrottled', 'a throttle');
+$node->sql("SELECT capi.pause_dataset('main')");
+$node->sql("SELECT capi.resume_dataset('main')");
+
+$sandbox->misbehave(code => 190, times => undef);
+buy();
+fires('CapiToken', 'a dead token');
+$sandbox->behave;
+$node->sql("SELECT capi.set_access_token('main', '$CapiTest::Node::TOKEN')");
+
+$sandbox->misbehave(code => 2635, times => undef);
+buy();
+fires('CapiRefused', 'a version that is over');
+$sandbox->behave;
+$node->sql("SELECT capi.alter_dataset('main', events_per_hour => 1000)");
+
+$node->sql("UPDATE capi.state SET system_identifier = 'another'");
+fires('CapiHeldIdentity', 'a copy');
+fires('CapiCheck', 'which is a check, too');
+$node->sql('SELECT capi.confirm_identity()');
+
+$node->sql("INSERT INTO shop.orders (total, currency, email, status, paid_at) VALUES (1, '', 'a\@example.com', 'paid', now())");
+fires('CapiRejected', 'an order without a currency');
+
+$node->sql("INSERT INTO capi.meta_ask (dataset_id, question, asked_at, next_at, state, expires_at) SELECT id, 'token', now(), now() + '1 day', 'ok', now() + '3 days'"
+	  . " FROM capi.dataset ON CONFLICT (dataset_id, question) DO UPDATE SET expires_at = excluded.expires_at, asked_at = excluded.asked_at");
+fires('CapiTokenExpiring', 'Meta says that the token ends');
+
+$node->sql('ALTER TABLE shop.orders RENAME COLUMN status TO state');
+fires('CapiSourceBroken', 'a column is renamed');
+$node->sql("INSERT INTO shop.orders (total, email, state, paid_at) VALUES (1, 'a\@example.com', 'paid', now())");
+fires('CapiMissedCaptures', 'and an order comes');
+$node->sql('ALTER TABLE shop.orders RENAME COLUMN state TO status');
+
+$node->append_conf('postgresql.conf', "max_worker_processes = 2\nmax_logical_replication_workers = 0");
+$node->restart;
+buy();
+fires('CapiNoReader', 'no worker is free');
+
+$node->change('capi.databases' => '');
+fires('CapiNotRunning', 'no dispatcher');
+$node->sql("REVOKE ALL ON capi.health FROM capi_exporter");
+fires('CapiNotSeen', 'the right is gone');
+$node->stop;
+fires('CapiServerDown', 'the server is gone');
+
+is(join(' ', grep { !$fired{$_} } $rules =~ /alert: (\w+)/g), '', 'P10: no alert is left');
+done_testing();
