@@ -76,7 +76,10 @@ normalize_external_id(CapiInput *in, StringInfo out)
 	if (!capi_number_mend(in, 1, number))
 		return false;
 	capi_text_append(out, in->s, in->len, CAPI_TEXT_LOWER | CAPI_TEXT_NO_SPACE);
-	return out->len > start || capi_form_refuse(in, "no characters");
+	if (out->len == start)
+		return capi_form_refuse(in, "no characters");
+	return !capi_none_is(out->data + start, out->len - start) ||
+		capi_form_refuse(in, capi_none_problem);
 }
 
 /* 6,48E+01, as spreadsheets print it where a comma parts the decimals. */

@@ -277,6 +277,10 @@ capi_form_zip(CapiInput *in, StringInfo out)
 	if (!capi_number_mend(in, 1, number) ||
 		!append_folded(in, out, FOLD_CODE, "no letters or digits"))
 		return false;
+	/* and the same in brackets, or with a comma behind it */
+	if (out->data[start] != '0' &&
+		capi_none_is(out->data + start, out->len - start))
+		return capi_form_refuse(in, capi_none_problem);
 	convert_digits(out, start);
 	if (!cut_zip(in, out, start))
 		return false;

@@ -34,7 +34,7 @@
 #include "read/row.h"
 
 /* Memory of the sort, and of what is kept after it, in kilobytes. */
-#define SORT_KB			(16 * 1024)
+#define SORT_KB			(4 * 1024)
 
 /* Different things that can be wrong, and rows that are named for each. */
 #define MAX_PROBLEMS	20
@@ -417,6 +417,20 @@ capi_people_read(const CapiSource *source, bool only_look)
 		store_people(kept);
 }
 
+/*
+ * The next of what is kept, in the slot.  What comes from a file is allocated in
+ * the context of the moment, and freed with the next one: not in one of a page.
+ */
+static bool
+next_person(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(kept->context);
+	bool		any = tuplestore_gettupleslot(kept->store, true, false, kept->slot);
+
+	MemoryContextSwitchTo(old);
+	return any;
+}
+
 void
 capi_people_page(CapiPage *page)
 {
@@ -424,8 +438,7 @@ capi_people_page(CapiPage *page)
 	page->keys = palloc(CAPI_PERSON_KEY_BYTES * CAPI_PAGE_PEOPLE);
 	page->packed = palloc(sizeof(uint8 *) * CAPI_PAGE_PEOPLE);
 	page->packed_len = palloc(sizeof(int) * CAPI_PAGE_PEOPLE);
-	while (page->n < CAPI_PAGE_PEOPLE &&
-		   tuplestore_gettupleslot(kept->store, true, false, kept->slot))
+	while (page->n < CAPI_PAGE_PEOPLE && next_person())
 	{
 		bool		isnull;
 		pg_uuid_t  *key = DatumGetUUIDP(slot_getattr(kept->slot, 1, &isnull));

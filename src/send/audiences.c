@@ -242,7 +242,10 @@ capi_audiences_take_page(CapiAudiences *a, const CapiPage *page)
 	for (int i = 0; i < page->n; i++)
 	{
 		bytea	   *cells = palloc(VARHDRSZ + page->packed_len[i]);
+		CapiCustomer customer;
 
+		if (!capi_customer_unpack(page->packed[i], page->packed_len[i], &customer))
+			elog(ERROR, "a reader sent what is no person");
 		SET_VARSIZE(cells, VARHDRSZ + page->packed_len[i]);
 		memcpy(VARDATA(cells), page->packed[i], page->packed_len[i]);
 		packed[i] = PointerGetDatum(cells);

@@ -1,5 +1,8 @@
 # P3, P4 and P12: pg_upgrade.  The new cluster takes everything along, sends
 # nothing while it is made, and after confirm_identity() exactly what waits.
+#
+# From a server like the new one; or from an older one that has capi, in the
+# folder CAPI_OLD_SERVER, as ci/matrix -u does.
 use strict;
 use warnings;
 
@@ -9,8 +12,12 @@ use CapiTest::Sandbox;
 use PostgreSQL::Test::Utils;
 
 my $sandbox = CapiTest::Sandbox->new;
-my $old = CapiTest::Node->create('old', sandbox => $sandbox);
-my $new = CapiTest::Node->create('new', sandbox => $sandbox, start => 0);
+my $old = CapiTest::Node->create('old', sandbox => $sandbox, server => $ENV{CAPI_OLD_SERVER});
+my ($major) = `pg_config --version` =~ /(\d+)/;
+my $new = CapiTest::Node->create('new', sandbox => $sandbox, start => 0,
+	# 18 has checksums unless told otherwise, and both must agree
+	$major >= 18 && $old->sql('SHOW data_checksums') eq 'off' ? (init => [ no_data_checksums => 1 ]) : ());
+note('from ' . $old->sql('SHOW server_version') . " to $major");
 $old->install_capi;
 $old->attach;
 $old->pay($old->place_orders(20));
@@ -25,10 +32,10 @@ $old->pay(@waiting[ 2 .. 3 ]);
 $old->sql("SELECT capi.resume('paid_orders')");
 $old->stop;
 
-my $bin = $old->config_data('--bindir');
+my ($old_bin, $new_bin) = map { $_->config_data('--bindir') } $old, $new;
 chdir $new->basedir or die;
 command_ok(
-	[ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $bin, '-B', $bin, '-s', $new->host,
+	[ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old_bin, '-B', $new_bin, '-s', $new->host,
 		'-p', $old->port, '-P', $new->port ],
 	'P12: pg_upgrade');
 my $log = -e $new->logfile ? $new->log_size : 0;

@@ -69,6 +69,7 @@ $node->sql(q{SELECT capi.create_audience('all', 'main', '777',
     'SELECT id AS key, email AS em, phone AS ph, consent FROM shop.customers')}, 'shop_owner');
 follow("state = 'ok' AND members = $people AND waiting = 0", 'a list is made');
 is($sandbox->get('audiences?limit=0')->{audiences}{'777'}{members}, $people, 'Meta has them all');
+is($node->sql('SELECT invalid FROM capi.audience_status'), '0', 'each as Meta wants it');
 
 $node->sql("UPDATE shop.customers SET consent = false WHERE id % 1000 = 0; SELECT capi.refresh_audience('all')", 'shop_owner');
 follow("state = 'ok' AND removed = $people / 1000 AND waiting = 0", 'and followed');

@@ -73,13 +73,14 @@ Makes and starts a server, with the database and the shop's tables in it.
   conf       => text     more lines of postgresql.conf
   init       => [list]   arguments for init(), allows_streaming and the like
   start      => 0|1      start it and make the shop (default 1)
+  server     => folder   bin/ and lib/ of another server, with capi in it
 
 =cut
 
 sub create
 {
 	my ($class, $name, %options) = @_;
-	my $self = $class->new($name);
+	my $self = $class->new($name, install_path => $options{server});
 
 	$self->{_sandbox} = $options{sandbox};
 	$self->init(
