@@ -396,7 +396,7 @@ fetch_rows(const CapiSource *source, Keys *keys, SPIPlanPtr plan, Datum array,
 		if (SPI_processed == 0)
 			break;
 		if (reader == NULL)
-			reader = capi_row_open(source, SPI_tuptable->tupdesc);
+			reader = capi_row_open(source, portal->tupDesc);
 		rows += SPI_processed;
 		take_rows(reader, keys, found, orders, reset, take, arg);
 		SPI_freetuptable(SPI_tuptable);
