@@ -96,7 +96,7 @@ CREATE VIEW capi.backfill_progress AS
      CROSS JOIN LATERAL (SELECT pg_catalog.round((r.queued + r.too_old + r.not_by_rule + r.known + r.unusable)
                                 / nullif(extract(epoch FROM r.updated_at - r.counted_at), 0), 1) AS per_second) p
       LEFT JOIN pg_catalog.pg_locks l
-             ON l.locktype = 'advisory' AND l.pid = r.pid AND l.classid = 1128353865
+             ON l.locktype = 'userlock' AND l.pid = r.pid AND l.classid = 1128353865
             AND l.objid = (r.id & 4294967295)::oid AND l.objsubid = 2
             AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database());
 
@@ -155,7 +155,9 @@ BEGIN
     END LOOP;
     -- also what is of every source: it is about the same order
     DELETE FROM capi.context c
-     WHERE c.key = order_key AND (only_source IS NULL OR c.source_id IN (0, only_source));
+     WHERE c.key = order_key
+       AND (only_source IS NULL OR c.source_id = only_source
+            OR (c.source_id = 0 AND only_source IN (SELECT capi._told(c.writer))));
     GET DIAGNOSTICS n = ROW_COUNT;
     RETURN gone + n;
 END $$;

@@ -459,11 +459,11 @@ BEGIN
                            LEFT JOIN capi._match_coverage(source, since - interval '7 days', since, 1000) b ON b.field = k.field);
     EXCEPTION
         WHEN serialization_failure THEN RAISE;
-        WHEN OTHERS THEN RETURN found || jsonb_build_object('keys_problem', sqlerrm);
+        WHEN OTHERS THEN RETURN found || jsonb_build_object('keys_problem', 'SQLSTATE ' || sqlstate);
     END;
 EXCEPTION
     WHEN serialization_failure THEN RAISE;
-    WHEN OTHERS THEN RETURN jsonb_build_object('ledger', '[]'::jsonb, 'problem', sqlerrm);
+    WHEN OTHERS THEN RETURN jsonb_build_object('ledger', '[]'::jsonb, 'problem', 'SQLSTATE ' || sqlstate);
 END $$;
 
 CREATE FUNCTION capi.report_html(since timestamptz = now() - interval '7 days', until timestamptz = now()) RETURNS text

@@ -366,6 +366,13 @@ DECLARE
 BEGIN
     PERFORM capi._check_source_owner(caller, new);
     IF table_name IS NOT NULL THEN
+        -- keys of another table read the orders of whoever attached
+        IF query IS NULL AND NOT pg_has_role(caller, new.run_as::oid, 'USAGE') THEN
+            RAISE EXCEPTION 'permission denied for source "%"', source
+                USING ERRCODE = 'insufficient_privilege',
+                      DETAIL = 'Its query runs as another role, of which you are no member.',
+                      HINT = 'Give the query, too: it then runs as you.';
+        END IF;
         new.table_name := table_name;
         new.table_was := capi._table_was(table_name);
     ELSIF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = new.table_name) THEN
@@ -404,7 +411,10 @@ BEGIN
     END IF;
     new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types,
                                              coalesce(new.time_zone, ''));
-    PERFORM capi._give_advice(caller, new);
+    -- only what the caller wrote is tried with his rights
+    IF query IS NOT NULL THEN
+        PERFORM capi._give_advice(caller, new);
+    END IF;
     IF new.table_name <> old_table THEN
         -- writers wait for us, so every row written after this returns is captured
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', new.table_name);
@@ -453,8 +463,11 @@ BEGIN
     DELETE FROM capi.consent c
      WHERE c.said_at < until
        AND (c.source_id = old.id
-            OR (c.source_id = 0 AND EXISTS (SELECT FROM capi.delivery d
-                                             WHERE d.source_id = old.id AND d.key = c.key)));
+            -- of every source: only from who tells of this one alone
+            OR (c.source_id = 0
+                AND EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = old.id AND d.key = c.key)
+                AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.writer
+                               AND ARRAY(SELECT t FROM capi._told(r.oid) t) = ARRAY[old.id])));
     DELETE FROM capi.delivery d WHERE d.source_id = old.id;
     GET DIAGNOSTICS gone = ROW_COUNT;
     UPDATE capi.source s SET renumbered_at = NULL WHERE s.id = old.id;

@@ -75,11 +75,16 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
             SELECT q.captured_at FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key) c
     UNION ALL
     SELECT c.said_at, 'consent', CASE WHEN c.given THEN 'given' ELSE 'refused' END
-      FROM capi.consent c WHERE c.key = order_key AND c.source_id IN (0, src.id)
+      FROM capi.consent c
+     WHERE c.key = order_key
+       AND (c.source_id = src.id
+            OR (c.source_id = 0 AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.writer AND src.id IN (SELECT capi._told(r.oid)))))
     UNION ALL
     SELECT c.set_at, 'context', 'from the browser, for what the query leaves null: '
            || coalesce((SELECT string_agg(f.name, ', ' ORDER BY f.name) FROM jsonb_object_keys(c.fields) f (name)), 'nothing')
-      FROM capi.context c WHERE c.key = order_key AND c.source_id IN (0, src.id)
+      FROM capi.context c
+     WHERE c.key = order_key
+       AND (c.source_id = src.id OR (c.source_id = 0 AND src.id IN (SELECT capi._told(c.writer))))
     UNION ALL
     SELECT r.sent_at, 'sent', capi._request_text(r.request_id)
       FROM capi.request r

@@ -358,7 +358,7 @@ BEGIN
       FROM capi.source s WHERE s.detached_at IS NULL AND capi._hides_rows(s.table_name, s.run_as);
     RETURN QUERY SELECT * FROM capi._findings();
     RETURN QUERY SELECT * FROM capi._subscription_checks();
-    RETURN QUERY SELECT 'dataset ' || h.dataset, h.state IN ('ok', 'idle', 'throttled', 'backing_off', 'standby'),
+    RETURN QUERY SELECT 'dataset ' || h.dataset, h.state IN ('ok', 'idle', 'throttled', 'backing_off', 'standby', 'not_running'),
         CASE WHEN h.state IN ('ok', 'idle') THEN format('%s waiting, %s delivered in the last hour.',
                                                  h.queued + h.retrying, h.delivered_1h)
              ELSE format('State %s: %s.', h.state, coalesce(h.reason, 'no reason given')) END

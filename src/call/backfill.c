@@ -83,6 +83,9 @@ static void
 set_lock_tag(LOCKTAG *tag, int64 run)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, LOCK_CLASS, (uint32) run, 2);
+	/* of a type that no function takes, and so nobody else holds */
+	tag->locktag_type = LOCKTAG_USERLOCK;
+	tag->locktag_lockmethodid = DEFAULT_LOCKMETHOD;
 }
 
 static int64
@@ -122,7 +125,7 @@ begin_run(Backfill *b)
 						  " $3, $4, clock_timestamp()) RETURNING id",
 						  4, types, args);
 	set_lock_tag(&tag, b->run);
-	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+	(void) LockAcquire(&tag, ExclusiveLock, true, true);
 }
 
 static void
