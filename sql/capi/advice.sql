@@ -140,13 +140,20 @@ CREATE FUNCTION capi._advice(src capi.source, all_missing boolean)
     UNION ALL SELECT * FROM capi._advise_test(src)
 $$;
 
--- With the rights of who asks: a notice shows values of the table.
+-- With the rights of the source's role, as all that its query names (P9).
 CREATE FUNCTION capi._give_advice(caller oid, src capi.source) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     advice record;
 BEGIN
-    src.run_as := capi._run_as(caller, src.table_name);
+    -- of a source that is being attached
+    IF src.run_as IS NULL THEN
+        src.run_as := capi._run_as(caller, src.table_name);
+    END IF;
+    -- notices tell what is in the table
+    IF NOT has_table_privilege(caller, src.table_name::oid, 'SELECT') THEN
+        src.on_values := NULL;
+    END IF;
     FOR advice IN SELECT * FROM capi._advice(src, false) LOOP
         RAISE NOTICE '%', advice.message USING DETAIL = advice.detail, HINT = advice.hint;
     END LOOP;
@@ -174,7 +181,12 @@ DECLARE
     src capi.source;
     fitting text[];
 BEGIN
-    SELECT s.* INTO src FROM capi.source s WHERE s.id = source AND cardinality(s.key_columns) = 1;
+    SELECT s.* INTO src FROM capi.source s WHERE s.id = source AND cardinality(s.key_columns) = 1
+       -- types of which a value has one text only
+       AND s.key_types[1]::oid = ANY ('{int2,int4,int8,text,varchar,uuid}'::regtype[]::oid[]);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     src.run_as := role;
     fitting := capi._look_at(src, format('SELECT DISTINCT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND t.%1$I = ANY (%4$L::%5$s[])',
                                          src.key_columns[1], src.table_name::regclass, capi._rule_condition(src), keys,
@@ -190,7 +202,12 @@ CREATE FUNCTION capi._rule_sample(source int, role oid) RETURNS SETOF text
 DECLARE
     src capi.source;
 BEGIN
-    SELECT s.* INTO src FROM capi.source s WHERE s.id = source AND cardinality(s.key_columns) = 1;
+    SELECT s.* INTO src FROM capi.source s WHERE s.id = source AND cardinality(s.key_columns) = 1
+       -- types of which a value has one text only
+       AND s.key_types[1]::oid = ANY ('{int2,int4,int8,text,varchar,uuid}'::regtype[]::oid[]);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     src.run_as := role;
     RETURN QUERY SELECT unnest(capi._look_at(src, format('SELECT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND t.%1$I IS NOT NULL ORDER BY t.%1$I DESC LIMIT 20',
                                                          src.key_columns[1], src.table_name::regclass, capi._rule_condition(src)), 20));

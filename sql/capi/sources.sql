@@ -411,10 +411,7 @@ BEGIN
     END IF;
     new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types,
                                              coalesce(new.time_zone, ''));
-    -- only what the caller wrote is tried with his rights
-    IF query IS NOT NULL THEN
-        PERFORM capi._give_advice(caller, new);
-    END IF;
+    PERFORM capi._give_advice(caller, new);
     IF new.table_name <> old_table THEN
         -- writers wait for us, so every row written after this returns is captured
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', new.table_name);

@@ -16,6 +16,7 @@
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "base/entry.h"
@@ -89,6 +90,9 @@ static void
 note_end(void *arg)
 {
 	(void) arg;
+	/* 0.1.0 has no such column, and nothing was sent from it */
+	if (get_attnum(capi_config_table("state"), "delivered_at") == InvalidAttrNumber)
+		return;
 	if (capi_txn_execute("UPDATE capi.state SET delivered_at = now()", false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not note a delivery");
 }
