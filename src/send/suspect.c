@@ -55,13 +55,13 @@ typedef enum Verdict
 
 /*
  * Was anything of the dataset accepted after this event, or what it was a part
- * of, was refused?
+ * of, was refused?  Of one that was dropped meanwhile nobody knows.
  */
 bool
 capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch)
 {
 	if (dataset == NULL)
-		return true;
+		return false;
 	if (batch->suspected_at != 0)
 		return dataset->accepted_at > batch->suspected_at;
 	return batch->n == 1 && batch->items[0]->apart &&
@@ -106,6 +106,9 @@ judge(const CapiDataset *dataset, const CapiSuspect *suspect)
 {
 	bool		uncertain = suspect->result.uncertain;
 
+	/* it goes where its source's events go now, and is judged there */
+	if (dataset == NULL)
+		return VERDICT_UNCLEAR;
 	if (capi_suspect_is_guilty(dataset, suspect->batch))
 		return VERDICT_EVENT;
 	if (dataset->state == CAPI_DATASET_REFUSED ||
