@@ -75,13 +75,13 @@ typedef enum Phase
 } Phase;
 
 /* What is to be written next; nothing else is begun before. */
-typedef enum Todo
+typedef enum Next
 {
-	TODO_NOTHING,
-	TODO_PAGE,
-	TODO_STATE,
-	TODO_SENT
-} Todo;
+	NEXT_NOTHING,
+	NEXT_PAGE,
+	NEXT_STATE,
+	NEXT_SENT
+} Next;
 
 struct CapiAudiences
 {
@@ -90,7 +90,7 @@ struct CapiAudiences
 	CapiAudienceList *list;
 	Phase		phase;
 	int			id;				/* the one at work, or the last */
-	Todo		todo;
+	Next		next;
 	TimestampTz again_at;		/* that is tried then */
 	bool		hurry;			/* a page made room for the next */
 
@@ -160,26 +160,26 @@ write_page(CapiAudiences *a)
 
 /* Step for capi_txn_try(). */
 static void
-write_todo(void *arg)
+write_next(void *arg)
 {
 	CapiAudiences *a = arg;
 
-	switch (a->todo)
+	switch (a->next)
 	{
-		case TODO_PAGE:
+		case NEXT_PAGE:
 			write_page(a);
 			break;
-		case TODO_STATE:
+		case NEXT_STATE:
 			capi_audience_set_state(a->id, a->state, a->reason[0] != '\0' ? a->reason : NULL);
 			break;
-		case TODO_SENT:
+		case NEXT_SENT:
 			capi_audience_sent(a->id, a->op, a->batch.keys[0], a->batch.keys[a->nsent - 1],
 							   a->ends_session, a->invalid);
 			break;
-		case TODO_NOTHING:
+		case NEXT_NOTHING:
 			break;
 	}
-	if (a->todo != TODO_PAGE || a->is_last)
+	if (a->next != NEXT_PAGE || a->is_last)
 		capi_audiences_load(a, false);
 }
 
@@ -196,20 +196,20 @@ finish_page(CapiAudiences *a)
 static bool
 write_it(CapiAudiences *a)
 {
-	if (a->todo == TODO_NOTHING)
+	if (a->next == NEXT_NOTHING)
 		return true;
 	if (GetCurrentTimestamp() < a->again_at)
 		return false;
-	if (!capi_txn_try("capi: keeping an audience in step", write_todo, a))
+	if (!capi_txn_try("capi: keeping an audience in step", write_next, a))
 	{
 		a->again_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
 		return false;
 	}
-	if (a->todo == TODO_PAGE)
+	if (a->next == NEXT_PAGE)
 		finish_page(a);
 	else
 		a->phase = PHASE_IDLE;
-	a->todo = TODO_NOTHING;
+	a->next = NEXT_NOTHING;
 	a->again_at = 0;
 	MemoryContextReset(a->work_context);
 	return true;
@@ -218,7 +218,7 @@ write_it(CapiAudiences *a)
 static void
 set_state(CapiAudiences *a, const char *state, const char *reason)
 {
-	a->todo = TODO_STATE;
+	a->next = NEXT_STATE;
 	a->state = state;
 	strlcpy(a->reason, reason != NULL ? reason : "", sizeof(a->reason));
 }
@@ -228,7 +228,7 @@ set_state(CapiAudiences *a, const char *state, const char *reason)
 bool
 capi_audiences_have_room(const CapiAudiences *a)
 {
-	return a->todo == TODO_NOTHING;
+	return a->next == NEXT_NOTHING;
 }
 
 /* A page of people came; it is kept until it is compared. */
@@ -262,7 +262,7 @@ capi_audiences_take_page(CapiAudiences *a, const CapiPage *page)
 	a->reading.no_consent = page->no_consent;
 	a->reading.unusable = page->unusable;
 	a->reading.problems = page->problems != NULL ? pstrdup(page->problems) : NULL;
-	a->todo = TODO_PAGE;
+	a->next = NEXT_PAGE;
 	MemoryContextSwitchTo(old);
 }
 
@@ -295,7 +295,7 @@ capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how, const char *t
 		reading_failed(a, "the reader ended while it ran the query");
 	else if (how == CAPI_END_HUNG)
 		reading_failed(a, "the query cannot be stopped");
-	else if (a->todo != TODO_PAGE && a->phase == PHASE_READING)
+	else if (a->next != NEXT_PAGE && a->phase == PHASE_READING)
 		a->phase = PHASE_IDLE;
 	/* left, or not begun: nobody's fault */
 	if (audience != NULL && (how == CAPI_END_LOST || !a->is_last))
@@ -578,7 +578,7 @@ capi_audiences_answer(CapiDispatcher *d, const CapiAnswer *answer)
 		return;
 	}
 	a->invalid = result.invalid_entries;
-	a->todo = TODO_SENT;
+	a->next = NEXT_SENT;
 	if (audience == NULL)
 		return;
 	audience->send_failures = 0;
@@ -707,7 +707,7 @@ capi_audiences_deadline(CapiDispatcher *d)
 
 	if (a->hurry)
 		return DT_NOBEGIN;
-	if (a->todo != TODO_NOTHING)
+	if (a->next != NEXT_NOTHING)
 		return a->again_at;
 	if (a->phase != PHASE_IDLE || a->list == NULL || d->more_in_queue)
 		return DT_NOEND;
