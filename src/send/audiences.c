@@ -186,10 +186,14 @@ write_next(void *arg)
 static void
 finish_page(CapiAudiences *a)
 {
+	CapiAudience *audience = find_audience(a, a->id);
+
 	a->after = a->upto;
 	a->hurry = true;
 	if (a->is_last || a->reader_ended)
 		a->phase = PHASE_IDLE;
+	if (a->is_last && audience != NULL)
+		audience->read_failures = 0;
 }
 
 /* True when there is nothing more to write. */
@@ -288,6 +292,9 @@ capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how, const char *t
 {
 	CapiAudience *audience = find_audience(a, a->id);
 
+	/* all is told with the last page: what is at work now may be something else */
+	if (a->phase != PHASE_READING || a->is_last)
+		return;
 	a->reader_ended = true;
 	if (how == CAPI_END_BROKEN)
 		reading_failed(a, text);
@@ -295,14 +302,12 @@ capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how, const char *t
 		reading_failed(a, "the reader ended while it ran the query");
 	else if (how == CAPI_END_HUNG)
 		reading_failed(a, "the query cannot be stopped");
-	else if (a->next != NEXT_PAGE && a->phase == PHASE_READING)
+	else if (a->next != NEXT_PAGE)
 		a->phase = PHASE_IDLE;
 	/* left, or not begun: nobody's fault */
-	if (audience != NULL && (how == CAPI_END_LOST || !a->is_last))
+	if (audience != NULL)
 		audience->read_after = Max(audience->read_after,
 								   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS));
-	else if (audience != NULL)
-		audience->read_failures = 0;
 }
 
 static void
