@@ -9,6 +9,7 @@
  *
  *		another one was accepted since		it is to blame: rejected
  *		others are refused alike			the dataset is: it stops, all wait
+ *		many are refused, none accepted		likewise: memory has an end
  *		nothing else is on its way			by its code: documented ones are about
  *											events; else it waits, and is sent alone
  *
@@ -29,6 +30,9 @@
 /* Single refusals alike: of a code that may be about anything, of another. */
 #define MAX_ALIKE_UNCERTAIN	2
 #define MAX_ALIKE			8
+
+/* Events of a dataset that wait for evidence, whatever they were refused for. */
+#define MAX_SUSPECTS		64
 
 /* An event that is not understood is sent again, alone. */
 #define APART_BASE_MS		10000
@@ -101,8 +105,19 @@ capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
 		count_alike(dataset, batch->items[0], result);
 }
 
+static int
+count_suspects(const CapiDispatcher *d, const CapiDataset *dataset)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, d->suspects)
+		n += ((CapiSuspect *) lfirst(lc))->batch->dataset_id == dataset->id;
+	return n;
+}
+
 static Verdict
-judge(const CapiDataset *dataset, const CapiSuspect *suspect)
+judge(const CapiDispatcher *d, const CapiDataset *dataset, const CapiSuspect *suspect)
 {
 	bool		uncertain = suspect->result.uncertain;
 
@@ -112,7 +127,8 @@ judge(const CapiDataset *dataset, const CapiSuspect *suspect)
 	if (capi_suspect_is_guilty(dataset, suspect->batch))
 		return VERDICT_EVENT;
 	if (dataset->state == CAPI_DATASET_REFUSED ||
-		dataset->nalike >= (uncertain ? MAX_ALIKE_UNCERTAIN : MAX_ALIKE))
+		dataset->nalike >= (uncertain ? MAX_ALIKE_UNCERTAIN : MAX_ALIKE) ||
+		count_suspects(d, dataset) > MAX_SUSPECTS)
 		return VERDICT_DATASET;
 	if (dataset->waiting > 0)
 		return VERDICT_LATER;
@@ -146,7 +162,8 @@ stop_dataset(CapiDataset *dataset, const CapiResult *result, CapiRecord *record)
 	record->has_rest = true;
 	record->rest_until = dataset->rest_until;
 	record->state = "refused";
-	record->state_reason = psprintf("every event is refused alike: error %d%s%s: %s",
+	record->state_reason = psprintf("every event is refused%s: error %d%s%s: %s",
+									dataset->nalike >= MAX_ALIKE_UNCERTAIN ? " alike" : "",
 									result->error_code,
 									result->error_subcode != 0 ? "/" : "",
 									result->error_subcode != 0 ?
@@ -198,7 +215,7 @@ capi_suspects_judge(CapiDispatcher *d)
 	{
 		CapiSuspect *suspect = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, suspect->batch->dataset_id);
-		Verdict		verdict = judge(dataset, suspect);
+		Verdict		verdict = judge(d, dataset, suspect);
 
 		if (verdict == VERDICT_LATER)
 			continue;
