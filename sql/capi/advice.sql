@@ -9,7 +9,7 @@ CREATE FUNCTION capi._rule_condition(src capi.source) RETURNS text
     SELECT CASE WHEN src.on_column IS NULL THEN 'true'
                 WHEN src.on_values IS NULL THEN format('t.%I IS NOT NULL', src.on_column)
                 ELSE format('t.%I = ANY (%L::%s[])', src.on_column, src.on_values,
-                            format_type(src.on_type::oid, NULL)) END
+                            format_type(src.on_type::oid, -1)) END
 $$;
 
 -- A look with the rights and the search_path of the source's query; null when it
@@ -73,7 +73,7 @@ BEGIN
     FOREACH wanted IN ARRAY src.on_values LOOP
         CONTINUE WHEN wanted = ANY (seen);
         found_rows := capi._look_at(src, format('SELECT ''x'' FROM %s AS t WHERE t.%I = %L::%s', src.table_name::regclass,
-                                                src.on_column, wanted, format_type(src.on_type::oid, NULL)), 1);
+                                                src.on_column, wanted, format_type(src.on_type::oid, -1)), 1);
         exact := exact AND found_rows IS NOT NULL;
         IF found_rows IS NULL OR found_rows = '{}' THEN
             missing := missing || wanted;

@@ -90,6 +90,7 @@ capi_reconcile(CapiCaller *reader, CapiLedger *ledger, Tuplestorestate *result,
 	ledger->source_id = reader->source->id;
 	ledger->key_type = reader->source->key_type;
 	ledger->orders = capi_ledger_orders();
+	ledger->orders->with_raw_keys = ledger->kind == CAPI_LEDGER_BACKFILL;
 	ledger->elsewhere = capi_ledger_orders();
 	capi_ledger_begin(reader->owner);
 	if (has_query)
