@@ -66,6 +66,7 @@
 #define LOCKED_MS				1000
 
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
+#define MAINTAIN_AGAIN_MS		(10 * 1000)
 
 /* A smaller step of the clock back than this only makes a wait longer. */
 #define CLOCK_STEP_MS			2000
@@ -647,8 +648,11 @@ reclaim_segments(void *arg)
 static void
 maintain_logs(void *arg)
 {
-	(void) arg;
-	capi_outcome_maintain();
+	CapiDispatcher *d = arg;
+
+	if (capi_outcome_maintain())
+		d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 MAINTAIN_AGAIN_MS);
 }
 
 static void

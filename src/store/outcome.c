@@ -519,8 +519,7 @@ capi_outcome_source_broken(int source_id, const char *reason)
 					 " FOR UPDATE SKIP LOCKED)", source_id, "", NULL);
 }
 
-/* Partitions to come and partitions past retention. */
-void
+bool
 capi_outcome_maintain(void)
 {
 	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
@@ -528,5 +527,5 @@ capi_outcome_maintain(void)
 	capi_context_expire();
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
-	capi_direct_shrink();
+	return capi_direct_shrink();
 }

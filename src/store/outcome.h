@@ -59,6 +59,11 @@ extern void capi_outcome_clock(int dataset_id, int64 ahead_ms);
 extern void capi_outcome_dataset_state(int dataset_id, const char *state,
 									   const char *reason);
 extern void capi_outcome_source_broken(int source_id, const char *reason);
-extern void capi_outcome_maintain(void);
+
+/*
+ * Partitions to come and partitions past retention, and space that is not needed
+ * any more.  True when there will be something to do again soon.
+ */
+extern bool capi_outcome_maintain(void);
 
 #endif							/* CAPI_OUTCOME_H */
