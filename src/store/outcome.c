@@ -306,6 +306,23 @@ capi_outcome_record(CapiOutcome *outcomes, int n)
 		record_waiting(outcomes, n, waiting);
 }
 
+/* One that somebody has locked is looked at again when it is due. */
+void
+capi_outcome_drop_waiting(CapiItem **items, int n)
+{
+	ArrayArg	pair[2];
+
+	array_init(&pair[0], INT4OID, n);
+	array_init(&pair[1], TEXTOID, n);
+	for (int i = 0; i < n; i++)
+		add_key(pair, items[i]);
+	run("DELETE FROM capi.backlog b USING (SELECT l.source_id, l.key FROM unnest($1, $2)"
+		" AS u (source_id, key) JOIN capi.backlog l ON l.source_id = u.source_id"
+		" AND l.key = u.key FOR UPDATE OF l SKIP LOCKED) g"
+		" WHERE b.source_id = g.source_id AND b.key = g.key",
+		pair, 2, SPI_OK_DELETE);
+}
+
 int64
 capi_outcome_next_request(void)
 {

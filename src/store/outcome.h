@@ -11,6 +11,9 @@
 
 /* All inside a transaction with SPI. */
 extern void capi_outcome_record(CapiOutcome *outcomes, int n);
+
+/* Takes events out of the backlog that have their outcome already. */
+extern void capi_outcome_drop_waiting(CapiItem **items, int n);
 extern int64 capi_outcome_next_request(void);
 extern void capi_outcome_request(int64 request_id, int dataset_id,
 								 TimestampTz sent_at, int64 duration_ms,
