@@ -9,7 +9,7 @@ CREATE FUNCTION capi._rule_condition(src capi.source) RETURNS text
     SELECT CASE WHEN src.on_column IS NULL THEN 'true'
                 WHEN src.on_values IS NULL THEN format('t.%I IS NOT NULL', src.on_column)
                 ELSE format('t.%I = ANY (%L::%s[])', src.on_column, src.on_values,
-                            format_type(src.on_type::oid, NULL)) END
+                            format_type(src.on_type::oid, -1)) END
 $$;
 
 -- A look with the rights and the search_path of the source's query; null when it
@@ -73,7 +73,7 @@ BEGIN
     FOREACH wanted IN ARRAY src.on_values LOOP
         CONTINUE WHEN wanted = ANY (seen);
         found_rows := capi._look_at(src, format('SELECT ''x'' FROM %s AS t WHERE t.%I = %L::%s', src.table_name::regclass,
-                                                src.on_column, wanted, format_type(src.on_type::oid, NULL)), 1);
+                                                src.on_column, wanted, format_type(src.on_type::oid, -1)), 1);
         exact := exact AND found_rows IS NOT NULL;
         IF found_rows IS NULL OR found_rows = '{}' THEN
             missing := missing || wanted;
@@ -211,4 +211,21 @@ BEGIN
     src.run_as := role;
     RETURN QUERY SELECT unnest(capi._look_at(src, format('SELECT t.%1$I::pg_catalog.text FROM %2$s AS t WHERE %3$s AND t.%1$I IS NOT NULL ORDER BY t.%1$I DESC LIMIT 20',
                                                          src.key_columns[1], src.table_name::regclass, capi._rule_condition(src)), 20));
+END $$;
+
+-- Reads one order as the role that will read them all: rights that are needed
+-- only when a function of the query runs are not looked at before.  What else may
+-- go wrong is an order's, and no reason to refuse the source.
+CREATE FUNCTION capi._try_query(query text, path text, role oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM capi._look(format(E'SELECT q::pg_catalog.text FROM (%s\n) AS q LIMIT 1', capi._single_select(query)), path, role, 1);
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'the role that the query runs as lacks a right'
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('Role %s: %s.', role::regrole, sqlerrm),
+                  HINT = 'Grant that role the right, or attach as a role that has it.';
+    WHEN OTHERS THEN
+        NULL;
 END $$;

@@ -48,8 +48,14 @@ BEGIN
                JOIN capi.source s ON s.id = q.source_id
              ON CONFLICT DO NOTHING),
          counted AS (
-             UPDATE capi.source s SET missed_captures = s.missed_captures + m.missed
-               FROM (SELECT u.source_id, sum(u.missed) AS missed FROM unread u
+             UPDATE capi.source s
+                SET missed_captures = s.missed_captures + m.missed,
+                    renumbered_at = CASE WHEN NOT m.renumbered THEN s.renumbered_at
+                                         WHEN EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = s.id) THEN now() END
+               -- below 0: numbers of the table began again (capture/renumber.c)
+               FROM (SELECT u.source_id, coalesce(sum(u.missed) FILTER (WHERE u.missed > 0), 0) AS missed,
+                            bool_or(u.missed < 0) AS renumbered
+                       FROM unread u
                       WHERE u.missed IS NOT NULL GROUP BY u.source_id) m
               WHERE m.source_id = s.id)
     UPDATE capi.state st

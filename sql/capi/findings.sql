@@ -150,11 +150,12 @@ CREATE FUNCTION capi._reachable(src capi.source, since timestamptz, until timest
                                 OUT orders bigint, OUT em bigint, OUT ph bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    columns text[] := capi._query_columns(src.query, src.search_path, src.run_as::oid);
+    columns text[];
     keys text[] := ARRAY(SELECT d.key FROM capi._delivered_sample(src.id, since, until) d);
     lines text[];
 BEGIN
     IF keys <> '{}' THEN
+        columns := capi._query_columns(src.query, src.search_path, src.run_as::oid);
         lines := capi._look_at_orders(src, keys, (SELECT string_agg(CASE WHEN f = ANY (columns) THEN format('coalesce(q.%I::pg_catalog.text, '''') <> ''''', f) ELSE 'true' END, ', ' ORDER BY n)
                                                     FROM unnest('{em,ph}'::text[]) WITH ORDINALITY AS u (f, n)));
     END IF;

@@ -161,11 +161,19 @@ BEGIN
     -- events that were given twice, and whose first has its outcome
     DELETE FROM capi.direct_event e
      USING capi.delivery d WHERE d.key = e.key AND d.source_id = e.source_id;
-    -- outcomes of what was under way when it was to be forgotten
+    -- outcomes of what was under way when it was to be forgotten, and what came to wait
     DELETE FROM capi.delivery d
      USING capi.delivery f
      WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
        AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
+    DELETE FROM capi.backlog b
+     USING capi.delivery f
+     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
+       AND b.source_id = f.source_id AND b.key = f.key;
+    DELETE FROM capi.history h
+     USING capi.delivery f
+     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
+       AND h.source_id = f.source_id AND h.key = f.key;
     FOR parent, back IN SELECT l.parent, l.back FROM capi._logs() l LOOP
         -- minutes have no days to truncate to
         PERFORM capi._add_partitions(parent, back, make_interval(

@@ -22,11 +22,12 @@ CREATE TABLE capi.backfill_run (
     finished_at timestamptz
 );
 
--- "=" of a type, and the type, as they are written in a statement.
+-- "=" of a type, and the type, as they are written in a statement.  (-1: of any
+-- length, where "character" would have the length 1.)
 CREATE FUNCTION capi._equals(type regtype, OUT operator text, OUT name text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('OPERATOR(%I.=)', CASE WHEN t.typtype = 'b' THEN n.nspname ELSE 'pg_catalog' END),
-           CASE WHEN t.oid = 'varchar'::regtype THEN 'pg_catalog.text' ELSE format_type(t.oid, NULL) END
+           CASE WHEN t.oid = 'varchar'::regtype THEN 'pg_catalog.text' ELSE format_type(t.oid, -1) END
       FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = type
 $$;
 
@@ -45,11 +46,16 @@ CREATE FUNCTION capi._rule_gap(source int) RETURNS text
 $$;
 
 -- Which of the keys in $1, as texts, have a row in the watched table that meets
--- the rule today: their numbers.  Null: every order does.
+-- the rule today: their numbers, and the texts that the trigger writes of them,
+-- which may be others of the same value.  Null: every order does.
 CREATE FUNCTION capi._rule_sql(source int) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('SELECT k.n::pg_catalog.int4 FROM pg_catalog.unnest($1) WITH ORDINALITY AS k (t, n)'
-                  ' WHERE EXISTS (SELECT FROM %s AS w WHERE %s AND %s)', s.table_name::regclass,
+    SELECT format('SELECT k.n::pg_catalog.int4, pg_catalog.min(%s)'
+                  ' FROM pg_catalog.unnest($1) WITH ORDINALITY AS k (t, n)'
+                  ' JOIN %s AS w ON %s AND %s GROUP BY k.n',
+                  CASE WHEN cardinality(s.key_columns) = 1
+                       THEN format('pg_catalog.concat(w.%I)', s.key_columns[1]) ELSE 'k.t' END,
+                  s.table_name::regclass,
                   CASE WHEN cardinality(s.key_columns) = 1
                        -- by the type's own equality, so that an index is of use
                        THEN format('w.%I %s k.t::%s', s.key_columns[1], k.operator, k.name)

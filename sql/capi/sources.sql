@@ -298,6 +298,7 @@ BEGIN
     draft.on_column := on_column;
     draft.on_type := on_kind;
     draft.on_values := on_values;
+    PERFORM capi._try_query(query, path, role);
     PERFORM capi._give_advice(caller, draft);
 
     -- writers wait for us, so every row written after this returns is captured
@@ -411,6 +412,7 @@ BEGIN
     END IF;
     new.query_key_type := capi._check_query(new.query, new.search_path, new.run_as, new.key_types,
                                              coalesce(new.time_zone, ''));
+    PERFORM capi._try_query(new.query, new.search_path, new.run_as::oid);
     PERFORM capi._give_advice(caller, new);
     IF new.table_name <> old_table THEN
         -- writers wait for us, so every row written after this returns is captured

@@ -33,12 +33,8 @@ BEGIN
                                   CASE WHEN item.grantable THEN ' WITH GRANT OPTION' ELSE '' END);
     END LOOP;
     FOR item IN
-        SELECT DISTINCT d.duty, g.grantee
-          FROM pg_catalog.jsonb_to_recordset(grants) AS g (kind text, name text, grantee oid)
-          JOIN (VALUES ('writer', 'capi.set_context('), ('reader', 'capi.diagnose('),
-                       ('operator', 'capi.redrive('), ('admin', 'capi.attach(')) AS d (duty, sign)
-            ON pg_catalog.starts_with(g.name, d.sign)
-         WHERE g.kind = 'ROUTINE' AND g.grantee <> 0 LOOP
+        SELECT h.* FROM pg_catalog.jsonb_to_recordset(pg_catalog.current_setting('capi_upgrade.duties')::jsonb)
+            AS h (duty text, grantee oid) LOOP
         PERFORM capi._grant_access(0, item.grantee, item.duty);
     END LOOP;
 END $$;

@@ -17,8 +17,8 @@
 
 #include "base/attempt.h"
 
-const char *
-capi_attempt(void (*step) (void *arg), void *arg)
+ErrorData *
+capi_attempt_error(void (*step) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -41,9 +41,15 @@ capi_attempt(void (*step) (void *arg), void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (error == NULL)
-		return NULL;
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		ReThrowError(error);
-	return error->message;
+	return error;
+}
+
+const char *
+capi_attempt(void (*step) (void *arg), void *arg)
+{
+	ErrorData  *error = capi_attempt_error(step, arg);
+
+	return error != NULL ? error->message : NULL;
 }

@@ -277,6 +277,20 @@ judge(Chunk *chunk, bool found, Fate fate)
 			chunk->fates[i] = fate;
 }
 
+/* The keys as the trigger writes them, by which orders are known (known.c). */
+static void
+take_captured_texts(Chunk *chunk)
+{
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		bool		isnull;
+		int			n = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+
+		chunk->keys[n - 1] = CStringGetTextDatum(SPI_getvalue(row, SPI_tuptable->tupdesc, 2));
+	}
+}
+
 /* As the caller, who reads the watched table with his own rights. */
 static void
 judge_by_rule(Backfill *b, Chunk *chunk)
@@ -293,7 +307,9 @@ judge_by_rule(Backfill *b, Chunk *chunk)
 	if (SPI_execute_with_args(b->rule_sql, 1, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not apply the rule of a source");
 	capi_query_leave(&scope);
+	MemoryContextSwitchTo(b->chunk);
 	judge(chunk, false, FATE_NOT_BY_RULE);
+	take_captured_texts(chunk);
 }
 
 /* Somebody may have captured them since, another backfill for one. */
@@ -309,6 +325,7 @@ judge_known(Backfill *b, Chunk *chunk)
 		!= SPI_OK_SELECT)
 		elog(ERROR, "could not look keys up");
 	capi_leave_owner(&scope);
+	MemoryContextSwitchTo(b->chunk);
 	judge(chunk, true, FATE_KNOWN);
 }
 

@@ -19,10 +19,12 @@
 #include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/resowner.h"
 #include "utils/timeout.h"
+#include "utils/timestamp.h"
 
 #include "call/query_text.h"
 #include "read/query.h"
@@ -40,17 +42,102 @@ PG_FUNCTION_INFO_V1(capi_sql_query_columns);
 PG_FUNCTION_INFO_V1(capi_sql_query_is_limited);
 PG_FUNCTION_INFO_V1(capi_sql_single_select);
 
+/* A lock that somebody holds is not waited for longer. */
+#define LOCK_TIMEOUT		"200ms"
+
+/*
+ * From then on the query is cancelled each tenth of a second, for a function of
+ * it may trap that; when that does not help, the session ends, rather than
+ * hang for who knows how long.
+ */
+#define CANCEL_AGAIN_MS		100
+#define MAX_CANCELS			30
+
+/* One look, and what came of it. */
+typedef struct Look
+{
+	const char *sql;			/* or the query */
+	const char *path;
+	Oid			run_as;
+	int			max_rows;
+	MemoryContext context;		/* of the result */
+	ArrayType  *result;			/* NULL: it would cost too much */
+} Look;
+
 static TimeoutId look_timeout;
 static bool has_look_timeout = false;
-static volatile sig_atomic_t is_out_of_time = false;
+static volatile sig_atomic_t cancels = 0;
 
 static void
 on_timeout(void)
 {
-	is_out_of_time = true;
 	InterruptPending = true;
 	QueryCancelPending = true;
+	if (++cancels > MAX_CANCELS)
+		ProcDiePending = true;
 	SetLatch(MyLatch);
+}
+
+static void
+begin_look(const Look *look, CapiQueryScope *scope)
+{
+	SPI_connect();
+	capi_query_enter(scope, look->run_as, look->path);
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
+end_look(const CapiQueryScope *scope)
+{
+	capi_query_leave(scope);
+	SPI_finish();
+}
+
+/*
+ * Does the step in a subtransaction, and not for long; false when it was given
+ * up.  Other errors of it are raised.
+ */
+static bool
+do_bounded(void (*step) (Look *look), Look *look)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	if (!has_look_timeout)
+		look_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
+	has_look_timeout = true;
+	cancels = 0;
+	look->context = context;
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		enable_timeout_every(look_timeout,
+							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_TIME_MS),
+							 CANCEL_AGAIN_MS);
+		step(look);
+		disable_timeout(look_timeout, false);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		disable_timeout(look_timeout, false);
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		(cancels == 0 || error->sqlerrcode != ERRCODE_QUERY_CANCELED))
+		ReThrowError(error);
+	/* it may have struck when all was done */
+	if (cancels > 0)
+		QueryCancelPending = false;
+	return error == NULL;
 }
 
 static bool
@@ -95,28 +182,24 @@ collect(MemoryContext context)
 	return result;
 }
 
-/* NULL: it would cost too much. */
-static ArrayType *
-look(const char *sql, const char *path, Oid run_as, int max_rows, MemoryContext context)
+/* Step for do_bounded(). */
+static void
+look_at_rows(Look *look)
 {
 	CapiQueryScope scope;
 	SPIPlanPtr	plan;
-	ArrayType  *result = NULL;
 
-	SPI_connect();
-	capi_query_enter(&scope, run_as, path);
-	plan = SPI_prepare(sql, 0, NULL);
+	begin_look(look, &scope);
+	plan = SPI_prepare(look->sql, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a look at a table");
 	if (is_cheap(plan))
 	{
-		if (SPI_execute_plan(plan, NULL, NULL, true, max_rows) != SPI_OK_SELECT)
+		if (SPI_execute_plan(plan, NULL, NULL, true, look->max_rows) != SPI_OK_SELECT)
 			elog(ERROR, "could not look at a table");
-		result = collect(context);
+		look->result = collect(look->context);
 	}
-	capi_query_leave(&scope);
-	SPI_finish();
-	return result;
+	end_look(&scope);
 }
 
 /*
@@ -126,75 +209,55 @@ look(const char *sql, const char *path, Oid run_as, int max_rows, MemoryContext 
 Datum
 capi_sql_look(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	ArrayType  *volatile result = NULL;
+	Look		look = {
+		.sql = text_to_cstring(PG_GETARG_TEXT_PP(0)),
+		.path = text_to_cstring(PG_GETARG_TEXT_PP(1)),
+		.run_as = PG_GETARG_OID(2),
+		.max_rows = PG_GETARG_INT32(3)
+	};
 
-	if (!has_look_timeout)
-		look_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
-	has_look_timeout = true;
-	is_out_of_time = false;
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		enable_timeout_after(look_timeout, MAX_TIME_MS);
-		result = look(sql, path, PG_GETARG_OID(2), PG_GETARG_INT32(3), context);
-		disable_timeout(look_timeout, false);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		disable_timeout(look_timeout, false);
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_out_of_time || error->sqlerrcode != ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		result = NULL;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	/* it may have struck when all was done */
-	if (is_out_of_time)
-		QueryCancelPending = false;
-	if (result == NULL)
+	if (!do_bounded(look_at_rows, &look) || look.result == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_ARRAYTYPE_P(result);
+	PG_RETURN_ARRAYTYPE_P(look.result);
 }
 
-/* capi._query_columns(query text, search_path text, run_as oid) */
-Datum
-capi_sql_query_columns(PG_FUNCTION_ARGS)
+/* Step for do_bounded(). */
+static void
+look_at_columns(Look *look)
 {
-	MemoryContext context = CurrentMemoryContext;
-	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	CapiQueryScope scope;
 	TupleDesc	desc;
 	Datum	   *names;
-	ArrayType  *result;
 
-	SPI_connect();
-	capi_query_enter(&scope, PG_GETARG_OID(2), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	begin_look(look, &scope);
 	if (SPI_execute(psprintf("SELECT q.* FROM (%s\n) AS q LIMIT 0",
-							 capi_query_single_select(query)), true, 0) != SPI_OK_SELECT)
+							 capi_query_single_select(look->sql)), true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run the query");
 	desc = SPI_tuptable->tupdesc;
 	names = palloc(sizeof(Datum) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
 		names[i] = CStringGetTextDatum(NameStr(TupleDescAttr(desc, i)->attname));
-	MemoryContextSwitchTo(context);
-	result = construct_array(names, desc->natts, TEXTOID, -1, false, TYPALIGN_INT);
-	capi_query_leave(&scope);
-	SPI_finish();
-	PG_RETURN_ARRAYTYPE_P(result);
+	MemoryContextSwitchTo(look->context);
+	look->result = construct_array(names, desc->natts, TEXTOID, -1, false, TYPALIGN_INT);
+	end_look(&scope);
+}
+
+/*
+ * capi._query_columns(query text, search_path text, run_as oid): names of the
+ * columns; null when it took too long to tell.
+ */
+Datum
+capi_sql_query_columns(PG_FUNCTION_ARGS)
+{
+	Look		look = {
+		.sql = text_to_cstring(PG_GETARG_TEXT_PP(0)),
+		.path = text_to_cstring(PG_GETARG_TEXT_PP(1)),
+		.run_as = PG_GETARG_OID(2)
+	};
+
+	if (!do_bounded(look_at_columns, &look))
+		PG_RETURN_NULL();
+	PG_RETURN_ARRAYTYPE_P(look.result);
 }
 
 /* capi._query_is_limited(query text) */

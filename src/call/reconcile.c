@@ -90,6 +90,7 @@ capi_reconcile(CapiCaller *reader, CapiLedger *ledger, Tuplestorestate *result,
 	ledger->source_id = reader->source->id;
 	ledger->key_type = reader->source->key_type;
 	ledger->orders = capi_ledger_orders();
+	ledger->orders->with_raw_keys = ledger->kind == CAPI_LEDGER_BACKFILL;
 	ledger->elsewhere = capi_ledger_orders();
 	capi_ledger_begin(reader->owner);
 	if (has_query)
@@ -180,7 +181,7 @@ typedef struct SourceCount
 	TupleDesc	desc;			/* of capi.reconcile() */
 } SourceCount;
 
-/* Step for capi_attempt(), which leaves nothing of it when it fails. */
+/* Step for capi_attempt_error(), which leaves nothing of it when it fails. */
 static void
 count_source(void *arg)
 {
@@ -245,9 +246,11 @@ reconcile_source(ReturnSetInfo *result, CapiCaller *reader, TimestampTz now)
 		.desc = inner_desc(result->setDesc)
 	};
 	const char *name = pstrdup(reader->source->name);
-	const char *problem = capi_attempt(count_source, &count);
+	ErrorData  *error = capi_attempt_error(count_source, &count);
 
-	put_source(result, name, &count, problem);
+	/* its words may quote an order, like those a reader is told */
+	put_source(result, name, &count,
+			   error != NULL ? capi_query_error_text(error, true) : NULL);
 	tuplestore_end(count.rows);
 }
 

@@ -8,15 +8,17 @@
  * queue, like the rows that count what was missed, from which the dispatcher
  * makes capi.source.renumbered_at.
  *
- * Seen are TRUNCATE ... RESTART IDENTITY and the restart of a column's own
- * sequence, in sessions in which the library is loaded: with preload in all of
+ * Seen are TRUNCATE ... RESTART IDENTITY, of the tables that it reaches by CASCADE
+ * or inheritance, too, and the restart of a column's own sequence, in sessions in which the library is loaded: with preload in all of
  * them.  Not seen is setval().
  */
 #include "postgres.h"
 
 #include "catalog/dependency.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
 #include "commands/sequence.h"
 #include "nodes/parsenodes.h"
@@ -64,6 +66,33 @@ note_table(Oid relid)
 	RelationClose(rel);
 }
 
+/*
+ * All tables that the statement empties: as ExecuteTruncate() finds them, also
+ * those that nobody named.
+ */
+static List *
+truncated_tables(const TruncateStmt *stmt)
+{
+	List	   *tables = NIL;
+	List	   *more;
+	ListCell   *lc;
+
+	foreach(lc, stmt->relations)
+	{
+		RangeVar   *name = lfirst_node(RangeVar, lc);
+		Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+		if (OidIsValid(relid))
+			tables = list_concat_unique_oid(tables, name->inh ?
+											find_all_inheritors(relid, NoLock, NULL) :
+											list_make1_oid(relid));
+	}
+	while (stmt->behavior == DROP_CASCADE && tables != NIL &&
+		   (more = heap_truncate_find_FKs(tables)) != NIL)
+		tables = list_concat_unique_oid(tables, more);
+	return tables;
+}
+
 /* The table whose column the sequence numbers, if there is one. */
 static void
 note_sequence(RangeVar *name)
@@ -103,18 +132,15 @@ process_utility(PlannedStmt *pstmt, const char *queryString,
 	Node	   *stmt = pstmt->utilityStmt;
 	bool		truncates = IsA(stmt, TruncateStmt) && ((TruncateStmt *) stmt)->restart_seqs;
 	bool		restarts = IsA(stmt, AlterSeqStmt) && begins_again(((AlterSeqStmt *) stmt)->options);
+	List	   *tables = truncates ? truncated_tables((TruncateStmt *) stmt) : NIL;
+	ListCell   *lc;
 
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
 		(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 
 	/* of other statements nothing may be left by now */
-	if (truncates)
-	{
-		ListCell   *lc;
-
-		foreach(lc, ((TruncateStmt *) stmt)->relations)
-			note_table(RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true));
-	}
-	else if (restarts)
+	foreach(lc, tables)
+		note_table(lfirst_oid(lc));
+	if (restarts)
 		note_sequence(((AlterSeqStmt *) stmt)->sequence);
 }

@@ -241,8 +241,11 @@ append_value(Statement *s)
 
 /* SELECT the columns of an order FROM the query AS q WHERE it has a key */
 static void
-begin_statement(Statement *s, const CapiSource *source)
+begin_statement(Statement *s, const CapiSource *source, bool with_raw_keys)
 {
+	/* as the type prints it, which is what the trigger writes */
+	const char *key = "pg_catalog.concat(q.key)";
+
 	SPIPlanPtr	plan;
 	CachedPlanSource *cached;
 
@@ -256,13 +259,14 @@ begin_statement(Statement *s, const CapiSource *source)
 	SPI_freeplan(plan);
 	initStringInfo(&s->sql);
 	appendStringInfo(&s->sql, "SELECT %s, %s::pg_catalog.timestamptz",
-					 capi_ledger_key_sql(source->key_type, "q.key::pg_catalog.text"),
+					 capi_ledger_key_sql(source->key_type, key),
 					 capi_query_time_sql(source, s->query));
 	append_value(s);
 	append_text(s, "currency");
 	appendStringInfoString(&s->sql, OidIsValid(column_type(s, "ignore_reason")) ?
 						   ", q.ignore_reason IS NOT NULL" : ", false");
 	append_text(s, "action_source");
+	appendStringInfo(&s->sql, ", %s", with_raw_keys ? key : "NULL::pg_catalog.text");
 	appendStringInfo(&s->sql, " FROM (%s\n) AS q WHERE q.key IS NOT NULL", s->query);
 }
 
@@ -310,7 +314,7 @@ capi_orders_add_window(CapiRows *orders, CapiCaller *reader,
 
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
-	begin_statement(&s, source);
+	begin_statement(&s, source, orders->with_raw_keys);
 	append_bound(&s, ">=", since, -1);
 	append_bound(&s, "<", until, 1);
 	run(orders, source, s.sql.data, InvalidOid, (Datum) 0);
@@ -376,7 +380,7 @@ capi_orders_add_keys(CapiRows *orders, CapiCaller *reader, char **keys, int nkey
 
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
-	begin_statement(&s, source);
+	begin_statement(&s, source, orders->with_raw_keys);
 	for (int at = 0; at < nkeys; at += KEYS_AT_ONCE)
 	{
 		KeyInput	in = {.source = source, .keys = keys + at, .n = Min(nkeys - at, KEYS_AT_ONCE)};

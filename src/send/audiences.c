@@ -88,6 +88,9 @@ struct CapiAudiences
 	MemoryContext context;
 	MemoryContext work_context; /* of one page, or one request */
 	CapiAudienceList *list;
+	bool		is_stale;		/* the list is to be loaded again, */
+	bool		has_word;		/* perhaps because somebody changed something, */
+	TimestampTz load_at;		/* at this time */
 	Phase		phase;
 	int			id;				/* the one at work, or the last */
 	Next		next;
@@ -131,11 +134,41 @@ capi_audiences_create(MemoryContext parent)
 	return a;
 }
 
-/* With the configuration, inside its transaction. */
-void
-capi_audiences_load(CapiAudiences *a, bool fresh)
+/* Inside a transaction. */
+static void
+load_list(CapiAudiences *a, bool fresh)
 {
 	a->list = capi_audience_load(a->list, a->context, fresh);
+}
+
+void
+capi_audiences_reload(CapiAudiences *a, bool has_word)
+{
+	a->is_stale = true;
+	a->has_word |= has_word;
+}
+
+/* Step for capi_txn_try(). */
+static void
+load_again(void *arg)
+{
+	CapiAudiences *a = arg;
+
+	load_list(a, a->has_word);
+}
+
+/* Apart from the configuration: who holds a table of these stops no orders (P6). */
+static void
+refresh_list(CapiAudiences *a)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!a->is_stale || now < a->load_at)
+		return;
+	if (capi_txn_try("capi: reading the audiences", load_again, a))
+		a->is_stale = a->has_word = false;
+	else
+		a->load_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
 }
 
 static CapiAudience *
@@ -180,7 +213,7 @@ write_next(void *arg)
 			break;
 	}
 	if (a->next != NEXT_PAGE || a->is_last)
-		capi_audiences_load(a, false);
+		load_list(a, false);
 }
 
 static void
@@ -476,7 +509,7 @@ prepare_request(void *arg)
 	else
 	{
 		capi_audience_nothing_waits(audience->id);
-		capi_audiences_load(a, false);
+		load_list(a, false);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -619,7 +652,7 @@ sweep(void *arg)
 	CapiAudiences *a = arg;
 
 	capi_audience_sweep(a->id, SWEEP_PEOPLE);
-	capi_audiences_load(a, false);
+	load_list(a, false);
 }
 
 static void
@@ -696,6 +729,7 @@ capi_audiences_work(CapiDispatcher *d, bool may_begin)
 	CapiAudiences *a = d->audiences;
 
 	a->hurry = false;
+	refresh_list(a);
 	if (!write_it(a))
 		return;
 	if (a->phase == PHASE_READING)
@@ -708,14 +742,14 @@ TimestampTz
 capi_audiences_deadline(CapiDispatcher *d)
 {
 	CapiAudiences *a = d->audiences;
-	TimestampTz until = DT_NOEND;
+	TimestampTz until = a->is_stale ? a->load_at : DT_NOEND;
 
 	if (a->hurry)
 		return DT_NOBEGIN;
 	if (a->next != NEXT_NOTHING)
-		return a->again_at;
+		return Min(until, a->again_at);
 	if (a->phase != PHASE_IDLE || a->list == NULL || d->more_in_queue)
-		return DT_NOEND;
+		return until;
 	for (int i = 0; i < a->list->n; i++)
 		until = Min(until, next_at(d, &a->list->v[i]));
 	return until;

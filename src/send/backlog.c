@@ -13,6 +13,7 @@
 #include "base/capi.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
+#include "store/known.h"
 
 /* After a look that somebody's lock kept from being done. */
 #define RETRY_MS	500
@@ -24,6 +25,7 @@ typedef struct Look
 	CapiItem  **due;
 	int			n;
 	int			max;
+	bool		is_full;
 	TimestampTz next;
 } Look;
 
@@ -91,6 +93,29 @@ compare_pairs(const void *a, const void *b)
 	return due_a < due_b ? -1 : due_a > due_b;
 }
 
+/*
+ * An order that came to wait while somebody forgot it: neither saw the other's
+ * row, but by now both are there.
+ */
+static void
+drop_forgotten(Look *look)
+{
+	CapiKnown  *known = palloc(sizeof(CapiKnown) * (look->n + 1));
+	CapiItem  **forgotten = palloc(sizeof(CapiItem *) * (look->n + 1));
+	int			nforgotten = 0;
+	int			kept = 0;
+
+	capi_known_look_up_forgotten(look->due, look->n, known);
+	for (int i = 0; i < look->n; i++)
+		if (known[i] == CAPI_KNOWN_FORGOTTEN)
+			forgotten[nforgotten++] = look->due[i];
+		else
+			look->due[kept++] = look->due[i];
+	look->n = kept;
+	if (nforgotten > 0)
+		capi_outcome_drop_waiting(forgotten, nforgotten);
+}
+
 /* Step for capi_txn_try(). */
 static void
 find_due(void *arg)
@@ -124,6 +149,8 @@ find_due(void *arg)
 			dataset->looked_up += got;
 		look->next = Min(look->next, later);
 	}
+	look->is_full = look->n == look->max;
+	drop_forgotten(look);
 }
 
 /*
@@ -148,6 +175,6 @@ capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room)
 	for (int i = 0; i < look.n && n < room; i++)
 		if (capi_in_flight_add(d, look.due[i]))
 			items[n++] = look.due[i];
-	d->backlog_due_at = n == room || look.n == look.max ? DT_NOBEGIN : look.next;
+	d->backlog_due_at = n == room || look.is_full ? DT_NOBEGIN : look.next;
 	return n;
 }

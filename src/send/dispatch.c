@@ -66,6 +66,7 @@
 #define LOCKED_MS				1000
 
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
+#define MAINTAIN_AGAIN_MS		(10 * 1000)
 
 /* A smaller step of the clock back than this only makes a wait longer. */
 #define CLOCK_STEP_MS			2000
@@ -429,7 +430,7 @@ load_config(void *arg)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);
 	note_datasets(d);
-	capi_audiences_load(d->audiences, changed);
+	capi_audiences_reload(d->audiences, changed);
 	if (d->config->is_copy || !d->config->has_state)
 	{
 		capi_queue_close(d->reader);
@@ -454,13 +455,16 @@ load_config(void *arg)
 static void
 refresh_config(CapiDispatcher *d)
 {
-	if (d->config != NULL && !d->look_at_queue && !d->reload &&
-		GetCurrentTimestamp() < d->config_until)
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < d->config_locked_until)
+		return;
+	if (d->config != NULL && !d->look_at_queue && !d->reload && now < d->config_until)
 		return;
 	if (!capi_txn_try("capi: reading the configuration", load_config, d))
 	{
 		d->reload = true;
-		d->config_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_MS);
+		d->config_locked_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_MS);
 	}
 }
 
@@ -658,8 +662,11 @@ reclaim_segments(void *arg)
 static void
 maintain_logs(void *arg)
 {
-	(void) arg;
-	capi_outcome_maintain();
+	CapiDispatcher *d = arg;
+
+	if (capi_outcome_maintain())
+		d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 MAINTAIN_AGAIN_MS);
 }
 
 static void
@@ -699,6 +706,8 @@ time_to_wait(CapiDispatcher *d)
 	if (d->records != NIL)
 		until = Min(until, d->records_at);
 	until = Min(until, capi_health_look_at(d));
+	if (d->reload && d->config_locked_until > now)
+		until = Min(until, d->config_locked_until);
 	if (!may_begin(d) || d->reader == NULL)
 		return until <= now ? 0 : TimestampDifferenceMilliseconds(now, until) + 1;
 	until = Min(until, capi_audiences_deadline(d));

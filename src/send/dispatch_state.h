@@ -68,6 +68,7 @@ typedef struct CapiDispatcher
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
 	int64		known_datasets; /* another sum of ids: others than before */
 	TimestampTz config_until;	/* configuration is read again then */
+	TimestampTz config_locked_until;	/* and not before, somebody holds it */
 	TimestampTz settings_until; /* those of the database are looked at then */
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
 	bool		reclaim_again;	/* a past segment is still there */
@@ -124,7 +125,8 @@ extern void capi_dispatch_flush_wal(void);
 
 /* in audiences.c */
 extern CapiAudiences *capi_audiences_create(MemoryContext parent);
-extern void capi_audiences_load(CapiAudiences *a, bool fresh);
+/* has_word: somebody changed something, so what failed is tried at once */
+extern void capi_audiences_reload(CapiAudiences *a, bool has_word);
 extern void capi_audiences_work(CapiDispatcher *d, bool may_begin);
 extern void capi_audiences_answer(CapiDispatcher *d, const CapiAnswer *answer);
 extern TimestampTz capi_audiences_deadline(CapiDispatcher *d);

@@ -320,7 +320,7 @@ take_new(CapiDispatcher *d, const Step *step, CapiItem **items)
 			items[kept++] = capi_item_copy(item);
 		else
 		{
-			if (step->known[i] != CAPI_KNOWN_FINISHED)
+			if (step->known[i] < CAPI_KNOWN_FINISHED)
 				capi_in_flight_captured(d, item);
 			capi_queue_settle(d->reader, item->segment, item->pass);
 		}

@@ -118,7 +118,7 @@ read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
 
 /* The last word of the source, or that of all, is no. */
 static const char refused_sql[] =
-"WITH told AS MATERIALIZED (SELECT w.writer FROM (SELECT DISTINCT x.writer"
+"WITH told AS MATERIALIZED (SELECT w.writer, r.oid IS NOT NULL AS known FROM (SELECT DISTINCT x.writer"
 " FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi.consent y"
 " WHERE y.key = k.key AND y.source_id = 0 OFFSET 0) AS x) AS w"
 " LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.writer"
@@ -127,7 +127,8 @@ static const char refused_sql[] =
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
 " CROSS JOIN (VALUES ($2), (0)) AS s (id)"
 " CROSS JOIN LATERAL (SELECT x.given FROM capi.consent x WHERE x.key = u.key AND x.source_id = s.id"
-" AND (s.id <> 0 OR x.writer IN (SELECT t.writer FROM told t))"
+/* of a role that is gone nobody knows whose customers it spoke of: only its no counts */
+" AND (s.id <> 0 OR EXISTS (SELECT FROM told t WHERE t.writer = x.writer AND (t.known OR NOT x.given)))"
 " ORDER BY x.said_at DESC LIMIT 1) c"
 " WHERE NOT c.given";
 

@@ -165,7 +165,7 @@ capi_direct_forget(Oid int_array, Datum source_ids, Oid text_array, Datum keys)
  * is from after that.  A dump in between would have the events of its snapshot
  * nowhere.
  */
-void
+bool
 capi_direct_shrink(void)
 {
 	static FullTransactionId empty_at = {0};
@@ -176,11 +176,12 @@ capi_direct_shrink(void)
 	bool		isnull;
 
 	if (is_empty && capi_holders_before(empty_at, NULL))
-		return;
+		return true;
 	if (capi_txn_execute_with_args("SELECT capi._shrink_direct_event($1)", 1, types, args,
 								   is_empty ? " " : "n", false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not give the space of events back");
 	last_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 										  &isnull));
 	empty_at = isnull ? InvalidFullTransactionId : ReadNextFullTransactionId();
+	return !isnull;
 }

@@ -33,7 +33,10 @@ extern void capi_direct_read(CapiItem **items, int n, int64 max_bytes,
 extern void capi_direct_forget(Oid int_array, Datum source_ids,
 							   Oid text_array, Datum keys);
 
-/* Gives the space of many events back when none is left; likewise. */
-extern void capi_direct_shrink(void);
+/*
+ * Gives the space of many events back when none is left; likewise.  True when
+ * it is to be called once more, soon.
+ */
+extern bool capi_direct_shrink(void);
 
 #endif							/* CAPI_DIRECT_H */

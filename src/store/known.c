@@ -5,7 +5,7 @@
  *
  * Two look-ups per captured row, most of which find nothing: they go straight
  * to the indexes, in half the time that the executor needs for the same.
- * Called by dispatch.c only; reads only.
+ * Called by intake.c and backlog.c; reads only.
  */
 #include "postgres.h"
 
@@ -40,7 +40,9 @@ typedef struct KeyIndex
 
 static bool open_key_index(Relation rel, KeyIndex *found);
 static void look_up(Relation rel, const char *outcome_column, CapiItem **items,
-					int n, CapiKnown *known);
+					int n, CapiKnown enough, CapiKnown *known);
+static void look_up_in_log(CapiItem **items, int n, CapiKnown enough,
+						   CapiKnown *known);
 static CapiKnown meaning(TupleTableSlot *slot, AttrNumber outcome,
 						 AttrNumber captured_at, const CapiItem *item);
 
@@ -48,19 +50,34 @@ void
 capi_known_look_up(CapiItem **items, int n, CapiKnown *known)
 {
 	Relation	backlog = table_open(capi_config_table("backlog"), AccessShareLock);
-	List	   *partitions;
-	ListCell   *lc;
 
 	for (int i = 0; i < n; i++)
 		known[i] = CAPI_KNOWN_NOT;
-	look_up(backlog, NULL, items, n, known);
+	look_up(backlog, NULL, items, n, CAPI_KNOWN_FINISHED, known);
 	table_close(backlog, AccessShareLock);
+	look_up_in_log(items, n, CAPI_KNOWN_FINISHED, known);
+}
+
+void
+capi_known_look_up_forgotten(CapiItem **items, int n, CapiKnown *known)
+{
+	for (int i = 0; i < n; i++)
+		known[i] = CAPI_KNOWN_NOT;
+	look_up_in_log(items, n, CAPI_KNOWN_FORGOTTEN, known);
+}
+
+static void
+look_up_in_log(CapiItem **items, int n, CapiKnown enough, CapiKnown *known)
+{
+	List	   *partitions;
+	ListCell   *lc;
+
 	partitions = find_inheritance_children(capi_config_table("delivery"), AccessShareLock);
 	foreach(lc, partitions)
 	{
 		Relation	rel = table_open(lfirst_oid(lc), NoLock);
 
-		look_up(rel, "outcome", items, n, known);
+		look_up(rel, "outcome", items, n, enough, known);
 		table_close(rel, AccessShareLock);
 	}
 	list_free(partitions);
@@ -96,10 +113,13 @@ open_key_index(Relation rel, KeyIndex *found)
 	return false;
 }
 
-/* outcome_column: where the outcome stands; NULL: every row is one that waits. */
+/*
+ * outcome_column: where the outcome stands; NULL: every row is one that waits.
+ * enough: what is known so well is not looked up any more.
+ */
 static void
 look_up(Relation rel, const char *outcome_column, CapiItem **items, int n,
-		CapiKnown *known)
+		CapiKnown enough, CapiKnown *known)
 {
 	AttrNumber	outcome = outcome_column == NULL ? InvalidAttrNumber :
 		get_attnum(RelationGetRelid(rel), outcome_column);
@@ -119,7 +139,7 @@ look_up(Relation rel, const char *outcome_column, CapiItem **items, int n,
 	{
 		ScanKeyData keys[2];
 
-		if (known[i] == CAPI_KNOWN_FINISHED)
+		if (known[i] >= enough)
 			continue;
 		ScanKeyEntryInitialize(&keys[by.key_at - 1], 0, by.key_at, BTEqualStrategyNumber,
 							   InvalidOid, C_COLLATION_OID, F_TEXTEQ,
@@ -148,11 +168,14 @@ meaning(TupleTableSlot *slot, AttrNumber outcome, AttrNumber captured_at,
 {
 	bool		isnull;
 	Datum		value;
+	char	   *word;
 
 	if (outcome == InvalidAttrNumber)
 		return CAPI_KNOWN_WAITING;
-	value = slot_getattr(slot, outcome, &isnull);
-	if (strcmp(TextDatumGetCString(value), capi_outcome_word(CAPI_OUTCOME_IGNORED)) != 0)
+	word = TextDatumGetCString(slot_getattr(slot, outcome, &isnull));
+	if (strcmp(word, "forgotten") == 0)
+		return CAPI_KNOWN_FORGOTTEN;
+	if (strcmp(word, capi_outcome_word(CAPI_OUTCOME_IGNORED)) != 0)
 		return CAPI_KNOWN_FINISHED;
 	value = slot_getattr(slot, captured_at, &isnull);
 	return DatumGetTimestampTz(value) == item->captured_at ?

@@ -40,13 +40,14 @@ typedef struct Column
 
 static const Column order_columns[] = {
 	{"key", TEXTOID}, {"at", TIMESTAMPTZOID}, {"value", NUMERICOID},
-	{"currency", TEXTOID}, {"ignored", BOOLOID}, {"action_source", TEXTOID}
+	{"currency", TEXTOID}, {"ignored", BOOLOID}, {"action_source", TEXTOID},
+	{"raw_key", TEXTOID}
 };
 
 static const Column known_columns[] = {
 	{"key", TEXTOID}, {"at", TIMESTAMPTZOID}, {"value", NUMERICOID},
 	{"currency", TEXTOID}, {"ignored", BOOLOID}, {"action_source", TEXTOID},
-	{"rank", INT4OID}, {"ignored_at", TIMESTAMPTZOID}, {"unread_at", TIMESTAMPTZOID},
+	{"raw_key", TEXTOID}, {"rank", INT4OID}, {"ignored_at", TIMESTAMPTZOID}, {"unread_at", TIMESTAMPTZOID},
 	{"event_time", TIMESTAMPTZOID}, {"seen_at", TIMESTAMPTZOID},
 	{"sent_value", NUMERICOID}, {"sent_currency", TEXTOID}, {"class", TEXTOID},
 	{"orders", INT8OID}
@@ -175,7 +176,7 @@ capi_ledger_key_sql(const char *type, const char *key)
 
 /* Columns that an order gives to the row of its key. */
 #define ORDER_ROW \
-	"o.at, o.value, o.currency, o.ignored, o.action_source," \
+	"o.at, o.value, o.currency, o.ignored, o.action_source, o.raw_key," \
 	" NULL::int AS rank, NULL::timestamptz AS ignored_at, NULL::timestamptz AS unread_at," \
 	" NULL::timestamptz AS event_time, NULL::timestamptz AS seen_at," \
 	" NULL::numeric AS sent_value, NULL::text COLLATE \"C\" AS sent_currency"
@@ -220,7 +221,8 @@ by_key(const char *rows)
 {
 	return psprintf("SELECT k.key, min(k.at) AS at, min(k.value) AS value,"
 					" min(k.currency) AS currency, bool_or(k.ignored) AS ignored,"
-					" min(k.action_source) AS action_source, max(k.rank) AS rank,"
+					" min(k.action_source) AS action_source, min(k.raw_key) AS raw_key,"
+					" max(k.rank) AS rank,"
 					" max(k.ignored_at) AS ignored_at, max(k.unread_at) AS unread_at,"
 	/* times of the record that counts */
 					" (array_agg(k.event_time ORDER BY k.rank DESC NULLS LAST,"
@@ -300,10 +302,10 @@ static char *
 settled_rows(const CapiLedger *ledger)
 {
 	return by_key(psprintf("SELECT l.key, l.at, l.value, l.currency, l.ignored, l.action_source,"
-						   " l.rank, l.ignored_at, l.unread_at, l.event_time, l.seen_at,"
+						   " l.raw_key, l.rank, l.ignored_at, l.unread_at, l.event_time, l.seen_at,"
 						   " l.sent_value, l.sent_currency FROM capi_known l WHERE l.key IS NOT NULL"
 						   " UNION ALL SELECT o.key, " ORDER_ROW " FROM capi_elsewhere o"
-						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, " DELIVERY_RECORD
+						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, NULL, " DELIVERY_RECORD
 						   " FROM capi_known l"
 						   " JOIN capi.delivery d ON d.source_id = $1 AND %s = l.key",
 						   capi_ledger_key_sql(ledger->key_type, "d.key")));
@@ -318,7 +320,7 @@ answer_sql(const CapiLedger *ledger)
 			return "SELECT b.key, b.at, b.value, b.currency FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_BACKFILL:
-			return "SELECT b.key, b.at, b.action_source FROM b"
+			return "SELECT coalesce(b.raw_key, b.key), b.at, b.action_source FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_DRIFT:
 			return "SELECT b.key, b.sent_value, b.value,"

@@ -16,13 +16,17 @@ typedef struct CapiRows
 	TupleDesc	desc;
 	Tuplestorestate *rows;
 	int64		n;
+	bool		with_raw_keys;	/* of orders: fill that column */
 } CapiRows;
 
-/* Columns of orders as the query tells them today; amounts as they are sent. */
+/*
+ * Columns of orders as the query tells them today; amounts as they are sent.
+ * The key is in the form in which keys compare, raw as the type prints it.
+ */
 enum
 {
 	ORDER_KEY, ORDER_AT, ORDER_VALUE, ORDER_CURRENCY, ORDER_IGNORED,
-	ORDER_ACTION_SOURCE, ORDER_COLUMNS
+	ORDER_ACTION_SOURCE, ORDER_RAW_KEY, ORDER_COLUMNS
 };
 
 /* What is wanted of the orders. */

@@ -306,6 +306,23 @@ capi_outcome_record(CapiOutcome *outcomes, int n)
 		record_waiting(outcomes, n, waiting);
 }
 
+/* One that somebody has locked is looked at again when it is due. */
+void
+capi_outcome_drop_waiting(CapiItem **items, int n)
+{
+	ArrayArg	pair[2];
+
+	array_init(&pair[0], INT4OID, n);
+	array_init(&pair[1], TEXTOID, n);
+	for (int i = 0; i < n; i++)
+		add_key(pair, items[i]);
+	run("DELETE FROM capi.backlog b USING (SELECT l.source_id, l.key FROM unnest($1, $2)"
+		" AS u (source_id, key) JOIN capi.backlog l ON l.source_id = u.source_id"
+		" AND l.key = u.key FOR UPDATE OF l SKIP LOCKED) g"
+		" WHERE b.source_id = g.source_id AND b.key = g.key",
+		pair, 2, SPI_OK_DELETE);
+}
+
 int64
 capi_outcome_next_request(void)
 {
@@ -519,8 +536,7 @@ capi_outcome_source_broken(int source_id, const char *reason)
 					 " FOR UPDATE SKIP LOCKED)", source_id, "", NULL);
 }
 
-/* Partitions to come and partitions past retention. */
-void
+bool
 capi_outcome_maintain(void)
 {
 	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
@@ -528,5 +544,5 @@ capi_outcome_maintain(void)
 	capi_context_expire();
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
-	capi_direct_shrink();
+	return capi_direct_shrink();
 }

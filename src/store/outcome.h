@@ -11,6 +11,9 @@
 
 /* All inside a transaction with SPI. */
 extern void capi_outcome_record(CapiOutcome *outcomes, int n);
+
+/* Takes events out of the backlog that have their outcome already. */
+extern void capi_outcome_drop_waiting(CapiItem **items, int n);
 extern int64 capi_outcome_next_request(void);
 extern void capi_outcome_request(int64 request_id, int dataset_id,
 								 TimestampTz sent_at, int64 duration_ms,
@@ -59,6 +62,11 @@ extern void capi_outcome_clock(int dataset_id, int64 ahead_ms);
 extern void capi_outcome_dataset_state(int dataset_id, const char *state,
 									   const char *reason);
 extern void capi_outcome_source_broken(int source_id, const char *reason);
-extern void capi_outcome_maintain(void);
+
+/*
+ * Partitions to come and partitions past retention, and space that is not needed
+ * any more.  True when there will be something to do again soon.
+ */
+extern bool capi_outcome_maintain(void);
 
 #endif							/* CAPI_OUTCOME_H */

@@ -36,6 +36,7 @@
 typedef struct Entry
 {
 	const char *key;
+	text	   *raw_key;		/* NULL: not asked for, or no order */
 	Numeric		value;
 	Numeric		sent_value;
 	TimestampTz at;
@@ -283,6 +284,7 @@ add_order(CapiTally *tally, TupleTableSlot *slot)
 	entry->value = copy_numeric(v[ORDER_VALUE], null[ORDER_VALUE]);
 	entry->currency = currency_number(tally, v[ORDER_CURRENCY], null[ORDER_CURRENCY]);
 	entry->action_source = action_number(tally, v[ORDER_ACTION_SOURCE], null[ORDER_ACTION_SOURCE]);
+	entry->raw_key = null[ORDER_RAW_KEY] ? NULL : DatumGetTextPCopy(v[ORDER_RAW_KEY]);
 }
 
 void
@@ -480,6 +482,8 @@ put_entry(CapiTally *tally, const Entry *entry)
 	nulls[KNOWN_IGNORED] = !entry->returned;
 	values[KNOWN_IGNORED] = BoolGetDatum(entry->ignored);
 	put_word(tally, values, nulls, KNOWN_ACTION_SOURCE, entry->action_source);
+	nulls[KNOWN_RAW_KEY] = entry->raw_key == NULL;
+	values[KNOWN_RAW_KEY] = PointerGetDatum(entry->raw_key);
 	nulls[KNOWN_RANK] = entry->rank < 0;
 	values[KNOWN_RANK] = Int32GetDatum(entry->rank);
 	put_time(values, nulls, KNOWN_IGNORED_AT, entry->ignored_at);

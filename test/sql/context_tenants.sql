@@ -89,6 +89,40 @@ SELECT ok, detail, hint FROM capi.diagnose() WHERE "check" = 'contexts';
 -- the outcome of one shop's order takes nothing of the other's away
 SELECT writer::regrole, source_id, key FROM capi.context WHERE key = '1' ORDER BY writer::regrole::text;
 
+-- nor do its story, its forgetting and its history
+SELECT source_name, step, detail FROM capi.explain_event('1') WHERE step IN ('consent', 'context') ORDER BY 1, at;
+SELECT capi.forget('2', 'north') > 0 AS forgotten;
+SELECT writer::regrole, source_id, key FROM capi.context WHERE key = '2' ORDER BY writer::regrole::text;
+SET SESSION AUTHORIZATION regress_south_web;
+SELECT capi.set_context('1', '{"consent": false}');
+SET SESSION AUTHORIZATION regress_north;
+SELECT capi.forget_history('north') > 0 AS forgotten;
+RESET SESSION AUTHORIZATION;
+SELECT key, writer, given FROM capi.consent WHERE key = '1' ORDER BY writer;
+-- a role that is gone: its yes is worth nothing
+CREATE ROLE regress_gone_web;
+SELECT capi.grant_access('regress_gone_web', 'writer');
+SET SESSION AUTHORIZATION regress_south_web;
+SELECT capi.set_context('7', '{"consent": false}');
+SET SESSION AUTHORIZATION regress_gone_web;
+SELECT capi.set_context('7', '{"consent": true}');
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_gone_web;
+DROP ROLE regress_gone_web;
+SET SESSION AUTHORIZATION regress_south;
+INSERT INTO south.orders (id) VALUES (7);
+SELECT order_key, outcome, reason FROM capi.preview('south', '7');
+-- another table under the other's query
+SET SESSION AUTHORIZATION regress_north;
+CREATE TABLE north.keys (id int PRIMARY KEY, state text);
+SET client_min_messages = error;
+RESET SESSION AUTHORIZATION;
+DROP TABLE south.orders;
+SET SESSION AUTHORIZATION regress_north;
+SELECT capi.alter_source('south', table_name => 'north.keys');
+RESET SESSION AUTHORIZATION;
+SET client_min_messages = notice;
+
 SELECT capi.detach('north'), capi.detach('south');
 SELECT capi.drop_dataset('main');
 SET client_min_messages = error;

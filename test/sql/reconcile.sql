@@ -167,6 +167,9 @@ SELECT * FROM capi.drift('orders');
 SELECT source, orders, reason FROM capi.reconciliation;
 ALTER TABLE orders RENAME COLUMN amount TO total;
 SELECT source, currency, sum(orders) AS orders, sum(waiting) AS waiting, reason FROM capi.reconciliation GROUP BY source, currency, reason ORDER BY 1, 2;
+-- an error of a run is told without its words, which quote an order
+SELECT capi.alter_source('times', query => 'SELECT id AS key, now() - interval ''1 hour'' AS event_time, (''somebody '' || id)::int::text AS currency FROM orders');
+SELECT source, orders, reason FROM capi.reconciliation WHERE source = 'times';
 SELECT capi.detach('times');
 SELECT * FROM capi.reconcile('times');
 -- who may not read the shop's tables sees nothing of them

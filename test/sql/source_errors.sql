@@ -215,6 +215,30 @@ INSERT INTO orders (id) VALUES (1), (2);
 SELECT capi.preview('crossed');
 SELECT capi.detach('crossed');
 
+-- what the query needs and its role may not, also where only a function of it needs that
+RESET SESSION AUTHORIZATION;
+CREATE SCHEMA hidden;
+CREATE TABLE hidden.rates (rate numeric);
+CREATE TABLE shop.coupons (code text);
+CREATE FUNCTION shop.rate() RETURNS numeric LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT max(rate) FROM hidden.rates); END';
+CREATE FUNCTION shop.coupon() RETURNS numeric LANGUAGE sql STABLE AS 'SELECT count(*) FROM shop.coupons';
+CREATE FUNCTION shop.own() RETURNS numeric LANGUAGE sql STABLE AS 'SELECT 1.0';
+REVOKE EXECUTE ON FUNCTION shop.own() FROM PUBLIC;
+SET SESSION AUTHORIZATION regress_shop;
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, (SELECT max(rate) FROM hidden.rates) AS value FROM orders');
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, (SELECT count(*) FROM coupons) AS value FROM orders');
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, own() AS value FROM orders');
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, rate() AS value FROM orders');
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
+-- a superuser's query runs as the owner of the table
+RESET SESSION AUTHORIZATION;
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, rate() AS value FROM orders');
+SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
+-- a value that one order has wrong is no reason
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, 1 / (id - id) AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
+SELECT capi.detach('rights');
+DROP SCHEMA hidden CASCADE;
+
 SELECT capi.detach('paid');
 SELECT capi.detach('tracked');
 SELECT capi.drop_dataset('main');

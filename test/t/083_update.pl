@@ -87,7 +87,7 @@ is(missing($new, $was), '', 'and leaves nothing else');
 my $log = $node->log_size;
 $node->sql("CREATE EXTENSION capi VERSION '0.1.0'");
 $node->sql("SELECT capi.grant_access('shop_owner', 'admin'); CREATE ROLE looks LOGIN; SELECT capi.grant_access('looks', 'reader');"
-	  . ' CREATE ROLE one; GRANT SELECT ON capi.request_log TO one');
+	  . ' CREATE ROLE one; GRANT SELECT ON capi.request_log TO one; GRANT EXECUTE ON FUNCTION capi.diagnose(), capi.set_context(text, jsonb, text) TO one');
 $node->create_dataset;
 $node->attach;
 my ($delivered, $waiting, @queued) = $node->place_orders(4);
@@ -118,6 +118,8 @@ is($node->sql("SELECT source, table_name, state FROM capi.source_status", 'looks
 	'who had a duty has it, on what is new too');
 is($node->sql("SELECT string_agg(format('%s %s', has_table_privilege('one', v, 'SELECT'), v), ', ') FROM unnest('{capi.request_log,capi.health}'::text[]) v"),
 	't capi.request_log, f capi.health', 'and who had one right has that one');
+is($node->sql("SELECT has_function_privilege('one', 'capi.diagnose()', 'EXECUTE'), has_function_privilege('one', 'capi.send(text, jsonb, text)', 'EXECUTE')"),
+	't|f', 'P9: one function of a duty is not made the whole of it');
 $node->attach(source => 'again');
 is($node->sql("SELECT count(*) FROM capi.source_status WHERE state = 'active'"), 2, 'an admin is still one');
 
