@@ -16,6 +16,7 @@ CREATE TABLE capi.meta_ask (
     hours       int,            -- and how many at once
     expires_at  timestamptz,    -- token: null means never
     warned_days int,            -- token: the last warning was for so many
+    secrets_at  timestamptz,    -- of which time the secrets were that it was asked with
     PRIMARY KEY (dataset_id, question)
 );
 
@@ -62,18 +63,21 @@ CREATE FUNCTION capi._hour(at timestamptz) RETURNS timestamptz
 $$;
 
 -- What may be asked, and when; of counts, for which hours.  Nothing is asked of a
--- dataset that has just been made, and again at once after a new token.
+-- dataset that has just been made, and again at once after a new token: whether it
+-- is another is told by its time being another, for a clock may be set back.
 CREATE FUNCTION capi._meta_due(every interval)
-    RETURNS TABLE (dataset_id int, question text, next_at timestamptz, from_hour timestamptz, until_hour timestamptz)
+    RETURNS TABLE (dataset_id int, question text, next_at timestamptz, from_hour timestamptz, until_hour timestamptz,
+                   secrets_at timestamptz)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT d.id, q.question,
            CASE WHEN a.asked_at IS NULL THEN d.created_at + every
-                WHEN EXISTS (SELECT FROM capi.secret s WHERE s.dataset_id = d.id AND s.changed_at > a.asked_at)
-                THEN a.asked_at
+                WHEN t.secrets_at IS DISTINCT FROM a.secrets_at THEN least(a.asked_at, now())
                 ELSE a.next_at END,
            f.from_hour,
-           least(f.from_hour + coalesce(a.hours, 24) * interval '1 hour', capi._hour(now()) + interval '1 hour')
+           least(f.from_hour + coalesce(a.hours, 24) * interval '1 hour', capi._hour(now()) + interval '1 hour'),
+           t.secrets_at
       FROM capi.dataset d
+     CROSS JOIN LATERAL (SELECT max(s.changed_at) AS secrets_at FROM capi.secret s WHERE s.dataset_id = d.id) t
      CROSS JOIN (VALUES ('counts'), ('quality'), ('token')) AS q (question)
       LEFT JOIN capi.meta_ask a ON a.dataset_id = d.id AND a.question = q.question
      -- seven days can be read (SPEC 9.1)
@@ -193,7 +197,7 @@ END $$;
 -- Writes down how a question ended; of the answer only numbers and names stay.
 -- It is the endpoint's, so whatever it is, it is no error.
 CREATE FUNCTION capi._meta_told(dataset int, what text, from_hour timestamptz, until_hour timestamptz,
-        state text, reason text, rest interval, every interval, answer bytea)
+        state text, reason text, rest interval, every interval, answer bytea, secrets_at timestamptz)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -237,12 +241,13 @@ BEGIN
     IF state = 'not permitted' OR (what <> 'counts' AND state IN ('ok', 'no data')) THEN
         wait := greatest(wait, interval '1 day');
     END IF;
-    INSERT INTO capi.meta_ask AS a (dataset_id, question, asked_at, next_at, state, reason, told_at, ask_from, hours, expires_at)
+    INSERT INTO capi.meta_ask AS a (dataset_id, question, asked_at, next_at, state, reason, told_at, ask_from, hours, expires_at, secrets_at)
     VALUES (dataset, what, clock_timestamp(), CASE WHEN goes_on THEN now() ELSE now() + wait END, state, reason,
             CASE WHEN state IN ('ok', 'no data') THEN now() END,
-            CASE WHEN what = 'counts' THEN from_hour END, fewer, expiry)
+            CASE WHEN what = 'counts' THEN from_hour END, fewer, expiry, secrets_at)
     ON CONFLICT (dataset_id, question) DO UPDATE
         SET asked_at = excluded.asked_at, next_at = excluded.next_at, state = excluded.state, reason = excluded.reason,
+            secrets_at = excluded.secrets_at,
             told_at = coalesce(excluded.told_at, a.told_at), ask_from = excluded.ask_from,
             hours = coalesce(excluded.hours, CASE WHEN goes_on THEN a.hours ELSE least(2 * a.hours, 24) END),
             expires_at = CASE excluded.state WHEN 'ok' THEN excluded.expires_at ELSE a.expires_at END,
