@@ -37,5 +37,22 @@ is(join(', ', map { "$_ $asked{$_}" } sort grep { $_ ne 'events' } keys %asked),
 $node->sql("SET client_min_messages = error; SELECT capi.set_access_token('main', 'sandbox-token')");
 ok($node->wait_for("SELECT bool_and(a.secrets_at = s.changed_at) FROM capi.meta_ask a JOIN capi.secret s USING (dataset_id)"),
 	'and again with a new token');
+
+# --- names that are none, and too many of them ----------------------------------
+
+my $hour = $node->sql('SELECT extract(epoch FROM capi._hour(now()))::bigint');
+my @no_names = ('jane@example.com', 'Order 4917112345678', 'a' x 64, '0' . 'f' x 30, 'word ' x 11);
+$sandbox->post('count', { dataset => $CapiTest::Node::DATASET_ID, hour => $hour - 3600, event_name => $_, count => 1 }) foreach @no_names;
+$sandbox->post('count', { dataset => $CapiTest::Node::DATASET_ID, hour => $hour - 3600 * (1 + $_ % 4), event_name => "Step $_", count => 2 }) foreach 1 .. 230;
+$sandbox->post('count', { dataset => $CapiTest::Node::DATASET_ID, hour => $hour - 3600, event_name => 'CompleteRegistration', count => 3 });
+$sandbox->post('tokens', { add => [ { token => 'reading-token', scopes => ['ads_read'] } ] });
+$node->sql("UPDATE capi.meta_ask SET ask_from = NULL; SET client_min_messages = error; SELECT capi.set_stats_token('main', 'reading-token')");
+ok($node->wait_for("SELECT state = 'ok' AND next_at > now() FROM capi.meta_ask WHERE question = 'counts'"), 'counts are told');
+my $steps = $node->sql("SELECT count(*) FROM capi.meta_count WHERE event_name ~ '^Step'");
+# Purchase is one of them, if its hour is in the same answer
+like($steps, qr/^19[89]$/, 'P12: 200 names of an answer are kept');
+is($node->sql("SELECT counted FROM capi.meta_count WHERE event_name = 'CompleteRegistration'"), '3', 'those of Meta are names');
+is($node->sql("SELECT sum(counted) FROM capi.meta_count WHERE event_name = '(other)'"), 5 + 2 * (230 - $steps), 'P7: the rest counts without its names');
+is($node->sql("SELECT count(*) FROM capi.meta_count WHERE event_name ~ '\@|[0-9]{6}|[a-z]{20}|word'"), '0', 'which are kept nowhere');
 $node->stop;
 done_testing();
