@@ -63,7 +63,7 @@ my ($order) = $node->place_orders(1);
 $node->pay($order);
 $node->wait_until_idle;
 is($node->sql("SELECT status FROM capi.delivery_status WHERE order_key = '$order'"), 'delivered', 'P6: events go on');
-is($node->sql("SELECT state FROM capi.health"), 'active', 'and the dataset knows nothing of it');
+is($node->sql("SELECT state FROM capi.health"), 'ok', 'and the dataset knows nothing of it');
 $node->sql("UPDATE shop.customers SET consent = false WHERE id <= 10", 'shop_owner');
 refresh();
 status_is("waiting = 10 OR waiting = 0", 'consent was withdrawn');
