@@ -83,8 +83,6 @@ capi_reconcile(CapiCaller *reader, CapiLedger *ledger, Tuplestorestate *result,
 			   TupleDesc desc)
 {
 	CapiOwnerScope scope;
-	char	  **keys;
-	int			nkeys;
 	bool		has_query = !reader->source->is_direct;
 
 	ledger->source_id = reader->source->id;
@@ -98,9 +96,8 @@ capi_reconcile(CapiCaller *reader, CapiLedger *ledger, Tuplestorestate *result,
 	capi_enter_owner(reader->owner, &scope);
 	capi_ledger_look(ledger);
 	capi_leave_owner(&scope);
-	nkeys = capi_ledger_strays(ledger, &keys);
-	if (has_query && nkeys > 0)
-		capi_orders_add_keys(ledger->elsewhere, reader, keys, nkeys);
+	if (has_query)
+		capi_orders_add_keys(ledger->elsewhere, reader, capi_ledger_strays, ledger);
 	capi_enter_owner(reader->owner, &scope);
 	capi_ledger_settle(ledger, result, desc);
 	capi_leave_owner(&scope);

@@ -169,10 +169,13 @@ run(CapiRows *orders, const CapiSource *source, const char *sql,
 		.orders = orders, .minor_units = source->minor_units
 	};
 	SPIExecuteOptions options = {.read_only = true, .dest = &r.pub};
+	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr	plan = SPI_prepare(sql, OidIsValid(argtype) ? 1 : 0, &argtype);
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of a source");
+	/* SPI leaves that of its connection, which lasts longer */
+	MemoryContextSwitchTo(context);
 	initStringInfo(&r.scratch);
 	initStringInfo(&r.raw_currency);
 	initStringInfo(&r.currency);
@@ -371,9 +374,14 @@ keep_readable(KeyInput *in)
 }
 
 void
-capi_orders_add_keys(CapiRows *orders, CapiCaller *reader, char **keys, int nkeys)
+capi_orders_add_keys(CapiRows *orders, CapiCaller *reader, CapiKeySupply next_keys,
+					 void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
+	MemoryContext batch = AllocSetContextCreate(context, "capi keys of a count",
+												ALLOCSET_DEFAULT_SIZES);
+	char	  **keys = palloc(sizeof(char *) * KEYS_AT_ONCE);
+	int			n;
 	CapiSource *source = reader->source;
 	CapiQueryScope scope;
 	Statement	s;
@@ -381,15 +389,19 @@ capi_orders_add_keys(CapiRows *orders, CapiCaller *reader, char **keys, int nkey
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
 	begin_statement(&s, source, orders->with_raw_keys);
-	for (int at = 0; at < nkeys; at += KEYS_AT_ONCE)
+	MemoryContextSwitchTo(batch);
+	while ((n = next_keys(arg, keys, KEYS_AT_ONCE)) > 0)
 	{
-		KeyInput	in = {.source = source, .keys = keys + at, .n = Min(nkeys - at, KEYS_AT_ONCE)};
+		KeyInput	in = {.source = source, .keys = keys, .n = n};
 
 		CHECK_FOR_INTERRUPTS();
 		keep_readable(&in);
 		run(orders, source, psprintf("%s AND %s", s.sql.data, in.condition),
 			in.argtype, in.array);
+		MemoryContextSwitchTo(batch);
+		MemoryContextReset(batch);
 	}
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
+	MemoryContextDelete(batch);
 }

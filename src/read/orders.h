@@ -16,8 +16,11 @@
 extern void capi_orders_add_window(CapiRows *orders, CapiCaller *reader,
 								   TimestampTz since, TimestampTz until);
 
+/* Gives the next keys, up to max of them; returns their number, 0 at the end. */
+typedef int (*CapiKeySupply) (void *arg, char **keys, int max);
+
 /* Adds those of the keys that the query returns, whatever their time. */
 extern void capi_orders_add_keys(CapiRows *orders, CapiCaller *reader,
-								 char **keys, int nkeys);
+								 CapiKeySupply next_keys, void *arg);
 
 #endif							/* CAPI_ORDERS_H */

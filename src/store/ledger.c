@@ -254,44 +254,58 @@ record_sql(const CapiLedger *ledger)
 					capi_ledger_key_sql(ledger->key_type, "u.key"));
 }
 
+/* False: these are too few parts, and *parts is how many it takes. */
+static bool
+look_in_parts(CapiLedger *ledger, const char *sql, int *parts)
+{
+	ledger->known = create_rows(known_columns, KNOWN_COLUMNS);
+	for (int part = 0; part < *parts; part++)
+	{
+		CapiTally  *tally = capi_tally_begin(ledger, part, *parts);
+		int			needed;
+
+		capi_tally_orders(tally);
+		run(ledger, sql, capi_tally_records(tally));
+		needed = capi_tally_needed_parts(tally);
+		if (needed > *parts)
+		{
+			capi_tally_drop(tally);
+			tuplestore_end(ledger->known->rows);
+			*parts = needed;
+			return false;
+		}
+		capi_tally_finish(tally);
+	}
+	tuplestore_rescan(ledger->known->rows);
+	return true;
+}
+
 void
 capi_ledger_look(CapiLedger *ledger)
 {
 	char	   *sql = record_sql(ledger);
 	int			parts = capi_tally_parts(ledger->orders->n);
 
-	ledger->known = create_rows(known_columns, KNOWN_COLUMNS);
-	for (int part = 0; part < parts; part++)
-	{
-		CapiTally  *tally = capi_tally_begin(ledger, part, parts);
-
-		capi_tally_orders(tally);
-		run(ledger, sql, capi_tally_records(tally));
-		capi_tally_finish(tally);
-	}
+	while (!look_in_parts(ledger, sql, &parts))
+		CHECK_FOR_INTERRUPTS();
 }
 
 int
-capi_ledger_strays(CapiLedger *ledger, char ***keys)
+capi_ledger_strays(void *arg, char **keys, int max)
 {
+	CapiLedger *ledger = arg;
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(ledger->known->desc, &TTSOpsMinimalTuple);
-	int			room = 64;
 	int			n = 0;
 
-	*keys = palloc(sizeof(char *) * room);
-	tuplestore_rescan(ledger->known->rows);
-	while (tuplestore_gettupleslot(ledger->known->rows, true, false, slot))
+	while (n < max && tuplestore_gettupleslot(ledger->known->rows, true, false, slot))
 	{
 		bool		no_key;
 		bool		no_order;
 		Datum		key = slot_getattr(slot, KNOWN_KEY + 1, &no_key);
 
 		(void) slot_getattr(slot, KNOWN_AT + 1, &no_order);
-		if (no_key || !no_order)
-			continue;
-		if (n == room)
-			*keys = repalloc_huge(*keys, sizeof(char *) * (room *= 2));
-		(*keys)[n++] = TextDatumGetCString(key);
+		if (!no_key && no_order)
+			keys[n++] = TextDatumGetCString(key);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	return n;

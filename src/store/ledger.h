@@ -66,8 +66,11 @@ extern void capi_ledger_end(void);
 /* Puts orders and records together by key.  Inside SPI, as the owner. */
 extern void capi_ledger_look(CapiLedger *ledger);
 
-/* Keys of records for which the query is to be asked; returns their number. */
-extern int	capi_ledger_strays(CapiLedger *ledger, char ***keys);
+/*
+ * The next keys of records for which the query is to be asked, up to max of them;
+ * returns their number.  A CapiKeySupply (read/orders.h).
+ */
+extern int	capi_ledger_strays(void *ledger, char **keys, int max);
 
 /*
  * How a key of that type is compared, in SQL: as its text, where equal values

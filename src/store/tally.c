@@ -7,7 +7,8 @@
  * a hash table that goes through a file beyond work_mem.  Here an order takes
  * some two hundred bytes; where a window has more orders than that much memory is
  * taken for, they are gone through several times, each time for a part of all
- * keys.
+ * keys.  How many records there are is known when they have come: the parts are
+ * more then, and all begins anew.
  */
 #include "postgres.h"
 
@@ -26,6 +27,8 @@
 /* Memory that one part may take, and what an order takes of it. */
 #define PART_BYTES		INT64CONST(268435456)
 #define ORDER_BYTES		200
+
+#define MAX_PARTS		100000
 
 /* Offsets from UTC change at multiples of this only. */
 #define SLOT_US			(15 * USECS_PER_MINUTE)
@@ -114,6 +117,8 @@ struct CapiTally
 	CapiLedger *ledger;
 	int			part;
 	int			parts;
+	int64		nrecords;		/* of all parts */
+	bool		is_full;		/* some were left out */
 	MemoryContext context;
 	keytable_hash *table;
 	Entry	  **chunks;			/* in the order they came */
@@ -131,7 +136,16 @@ struct CapiTally
 int
 capi_tally_parts(int64 orders)
 {
-	return 1 + (int) Min(orders * ORDER_BYTES / PART_BYTES, 100000);
+	return 1 + (int) Min(orders * ORDER_BYTES / PART_BYTES, MAX_PARTS - 1);
+}
+
+int
+capi_tally_needed_parts(const CapiTally *tally)
+{
+	if (!tally->is_full)
+		return tally->parts;
+	return Max(tally->parts + 1,
+			   capi_tally_parts(Max(tally->ledger->orders->n, tally->nrecords)));
 }
 
 CapiTally *
@@ -228,7 +242,17 @@ add_entry(CapiTally *tally, const char *key)
 	return entry;
 }
 
-/* The entry of a key, made when it is new; NULL: of another part. */
+/* ORDER_BYTES is a usual size, not the largest. */
+static bool
+has_room(CapiTally *tally)
+{
+	if (tally->parts < MAX_PARTS &&
+		MemoryContextMemAllocated(tally->context, false) > PART_BYTES / 4 * 5)
+		tally->is_full = true;
+	return !tally->is_full;
+}
+
+/* The entry of a key, made when it is new; NULL: of another part, or no room. */
 static Entry *
 find_entry(CapiTally *tally, Datum text)
 {
@@ -247,6 +271,8 @@ find_entry(CapiTally *tally, Datum text)
 	slot = keytable_lookup_hash(tally->table, key, hash);
 	if (slot != NULL)
 		return slot->entry;
+	if (!has_room(tally))
+		return NULL;
 	key = pnstrdup(key, len);
 	slot = keytable_insert_hash(tally->table, key, hash, &found);
 	slot->entry = add_entry(tally, key);
@@ -332,6 +358,7 @@ add_record(TupleTableSlot *slot, DestReceiver *self)
 	Entry	   *entry;
 	int			rank;
 
+	tally->nrecords++;
 	slot_getallattrs(slot);
 	entry = find_entry(tally, PointerGetDatum(PG_DETOAST_DATUM_PACKED(v[RECORD_KEY])));
 	if (entry != NULL)
@@ -610,5 +637,11 @@ capi_tally_finish(CapiTally *tally)
 	}
 	put_sums(tally);
 	MemoryContextSwitchTo(old);
+	capi_tally_drop(tally);
+}
+
+void
+capi_tally_drop(CapiTally *tally)
+{
 	MemoryContextDelete(tally->context);
 }

@@ -33,8 +33,13 @@ enum
 
 typedef struct CapiTally CapiTally;
 
-/* How often all orders and records have to be gone through, see tally.c. */
+/*
+ * How often all orders and records have to be gone through, see tally.c: by the
+ * number of orders; and, once both were added, by all that came, which is more
+ * than the present number of parts if there was no room for some.
+ */
 extern int	capi_tally_parts(int64 orders);
+extern int	capi_tally_needed_parts(const CapiTally *tally);
 
 /*
  * For one part of all keys.  Orders and then records are added, those of other
@@ -44,5 +49,6 @@ extern CapiTally *capi_tally_begin(CapiLedger *ledger, int part, int parts);
 extern void capi_tally_orders(CapiTally *tally);
 extern DestReceiver *capi_tally_records(CapiTally *tally);
 extern void capi_tally_finish(CapiTally *tally);
+extern void capi_tally_drop(CapiTally *tally);
 
 #endif							/* CAPI_TALLY_H */

@@ -1,5 +1,5 @@
-# P5 P10: TRUNCATE ... RESTART IDENTITY reaches tables that it does not name, and
-# the numbers of those begin again as well.
+# P5 P10: numbers of a table begin again: by a TRUNCATE ... RESTART IDENTITY that
+# does not name it; and in a copy that is confirmed before the dispatcher knew it.
 use strict;
 use warnings;
 
@@ -54,5 +54,28 @@ told_after('TRUNCATE shop.customers CASCADE', '', 'not if numbers go on');
 told_after('TRUNCATE shop.base RESTART IDENTITY', 'heir', 'P10: of those that inherit from it');
 told_after('TRUNCATE ONLY shop.base RESTART IDENTITY', '', 'not of those that ONLY leaves out');
 told_after('TRUNCATE shop.payments, shop.heir RESTART IDENTITY', 'heir payments', 'P10: of those it names');
+
+# --- the database is a copy ------------------------------------------------------------
+
+$node->sql("SELECT capi.detach('$_')", 'shop_owner') foreach sort keys %key;
+$node->pay($node->place_orders(2));
+$node->wait_until_idle;
+$node->change('capi.enabled' => 'off');
+$node->wait_for("SELECT state = 'disabled' FROM capi.health") or die;
+$node->sql('TRUNCATE shop.orders RESTART IDENTITY CASCADE', 'shop_owner');
+$node->sql(q{
+INSERT INTO capi.queue_1 SELECT pg_current_xact_id(), now(), id, 7, NULL FROM capi.source WHERE name = 'paid_orders';
+UPDATE capi.source SET missed_captures = 3, renumbered_at = NULL;
+UPDATE capi.state SET system_identifier = 'another';
+SELECT capi.confirm_identity()});
+is($node->sql('SELECT missed_captures FROM capi.source_status'), 10, 'P10: what was missed is counted, and nothing else');
+like($node->sql('SELECT state, reason FROM capi.source_status'), qr/^active\|numbers of the table began again/,
+	'P10: that numbers began again is said');
+
+# a log that knows none of its orders takes none for an old one
+$node->sql("SELECT capi.forget_history('paid_orders')", 'shop_owner');
+$node->sql('TRUNCATE shop.orders RESTART IDENTITY CASCADE', 'shop_owner');
+$node->sql("UPDATE capi.state SET system_identifier = 'another'; SELECT capi.confirm_identity()");
+is($node->sql('SELECT missed_captures, reason FROM capi.source_status'), '10|', 'P10: not of a source without a history');
 
 done_testing();
