@@ -16,6 +16,7 @@ CREATE TABLE capi.meta_ask (
     hours       int,            -- and how many at once
     expires_at  timestamptz,    -- token: null means never
     warned_days int,            -- token: the last warning was for so many
+    secrets_at  timestamptz,    -- of which time the secrets were that it was asked with
     PRIMARY KEY (dataset_id, question)
 );
 
@@ -62,18 +63,21 @@ CREATE FUNCTION capi._hour(at timestamptz) RETURNS timestamptz
 $$;
 
 -- What may be asked, and when; of counts, for which hours.  Nothing is asked of a
--- dataset that has just been made, and again at once after a new token.
+-- dataset that has just been made, and again at once after a new token: whether it
+-- is another is told by its time being another, for a clock may be set back.
 CREATE FUNCTION capi._meta_due(every interval)
-    RETURNS TABLE (dataset_id int, question text, next_at timestamptz, from_hour timestamptz, until_hour timestamptz)
+    RETURNS TABLE (dataset_id int, question text, next_at timestamptz, from_hour timestamptz, until_hour timestamptz,
+                   secrets_at timestamptz)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT d.id, q.question,
            CASE WHEN a.asked_at IS NULL THEN d.created_at + every
-                WHEN EXISTS (SELECT FROM capi.secret s WHERE s.dataset_id = d.id AND s.changed_at > a.asked_at)
-                THEN a.asked_at
+                WHEN t.secrets_at IS DISTINCT FROM a.secrets_at THEN least(a.asked_at, now())
                 ELSE a.next_at END,
            f.from_hour,
-           least(f.from_hour + coalesce(a.hours, 24) * interval '1 hour', capi._hour(now()) + interval '1 hour')
+           least(f.from_hour + coalesce(a.hours, 24) * interval '1 hour', capi._hour(now()) + interval '1 hour'),
+           t.secrets_at
       FROM capi.dataset d
+     CROSS JOIN LATERAL (SELECT max(s.changed_at) AS secrets_at FROM capi.secret s WHERE s.dataset_id = d.id) t
      CROSS JOIN (VALUES ('counts'), ('quality'), ('token')) AS q (question)
       LEFT JOIN capi.meta_ask a ON a.dataset_id = d.id AND a.question = q.question
      -- seven days can be read (SPEC 9.1)
@@ -97,20 +101,40 @@ EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END $$;
 
--- Is it a name of events?  Of what comes from outside only that is kept.
+-- Is it a name of events?  Of what comes from outside only that is kept: a name that
+-- is known here, or one that can hold no number of a person's and no hash.
 CREATE FUNCTION capi._meta_name(told text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT told ~ '^[A-Za-z0-9][A-Za-z0-9 _.:-]{0,99}$'
+    SELECT told = ANY (capi._standard_events())
         OR EXISTS (SELECT FROM capi.source s WHERE s.event_name = told)
+        OR (told ~ '^[A-Za-z0-9][A-Za-z0-9 _.:-]{0,49}$' AND told !~ '[A-Za-z0-9]{20}|[0-9]{6}')
 $$;
 
+-- Keys of customers and of deduplication, as Meta's documents and its pages name them.
+CREATE FUNCTION capi._meta_key(told text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT told = ANY ('{em,email,ph,phone,phone_number,fn,first_name,ln,last_name,ge,gen,gender,db,dob,date_of_birth,birthday,ct,city,
+        st,state,zp,zip,zip_code,postal_code,country,external_id,ip_address,client_ip_address,user_agent,client_user_agent,fbc,click_id,
+        fbp,browser_id,fb_login_id,facebook_login_id,lead_id,subscription_id,madid,anon_id,event_id,order_id}'::text[])
+$$;
+
+-- What is no name counts as (other), and so does what comes after the 200 most
+-- frequent names of an answer.
 CREATE FUNCTION capi._meta_counted(told jsonb)
     RETURNS TABLE (hour timestamptz, event_name text, counted bigint)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT capi._hour(capi._meta_time(h ->> 'start_time')), e ->> 'value', sum((e ->> 'count')::bigint)::bigint
-      FROM jsonb_path_query(told, '$.data[*]') h
-     CROSS JOIN LATERAL jsonb_path_query(h, '$.data[*]') e
-     WHERE e ->> 'count' ~ '^[0-9]{1,12}$' AND capi._meta_name(e ->> 'value')
+    WITH counts AS (
+             SELECT capi._hour(capi._meta_time(h ->> 'start_time')) AS hour, e ->> 'value' AS name, (e ->> 'count')::bigint AS n
+               FROM jsonb_path_query(told, '$.data[*]') h
+              CROSS JOIN LATERAL jsonb_path_query(h, '$.data[*]') e
+              WHERE e ->> 'count' ~ '^[0-9]{1,12}$' AND jsonb_typeof(e -> 'value') = 'string'),
+         names AS (
+             SELECT c.name FROM (SELECT t.name, sum(t.n) AS n FROM counts t GROUP BY t.name) c
+              WHERE capi._meta_name(c.name)
+              ORDER BY EXISTS (SELECT FROM capi.source s WHERE s.event_name = c.name) DESC, c.n DESC, c.name
+              LIMIT 200)
+    SELECT c.hour, coalesce(n.name, '(other)'), sum(c.n)::bigint
+      FROM counts c LEFT JOIN names n ON n.name = c.name
      GROUP BY 1, 2
 $$;
 
@@ -162,7 +186,7 @@ BEGIN
     PERFORM capi._partition('meta_score', now());
     INSERT INTO capi.meta_score (asked_at, dataset_id, event_name, measure, key, value)
     SELECT now(), dataset, w ->> 'event_name', m.measure, m.key, m.value::numeric
-      FROM jsonb_path_query(told, '$.web[*]') w
+      FROM (SELECT q FROM jsonb_path_query(told, '$.web[*]') q WHERE capi._meta_name(q ->> 'event_name') LIMIT 200) AS e (w)
      CROSS JOIN LATERAL (
          SELECT 'match_quality', NULL, w #>> '{event_match_quality,composite_score}'
          UNION ALL
@@ -182,10 +206,8 @@ BEGIN
          SELECT 'upload_frequency', lower(w #>> '{data_freshness,upload_frequency}'), NULL
          UNION ALL
          SELECT 'additional_conversions', NULL, w #>> '{acr,percentage}') AS m (measure, key, value)
-     WHERE capi._meta_name(w ->> 'event_name')
-       AND CASE m.measure WHEN 'upload_frequency' THEN m.key IN ('real_time', 'hourly', 'daily', 'weekly')
-           ELSE m.value ~ '^[0-9]{1,3}([.][0-9]{1,20})?$' END
-       AND (m.key IS NULL OR m.key ~ '^[A-Za-z0-9_]{1,40}$');
+     WHERE CASE m.measure WHEN 'upload_frequency' THEN m.key IN ('real_time', 'hourly', 'daily', 'weekly')
+           ELSE m.value ~ '^[0-9]{1,3}([.][0-9]{1,20})?$' AND (m.key IS NULL OR capi._meta_key(m.key)) END;
     GET DIAGNOSTICS stored = ROW_COUNT;
     RETURN stored;
 END $$;
@@ -193,7 +215,7 @@ END $$;
 -- Writes down how a question ended; of the answer only numbers and names stay.
 -- It is the endpoint's, so whatever it is, it is no error.
 CREATE FUNCTION capi._meta_told(dataset int, what text, from_hour timestamptz, until_hour timestamptz,
-        state text, reason text, rest interval, every interval, answer bytea)
+        state text, reason text, rest interval, every interval, answer bytea, secrets_at timestamptz)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -237,12 +259,13 @@ BEGIN
     IF state = 'not permitted' OR (what <> 'counts' AND state IN ('ok', 'no data')) THEN
         wait := greatest(wait, interval '1 day');
     END IF;
-    INSERT INTO capi.meta_ask AS a (dataset_id, question, asked_at, next_at, state, reason, told_at, ask_from, hours, expires_at)
+    INSERT INTO capi.meta_ask AS a (dataset_id, question, asked_at, next_at, state, reason, told_at, ask_from, hours, expires_at, secrets_at)
     VALUES (dataset, what, clock_timestamp(), CASE WHEN goes_on THEN now() ELSE now() + wait END, state, reason,
             CASE WHEN state IN ('ok', 'no data') THEN now() END,
-            CASE WHEN what = 'counts' THEN from_hour END, fewer, expiry)
+            CASE WHEN what = 'counts' THEN from_hour END, fewer, expiry, secrets_at)
     ON CONFLICT (dataset_id, question) DO UPDATE
         SET asked_at = excluded.asked_at, next_at = excluded.next_at, state = excluded.state, reason = excluded.reason,
+            secrets_at = excluded.secrets_at,
             told_at = coalesce(excluded.told_at, a.told_at), ask_from = excluded.ask_from,
             hours = coalesce(excluded.hours, CASE WHEN goes_on THEN a.hours ELSE least(2 * a.hours, 24) END),
             expires_at = CASE excluded.state WHEN 'ok' THEN excluded.expires_at ELSE a.expires_at END,

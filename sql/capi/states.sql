@@ -77,8 +77,8 @@ CREATE VIEW capi._dataset_states AS
      WHERE d.dropped_at IS NULL;
 
 -- For the sender: notes its troubles, by dataset, and which states are others than
--- before; returns what is to be notified.  Whoever may connect can listen, so what
--- Meta wrote stays out of it.
+-- before; returns what is to be notified.  Whoever may connect can listen, so no
+-- reason is in it, which may name roles, hosts and folders, but an error's number.
 CREATE FUNCTION capi._note_states(ids int[], troubles text[], reasons text[]) RETURNS SETOF text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -93,8 +93,7 @@ BEGIN
        SET trouble = excluded.trouble, trouble_reason = excluded.trouble_reason;
     FOR item IN SELECT s.dataset_id, s.dataset, s.state, s.noted,
                        CASE WHEN s.state IN ('credential', 'version', 'refused')
-                            THEN 'Meta answers with ' || coalesce(substring(s.reason FROM 'error [0-9]+(?:/[0-9]+)?'), 'a refusal')
-                            ELSE left(s.reason, 500) END AS reason,
+                            THEN substring(s.reason FROM 'error ([0-9]+(?:/[0-9]+)?)') END AS error,
                        CASE WHEN s.state = d.state THEN d.state_since ELSE now() END AS since
                   FROM capi._dataset_states s
                   JOIN capi.dataset d ON d.id = s.dataset_id
@@ -104,7 +103,7 @@ BEGIN
         -- a dataset that begins well is no news
         IF item.noted IS NOT NULL OR item.state NOT IN ('ok', 'idle') THEN
             RETURN NEXT json_build_object('dataset', item.dataset, 'state', item.state,
-                                          'reason', item.reason, 'since', item.since);
+                                          'error', item.error, 'since', item.since);
         END IF;
     END LOOP;
 END $$;

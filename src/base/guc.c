@@ -50,7 +50,8 @@ int			capi_stats_interval = 3600;
 
 static void define_strings(void);
 static void define_switches(void);
-static void define_sizes_and_times(void);
+static void define_numbers_to_m(void);
+static void define_numbers_from_p(void);
 static void define_retention(void);
 static void define_stats(void);
 static bool check_api_version(char **newval, void **extra, GucSource source);
@@ -62,7 +63,8 @@ capi_guc_init(void)
 {
 	define_strings();
 	define_switches();
-	define_sizes_and_times();
+	define_numbers_to_m();
+	define_numbers_from_p();
 	define_retention();
 	define_stats();
 
@@ -149,8 +151,9 @@ define_switches(void)
 							 NULL, NULL, NULL);
 }
 
+/* Sizes and times, of which there are too many for one function. */
 static void
-define_sizes_and_times(void)
+define_numbers_to_m(void)
 {
 	DefineCustomIntVariable("capi.connect_timeout",
 							"Sets the longest time to wait for a connection to the endpoint.",
@@ -205,7 +208,11 @@ define_sizes_and_times(void)
 							PGC_SUSET,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+}
 
+static void
+define_numbers_from_p(void)
+{
 	DefineCustomIntVariable("capi.poll_interval",
 							"Sets the longest time between two looks at the queue.",
 							"New orders wake the dispatcher at once; this covers prepared transactions.",

@@ -37,10 +37,10 @@ holds_snapshot(const PGPROC *proc)
 }
 
 CapiHolders *
-capi_holders_now(MemoryContext context)
+capi_holders_now(void)
 {
-	CapiHolders *now = MemoryContextAlloc(context, offsetof(CapiHolders, holders) +
-										  sizeof(CapiHolder) * ProcGlobal->allProcCount);
+	CapiHolders *now = palloc(offsetof(CapiHolders, holders) +
+							  sizeof(CapiHolder) * ProcGlobal->allProcCount);
 
 	now->n = 0;
 	LWLockAcquire(ProcArrayLock, LW_SHARED);
@@ -79,7 +79,7 @@ bool
 capi_holders_before(FullTransactionId id, const CapiHolders *known)
 {
 	TransactionId limit = XidFromFullTransactionId(id);
-	CapiHolders *now = capi_holders_now(CurrentMemoryContext);
+	CapiHolders *now = capi_holders_now();
 	TransactionId of_slots;
 	TransactionId of_catalog;
 	bool		older = false;

@@ -23,7 +23,7 @@ typedef struct CapiHolders
 } CapiHolders;
 
 /* All but this process, as they are now. */
-extern CapiHolders *capi_holders_now(MemoryContext context);
+extern CapiHolders *capi_holders_now(void);
 
 /*
  * Does anybody hold a snapshot that may be older than the id, besides those

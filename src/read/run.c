@@ -262,6 +262,7 @@ answer_people(const Part *part)
 		capi_portion_write_page(&message, &page);
 		answer(true);
 	}
+	CAPI_TEST_POINT("a reader has answered with people");
 	capi_people_forget();
 }
 

@@ -390,7 +390,7 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 		return handle_unexplained(d, batch, dataset, record);
 	if (dataset != NULL)
 		dataset_failed(batch, dataset, result, record);
-	if (is_unexplained(result) && batch->n > 1 &&
+	if (is_unexplained(result) &&
 		(alone || batch->items[0]->attempts >= MAX_UNEXPLAINED))
 		return handle_unexplained(d, batch, dataset, record);
 	return handle_wait(batch, dataset, result, record->outcomes);

@@ -75,13 +75,13 @@ typedef enum Phase
 } Phase;
 
 /* What is to be written next; nothing else is begun before. */
-typedef enum Todo
+typedef enum Next
 {
-	TODO_NOTHING,
-	TODO_PAGE,
-	TODO_STATE,
-	TODO_SENT
-} Todo;
+	NEXT_NOTHING,
+	NEXT_PAGE,
+	NEXT_STATE,
+	NEXT_SENT
+} Next;
 
 struct CapiAudiences
 {
@@ -93,7 +93,7 @@ struct CapiAudiences
 	TimestampTz load_at;		/* at this time */
 	Phase		phase;
 	int			id;				/* the one at work, or the last */
-	Todo		todo;
+	Next		next;
 	TimestampTz again_at;		/* that is tried then */
 	bool		hurry;			/* a page made room for the next */
 
@@ -193,56 +193,60 @@ write_page(CapiAudiences *a)
 
 /* Step for capi_txn_try(). */
 static void
-write_todo(void *arg)
+write_next(void *arg)
 {
 	CapiAudiences *a = arg;
 
-	switch (a->todo)
+	switch (a->next)
 	{
-		case TODO_PAGE:
+		case NEXT_PAGE:
 			write_page(a);
 			break;
-		case TODO_STATE:
+		case NEXT_STATE:
 			capi_audience_set_state(a->id, a->state, a->reason[0] != '\0' ? a->reason : NULL);
 			break;
-		case TODO_SENT:
+		case NEXT_SENT:
 			capi_audience_sent(a->id, a->op, a->batch.keys[0], a->batch.keys[a->nsent - 1],
 							   a->ends_session, a->invalid);
 			break;
-		case TODO_NOTHING:
+		case NEXT_NOTHING:
 			break;
 	}
-	if (a->todo != TODO_PAGE || a->is_last)
+	if (a->next != NEXT_PAGE || a->is_last)
 		load_list(a, false);
 }
 
 static void
 finish_page(CapiAudiences *a)
 {
+	CapiAudience *audience = find_audience(a, a->id);
+
 	a->after = a->upto;
 	a->hurry = true;
 	if (a->is_last || a->reader_ended)
 		a->phase = PHASE_IDLE;
+	if (a->is_last && audience != NULL)
+		audience->read_failures = 0;
 }
 
 /* True when there is nothing more to write. */
 static bool
 write_it(CapiAudiences *a)
 {
-	if (a->todo == TODO_NOTHING)
+	if (a->next == NEXT_NOTHING)
 		return true;
 	if (GetCurrentTimestamp() < a->again_at)
 		return false;
-	if (!capi_txn_try("capi: keeping an audience in step", write_todo, a))
+	if (!capi_txn_try("capi: keeping an audience in step", write_next, a))
 	{
 		a->again_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
 		return false;
 	}
-	if (a->todo == TODO_PAGE)
+	if (a->next == NEXT_PAGE)
 		finish_page(a);
 	else
 		a->phase = PHASE_IDLE;
-	a->todo = TODO_NOTHING;
+	a->next = NEXT_NOTHING;
 	a->again_at = 0;
 	MemoryContextReset(a->work_context);
 	return true;
@@ -251,7 +255,7 @@ write_it(CapiAudiences *a)
 static void
 set_state(CapiAudiences *a, const char *state, const char *reason)
 {
-	a->todo = TODO_STATE;
+	a->next = NEXT_STATE;
 	a->state = state;
 	strlcpy(a->reason, reason != NULL ? reason : "", sizeof(a->reason));
 }
@@ -261,7 +265,7 @@ set_state(CapiAudiences *a, const char *state, const char *reason)
 bool
 capi_audiences_have_room(const CapiAudiences *a)
 {
-	return a->todo == TODO_NOTHING;
+	return a->next == NEXT_NOTHING;
 }
 
 /* A page of people came; it is kept until it is compared. */
@@ -295,7 +299,7 @@ capi_audiences_take_page(CapiAudiences *a, const CapiPage *page)
 	a->reading.no_consent = page->no_consent;
 	a->reading.unusable = page->unusable;
 	a->reading.problems = page->problems != NULL ? pstrdup(page->problems) : NULL;
-	a->todo = TODO_PAGE;
+	a->next = NEXT_PAGE;
 	MemoryContextSwitchTo(old);
 }
 
@@ -321,6 +325,9 @@ capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how, const char *t
 {
 	CapiAudience *audience = find_audience(a, a->id);
 
+	/* all is told with the last page: what is at work now may be something else */
+	if (a->phase != PHASE_READING || a->is_last)
+		return;
 	a->reader_ended = true;
 	if (how == CAPI_END_BROKEN)
 		reading_failed(a, text);
@@ -328,14 +335,12 @@ capi_audiences_reading_ended(CapiAudiences *a, CapiPortionEnd how, const char *t
 		reading_failed(a, "the reader ended while it ran the query");
 	else if (how == CAPI_END_HUNG)
 		reading_failed(a, "the query cannot be stopped");
-	else if (a->todo != TODO_PAGE && a->phase == PHASE_READING)
+	else if (a->next != NEXT_PAGE)
 		a->phase = PHASE_IDLE;
 	/* left, or not begun: nobody's fault */
-	if (audience != NULL && (how == CAPI_END_LOST || !a->is_last))
+	if (audience != NULL)
 		audience->read_after = Max(audience->read_after,
 								   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS));
-	else if (audience != NULL)
-		audience->read_failures = 0;
 }
 
 static void
@@ -611,7 +616,7 @@ capi_audiences_answer(CapiDispatcher *d, const CapiAnswer *answer)
 		return;
 	}
 	a->invalid = result.invalid_entries;
-	a->todo = TODO_SENT;
+	a->next = NEXT_SENT;
 	if (audience == NULL)
 		return;
 	audience->send_failures = 0;
@@ -741,7 +746,7 @@ capi_audiences_deadline(CapiDispatcher *d)
 
 	if (a->hurry)
 		return DT_NOBEGIN;
-	if (a->todo != TODO_NOTHING)
+	if (a->next != NEXT_NOTHING)
 		return Min(until, a->again_at);
 	if (a->phase != PHASE_IDLE || a->list == NULL || d->more_in_queue)
 		return until;

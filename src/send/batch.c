@@ -98,11 +98,23 @@ capi_batch_close(CapiBatch *batch, const CapiDataset *dataset)
 	MemoryContextSwitchTo(old);
 }
 
-CapiBatch *
-capi_batch_split(const CapiBatch *batch, int from, int until, int without)
+/* An empty batch for some of the events: what is known of the whole holds for it. */
+static CapiBatch *
+create_part(const CapiBatch *batch)
 {
 	CapiBatch  *part = capi_batch_create(MemoryContextGetParent(batch->context),
 										 batch->dataset_id);
+
+	part->expires_soon = batch->expires_soon;
+	part->suspected_at = batch->suspected_at;
+	part->depth = batch->depth;
+	return part;
+}
+
+CapiBatch *
+capi_batch_split(const CapiBatch *batch, int from, int until, int without)
+{
+	CapiBatch  *part = create_part(batch);
 
 	for (int i = from; i < until; i++)
 		if (i != without)
@@ -115,8 +127,7 @@ capi_batch_split(const CapiBatch *batch, int from, int until, int without)
 CapiBatch *
 capi_batch_pick(const CapiBatch *batch, const bool *leave_out)
 {
-	CapiBatch  *part = capi_batch_create(MemoryContextGetParent(batch->context),
-										 batch->dataset_id);
+	CapiBatch  *part = create_part(batch);
 
 	for (int i = 0; i < batch->n; i++)
 		if (!leave_out[i])

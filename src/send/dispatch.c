@@ -593,6 +593,20 @@ cut_to_allowance(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 }
 
 /*
+ * Does it wait for company?  An event apart has none, and waits as long, so that
+ * it does not take an allowance before those that are sent together.
+ */
+static bool
+is_gathering(const CapiBatch *batch, bool only_full, TimestampTz now)
+{
+	bool		apart = batch->items[0]->apart && batch->suspected_at == 0;
+
+	return (apart || (capi_batch_is_open(batch) && batch->n < CAPI_MAX_BATCH_EVENTS)) &&
+		now < TimestampTzPlusMilliseconds(batch->opened_at,
+										  only_full ? capi_linger + FILL_MS : capi_linger);
+}
+
+/*
  * Sends what is ready while there is room; what may not go now waits.
  * only_full: batches that still take events wait, too.
  */
@@ -606,11 +620,8 @@ submit_ready(CapiDispatcher *d, bool only_full)
 	{
 		CapiBatch  *batch = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, batch->dataset_id);
-		bool		open = capi_batch_is_open(batch);
 
-		if (open && batch->n < CAPI_MAX_BATCH_EVENTS &&
-			now < TimestampTzPlusMilliseconds(batch->opened_at,
-											  only_full ? capi_linger + FILL_MS : capi_linger))
+		if (is_gathering(batch, only_full, now))
 			continue;
 		if (dataset != NULL && capi_dataset_awaits_probe(dataset, now))
 			continue;

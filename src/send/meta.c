@@ -64,6 +64,7 @@ struct CapiMeta
 	Question	question;
 	TimestampTz from_hour;		/* of counts */
 	TimestampTz until_hour;
+	TimestampTz secrets_at;		/* of which time its secrets are; 0: it has none */
 	StringInfoData url;
 	StringInfoData body;		/* may hold the token */
 };
@@ -184,6 +185,7 @@ choose(Look *look)
 		meta->question = read_question(SPI_getvalue(row, desc, 2));
 		meta->from_hour = read_time(row, desc, 4);
 		meta->until_hour = read_time(row, desc, 5);
+		meta->secrets_at = read_time(row, desc, 6);
 		if (next_at > now)
 		{
 			meta->look_at = Min(meta->look_at, next_at);
@@ -400,9 +402,9 @@ write_told(void *arg)
 	const CapiMeta *meta = told->meta;
 	bool		hours = meta->question == QUESTION_COUNTS;
 	bytea	   *body = palloc(VARHDRSZ + told->body_len);
-	Oid			types[9] = {INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TEXTOID, TEXTOID, INT8OID, INT4OID, BYTEAOID};
-	Datum		args[9] = {
+	Oid			types[10] = {INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TEXTOID, TEXTOID, INT8OID, INT4OID, BYTEAOID, TIMESTAMPTZOID};
+	Datum		args[10] = {
 		Int32GetDatum(meta->dataset_id),
 		CStringGetTextDatum(question_names[meta->question]),
 		TimestampTzGetDatum(meta->from_hour),
@@ -411,18 +413,19 @@ write_told(void *arg)
 		CStringGetTextDatum(told->reason != NULL ? told->reason : ""),
 		Int64GetDatum(told->rest_ms / 1000),
 		Int32GetDatum(capi_stats_interval),
-		PointerGetDatum(body)
+		PointerGetDatum(body),
+		TimestampTzGetDatum(meta->secrets_at)
 	};
 	char		nulls[] = {' ', ' ', hours ? ' ' : 'n', hours ? ' ' : 'n', ' ',
 		told->reason != NULL ? ' ' : 'n', ' ', ' ',
-	told->body != NULL ? ' ' : 'n', '\0'};
+	told->body != NULL ? ' ' : 'n', meta->secrets_at != 0 ? ' ' : 'n', '\0'};
 
 	SET_VARSIZE(body, VARHDRSZ + told->body_len);
 	if (told->body != NULL)
 		memcpy(VARDATA(body), told->body, told->body_len);
 	if (capi_txn_execute_with_args("SELECT capi._meta_told($1, $2, $3, $4, $5, $6,"
-								   " make_interval(secs => $7), make_interval(secs => $8), $9)",
-								   9, types, args, nulls, false, 0) != SPI_OK_SELECT)
+								   " make_interval(secs => $7), make_interval(secs => $8), $9, $10)",
+								   10, types, args, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not note what Meta told");
 }
 

@@ -9,6 +9,7 @@
  *
  *		another one was accepted since		it is to blame: rejected
  *		others are refused alike			the dataset is: it stops, all wait
+ *		many are refused, none accepted		likewise: memory has an end
  *		nothing else is on its way			by its code: documented ones are about
  *											events; else it waits, and is sent alone
  *
@@ -29,6 +30,9 @@
 /* Single refusals alike: of a code that may be about anything, of another. */
 #define MAX_ALIKE_UNCERTAIN	2
 #define MAX_ALIKE			8
+
+/* Events of a dataset that wait for evidence, whatever they were refused for. */
+#define MAX_SUSPECTS		64
 
 /* An event that is not understood is sent again, alone. */
 #define APART_BASE_MS		10000
@@ -55,13 +59,13 @@ typedef enum Verdict
 
 /*
  * Was anything of the dataset accepted after this event, or what it was a part
- * of, was refused?
+ * of, was refused?  Of one that was dropped meanwhile nobody knows.
  */
 bool
 capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch)
 {
 	if (dataset == NULL)
-		return true;
+		return false;
 	if (batch->suspected_at != 0)
 		return dataset->accepted_at > batch->suspected_at;
 	return batch->n == 1 && batch->items[0]->apart &&
@@ -101,15 +105,30 @@ capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
 		count_alike(dataset, batch->items[0], result);
 }
 
+static int
+count_suspects(const CapiDispatcher *d, const CapiDataset *dataset)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, d->suspects)
+		n += ((CapiSuspect *) lfirst(lc))->batch->dataset_id == dataset->id;
+	return n;
+}
+
 static Verdict
-judge(const CapiDataset *dataset, const CapiSuspect *suspect)
+judge(const CapiDispatcher *d, const CapiDataset *dataset, const CapiSuspect *suspect)
 {
 	bool		uncertain = suspect->result.uncertain;
 
+	/* it goes where its source's events go now, and is judged there */
+	if (dataset == NULL)
+		return VERDICT_UNCLEAR;
 	if (capi_suspect_is_guilty(dataset, suspect->batch))
 		return VERDICT_EVENT;
 	if (dataset->state == CAPI_DATASET_REFUSED ||
-		dataset->nalike >= (uncertain ? MAX_ALIKE_UNCERTAIN : MAX_ALIKE))
+		dataset->nalike >= (uncertain ? MAX_ALIKE_UNCERTAIN : MAX_ALIKE) ||
+		count_suspects(d, dataset) > MAX_SUSPECTS)
 		return VERDICT_DATASET;
 	if (dataset->waiting > 0)
 		return VERDICT_LATER;
@@ -143,7 +162,8 @@ stop_dataset(CapiDataset *dataset, const CapiResult *result, CapiRecord *record)
 	record->has_rest = true;
 	record->rest_until = dataset->rest_until;
 	record->state = "refused";
-	record->state_reason = psprintf("every event is refused alike: error %d%s%s: %s",
+	record->state_reason = psprintf("every event is refused%s: error %d%s%s: %s",
+									dataset->nalike >= MAX_ALIKE_UNCERTAIN ? " alike" : "",
 									result->error_code,
 									result->error_subcode != 0 ? "/" : "",
 									result->error_subcode != 0 ?
@@ -195,7 +215,7 @@ capi_suspects_judge(CapiDispatcher *d)
 	{
 		CapiSuspect *suspect = lfirst(lc);
 		CapiDataset *dataset = capi_config_dataset(d->config, suspect->batch->dataset_id);
-		Verdict		verdict = judge(dataset, suspect);
+		Verdict		verdict = judge(d, dataset, suspect);
 
 		if (verdict == VERDICT_LATER)
 			continue;

@@ -511,24 +511,31 @@ truncate_segment(Segment *segment, const char *name)
 	return true;
 }
 
+static void
+keep_holders(CapiQueueReader *reader, Segment *segment, const CapiHolders *holders)
+{
+	Size		size = offsetof(CapiHolders, holders) + sizeof(CapiHolder) * holders->n;
+	CapiHolders *copy = MemoryContextAlloc(reader->context, size);
+
+	memcpy(copy, holders, size);
+	if (segment->before != NULL)
+		pfree(segment->before);
+	segment->before = copy;
+}
+
 /* Its size.  Whoever has a snapshot while it is empty sees no row of it, ever. */
 static BlockNumber
 measure_segment(CapiQueueReader *reader, Segment *segment)
 {
-	CapiHolders *now = capi_holders_now(reader->context);
+	/* in the transaction's memory: what follows may raise an error */
+	CapiHolders *now = capi_holders_now();
 	Relation	rel = table_open(segment->relid, AccessShareLock);
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 
 	table_close(rel, AccessShareLock);
 	if (nblocks == 0)
-	{
-		CapiHolders *before = segment->before;
-
-		segment->before = now;
-		now = before;
-	}
-	if (now != NULL)
-		pfree(now);
+		keep_holders(reader, segment, now);
+	pfree(now);
 	return nblocks;
 }
 

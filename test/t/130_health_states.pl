@@ -78,7 +78,7 @@ becomes('ok', qr/./, 'it is over');
 $sandbox->misbehave(code => 190, subcode => 463, message => 'words of Meta', times => undef);
 buy();
 becomes('credential', qr/error 190\/463: /, 'a dead token');
-is($heard[-1]{reason}, 'Meta answers with error 190/463', 'P7: what Meta wrote is not told to all');
+is($heard[-1]{error}, '190/463', 'P7: what Meta wrote is not told to all, but its number');
 $sandbox->behave;
 $node->sql("SELECT capi.set_access_token('main', '$CapiTest::Node::TOKEN')");
 becomes('ok', qr/./, 'a new token');
@@ -114,6 +114,7 @@ is(join(' ', @states),
 	'ok paused ok backing_off ok throttled paused ok credential ok test_mode ok no_token ok disabled ok held_identity ok idle',
 	'each change is notified, and once');
 unlike(encode_json(\@heard), qr/\Q$CapiTest::Node::TOKEN\E/, 'P8: no token');
+is_deeply([ grep { !/^(?:dataset|error|since|state)$/ } map { keys %$_ } @heard ], [], 'nor who, where or why: anybody may listen');
 
 $node->restart;
 $node->dispatcher_pid;

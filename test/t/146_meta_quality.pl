@@ -52,6 +52,7 @@ my $purchase = {
 			{ identifier => 'email', coverage => { percentage => 90.5 } },
 			{ identifier => 'phone', coverage => { percentage => 7 } },
 			{ identifier => 'jane@example.com', coverage => { percentage => 7 } },
+			{ identifier => 'jane_doe', coverage => { percentage => 7 } },
 			{ identifier => 'fbc', coverage => { percentage => 'Jane' } } ],
 		diagnostics => [ { name => 'n', description => 'Jane Doe', solution => 's', percentage => 1 } ] },
 	event_name => 'Purchase',
