@@ -25,7 +25,8 @@ typedef struct Look
 	CapiItem  **due;
 	int			n;
 	int			max;
-	bool		is_full;
+	int			room;			/* for those that are not under way */
+	bool		is_full;		/* there may be more */
 	TimestampTz next;
 } Look;
 
@@ -93,6 +94,19 @@ compare_pairs(const void *a, const void *b)
 	return due_a < due_b ? -1 : due_a > due_b;
 }
 
+static void
+pass_over_in_flight(Look *look)
+{
+	int			kept = 0;
+
+	look->is_full = look->n == look->max;
+	for (int i = 0; i < look->n && kept < look->room; i++)
+		if (!capi_in_flight_has(look->d, look->due[i]))
+			look->due[kept++] = look->due[i];
+	look->is_full |= kept == look->room;
+	look->n = kept;
+}
+
 /*
  * An order that came to wait while somebody forgot it: neither saw the other's
  * row, but by now both are there.
@@ -149,7 +163,7 @@ find_due(void *arg)
 			dataset->looked_up += got;
 		look->next = Min(look->next, later);
 	}
-	look->is_full = look->n == look->max;
+	pass_over_in_flight(look);
 	drop_forgotten(look);
 }
 
@@ -160,7 +174,7 @@ find_due(void *arg)
 int
 capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room)
 {
-	Look		look = {.d = d, .next = DT_NOEND};
+	Look		look = {.d = d, .room = room, .next = DT_NOEND};
 	int			n = 0;
 
 	/* rows that are under way are still in the table: look past them */
@@ -172,9 +186,9 @@ capi_backlog_take(CapiDispatcher *d, CapiItem **items, int room)
 		d->backlog_due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
 		return 0;
 	}
-	for (int i = 0; i < look.n && n < room; i++)
+	for (int i = 0; i < look.n; i++)
 		if (capi_in_flight_add(d, look.due[i]))
 			items[n++] = look.due[i];
-	d->backlog_due_at = n == room || look.is_full ? DT_NOBEGIN : look.next;
+	d->backlog_due_at = look.is_full ? DT_NOBEGIN : look.next;
 	return n;
 }

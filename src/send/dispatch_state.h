@@ -162,6 +162,7 @@ extern bool capi_record_is_full(const CapiDispatcher *d);
 
 /* in in_flight.c */
 extern bool capi_in_flight_add(CapiDispatcher *d, CapiItem *item);
+extern bool capi_in_flight_has(CapiDispatcher *d, const CapiItem *item);
 extern void capi_in_flight_captured(CapiDispatcher *d, const CapiItem *item);
 extern void capi_in_flight_revise(CapiDispatcher *d, CapiOutcome *outcomes,
 								  int n);

@@ -32,6 +32,12 @@ find(CapiDispatcher *d, const CapiItem *item)
 	return entry;
 }
 
+bool
+capi_in_flight_has(CapiDispatcher *d, const CapiItem *item)
+{
+	return find(d, item) != NULL;
+}
+
 /*
  * An order that is under way was captured once more.  What its query says of it
  * may be what it was before, unless both captures came with one pass of the
