@@ -106,15 +106,18 @@ set_locally(const char *name, const char *value)
 }
 
 /*
- * What a function of the shop's says below an error may be about a customer,
- * and is neither for the log nor for the session that delivers (P7).
+ * What a function of the shop's says may be about a customer, and is neither
+ * for the log nor, below an error, for the session (P7).  For a log LOG ranks
+ * above ERROR, and parallel workers of a session have these settings, too.
  */
 static void
-silence(const char *name, int level)
+silence(void)
 {
-	if (level < ERROR)
-		(void) set_config_option(name, "error", PGC_SUSET, PGC_S_SESSION,
+	if (log_min_messages < FATAL)
+		(void) set_config_option("log_min_messages", "fatal", PGC_SUSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
+	if (client_min_messages < ERROR)
+		set_locally("client_min_messages", "error");
 }
 
 /* A role that became a superuser since has no such rights here. */
@@ -137,8 +140,7 @@ capi_query_enter(CapiQueryScope *scope, Oid run_as, const char *search_path)
 	scope->nest_level = NewGUCNestLevel();
 	capi_pinned_locally(CAPI_PINNED_QUERY, GUC_ACTION_SAVE);
 	set_locally("search_path", search_path);
-	silence("client_min_messages", client_min_messages);
-	silence("log_min_messages", log_min_messages);
+	silence();
 	/* from 17 on the setting of that name cannot be set for a while */
 	scope->read_only = XactReadOnly;
 	XactReadOnly = true;

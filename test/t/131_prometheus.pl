@@ -28,13 +28,22 @@ my $queries = slurp_file("$contrib/queries.yaml") =~ s/cache_seconds: \d+/cache_
 my $rules = slurp_file("$contrib/rules.yaml") =~ s/for: \w+/for: 0s/gr;
 append_to_file("$folder/queries.yaml", $queries);
 append_to_file("$folder/rules.yaml", $rules);
-append_to_file("$folder/prometheus.yaml", <<"YAML");
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+
+sub configure
+{
+	my ($seconds) = @_;
+
+	unlink "$folder/prometheus.yaml";
+	append_to_file("$folder/prometheus.yaml", <<"YAML");
+global: {scrape_interval: ${seconds}s, scrape_timeout: ${seconds}s, evaluation_interval: 1s}
 rule_files: ["$folder/rules.yaml"]
 scrape_configs:
   - job_name: capi
     static_configs: [{targets: ["127.0.0.1:$exporter_port"]}]
 YAML
+	return;
+}
+configure(1);
 
 $ENV{DATA_SOURCE_NAME} = 'user=capi_exporter sslmode=disable dbname=shop host=' . $node->host . ' port=' . $node->port;
 my $exporter = IPC::Run::start([ 'prometheus-postgres-exporter', "--web.listen-address=127.0.0.1:$exporter_port", '--disable-default-metrics',
@@ -148,6 +157,10 @@ $node->change('capi.databases' => '');
 fires('CapiNotRunning', 'no dispatcher');
 $node->sql("REVOKE ALL ON capi.health FROM capi_exporter");
 fires('CapiNotSeen', 'the right is gone');
+
+# a server that is gone is tried for some seconds before the exporter says so
+configure(6);
+$prometheus->signal('HUP');
 $node->stop;
 fires('CapiServerDown', 'the server is gone');
 
