@@ -13,7 +13,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc here \
 		holders key lock nearest pinned sender_lock shmem test_point txn wake) \
 	$(addprefix call/,backfill check check_audience look normalize_sql pixel preview \
-		probe quality query_text reconcile send status) \
+		probe quality query_text reconcile send status trial) \
 	$(addprefix capture/,capture moved renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
 		currency customer date \

@@ -23,6 +23,8 @@ CREATE FUNCTION capi._check_values(type oid, vals text[]) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_check_values';
 CREATE FUNCTION capi._look(statement text, search_path text, run_as oid, max_rows int) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_look';
+CREATE FUNCTION capi._try_in_reader(query text, search_path text, run_as oid) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_try_in_reader';
 CREATE FUNCTION capi._query_columns(query text, search_path text, run_as oid) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_columns';
 CREATE FUNCTION capi._query_is_limited(query text) RETURNS boolean

@@ -98,7 +98,7 @@ typedef struct Entry
 	TimestampTz deadline;
 } Entry;
 
-/* A role of which a reader of an earlier pool is still there. */
+/* A role of which a reader of another pool is there. */
 typedef struct Leftover
 {
 	Oid			role;
@@ -285,12 +285,13 @@ start_reader(CapiPool *pool, Entry *entry, Oid role, bool apart)
 
 /* ---------- giving ---------- */
 
+/* Those that are idle hold no lock that counts. */
 static bool
-has_entry(const CapiPool *pool, Oid role)
+has_at_work(const CapiPool *pool, Oid role)
 {
 	for (int i = 0; i < MAX_ENTRIES; i++)
-		if (pool->entries[i].state != ENTRY_FREE && pool->entries[i].role == role &&
-			!pool->entries[i].apart)
+		if (pool->entries[i].state != ENTRY_FREE && pool->entries[i].state != ENTRY_IDLE &&
+			pool->entries[i].role == role && !pool->entries[i].apart)
 			return true;
 	return false;
 }
@@ -311,8 +312,9 @@ find_leftover(const CapiPool *pool, Oid role)
 }
 
 /*
- * Is a reader of an earlier pool still at work for the role?  With one of its
- * own the pool has looked before.
+ * Is a reader of another pool at work for the role: an earlier one's, or one that
+ * tries a query at its attach?  With one of its own at work the pool has looked
+ * before.
  */
 static bool
 is_left_over(CapiPool *pool, Oid role, TimestampTz now)
@@ -322,7 +324,7 @@ is_left_over(CapiPool *pool, Oid role, TimestampTz now)
 
 	if (leftover != NULL)
 		return true;
-	if (has_entry(pool, role) || !capi_reader_lock_held(role, false))
+	if (has_at_work(pool, role) || !capi_reader_lock_held(role, false))
 		return false;
 	old = MemoryContextSwitchTo(pool->context);
 	leftover = palloc(sizeof(Leftover));

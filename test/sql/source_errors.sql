@@ -237,6 +237,15 @@ SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time
 -- a value that one order has wrong is no reason
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, 1 / (id - id) AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
 SELECT capi.detach('rights');
+-- what the query does when it is tried is undone; the caller's own stays
+CREATE FUNCTION shop.grasp() RETURNS numeric LANGUAGE sql AS
+    'SELECT count(pg_advisory_lock(n)) + count(pg_advisory_xact_lock(-n)) FROM generate_series(1, 1000000) n';
+SELECT capi.attach('grasping', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, grasp() AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
+SELECT pg_advisory_lock(42);
+SELECT capi.alter_source('grasping', query => 'SELECT id AS key, now() AS event_time, 1 AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
+SELECT pg_advisory_unlock(42);
+SELECT capi.detach('grasping');
 DROP SCHEMA hidden CASCADE;
 
 SELECT capi.detach('paid');
