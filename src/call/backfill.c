@@ -434,6 +434,7 @@ backfill(Backfill *b)
 	find_missing(b);
 	note_run(b, false);
 	SPI_commit();
+	CAPI_TEST_POINT("a backfill has counted");
 	while (queue_chunk(b))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -441,6 +442,7 @@ backfill(Backfill *b)
 	}
 	note_run(b, true);
 	SPI_commit();
+	CAPI_TEST_POINT("a backfill is done");
 	say_result(b);
 }
 
@@ -478,6 +480,7 @@ capi_sql_backfill(PG_FUNCTION_ARGS)
 	begin_run(b);
 	MemoryContextSwitchTo(caller);
 	SPI_commit();
+	CAPI_TEST_POINT("a backfill began");
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(caller);
