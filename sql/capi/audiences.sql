@@ -194,8 +194,9 @@ BEGIN
        AND NOT EXISTS (SELECT FROM unnest(keys) AS p (key) WHERE p.key = m.key);
     GET DIAGNOSTICS gone = ROW_COUNT;
     IF fresh + back + unsent + doubtful + again + gone > 0 THEN
+        -- a batch of a session is the same people however often it is sent, and these are others now
         UPDATE capi.audience_state s
-           SET members = s.members + doubtful,
+           SET members = s.members + doubtful, session_id = NULL, session_op = NULL, batch_seq = NULL,
                to_add = s.to_add + fresh + back - unsent - doubtful - again,
                to_remove = s.to_remove - back + doubtful + again + gone
          WHERE s.id = audience;
@@ -217,10 +218,14 @@ CREATE FUNCTION capi._audience_read(audience int, began timestamptz, people bigi
      WHERE s.id = audience
 $$;
 
+-- A session that was refused is not gone on with: it may be what was refused.
 CREATE FUNCTION capi._audience_state(audience int, state text, reason text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     UPDATE capi.audience_state s
-       SET state_since = CASE WHEN s.state = _audience_state.state THEN s.state_since ELSE now() END,
+       SET session_id = CASE _audience_state.state WHEN 'active' THEN s.session_id END,
+           session_op = CASE _audience_state.state WHEN 'active' THEN s.session_op END,
+           batch_seq = CASE _audience_state.state WHEN 'active' THEN s.batch_seq END,
+           state_since = CASE WHEN s.state = _audience_state.state THEN s.state_since ELSE now() END,
            state = _audience_state.state, reason = _audience_state.reason
      WHERE s.id = audience
        AND (s.state, s.reason) IS DISTINCT FROM (_audience_state.state, _audience_state.reason)

@@ -432,6 +432,7 @@ backfill(Backfill *b)
 	find_missing(b);
 	note_run(b, false);
 	SPI_commit();
+	CAPI_TEST_POINT("a backfill has counted");
 	while (queue_chunk(b))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -439,6 +440,7 @@ backfill(Backfill *b)
 	}
 	note_run(b, true);
 	SPI_commit();
+	CAPI_TEST_POINT("a backfill is done");
 	say_result(b);
 }
 
@@ -476,6 +478,7 @@ capi_sql_backfill(PG_FUNCTION_ARGS)
 	begin_run(b);
 	MemoryContextSwitchTo(caller);
 	SPI_commit();
+	CAPI_TEST_POINT("a backfill began");
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(caller);

@@ -37,6 +37,7 @@
 #include "base/backoff.h"
 #include "base/capi.h"
 #include "base/guc.h"
+#include "base/test_point.h"
 #include "base/txn.h"
 #include "event/customer.h"
 #include "event/hash.h"
@@ -553,6 +554,7 @@ start_sending(CapiDispatcher *d, CapiAudience *audience, CapiDataset *dataset)
 		strlcpy(answer.detail, problem, sizeof(answer.detail));
 		capi_audiences_answer(d, &answer);
 	}
+	CAPI_TEST_POINT("after a request with people began");
 }
 
 /* When the next request may go after one that failed, and what is told of it. */

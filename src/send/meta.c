@@ -25,6 +25,7 @@
 #include "answer/response.h"
 #include "base/capi.h"
 #include "base/guc.h"
+#include "base/test_point.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
 
@@ -74,7 +75,6 @@ typedef struct Look
 {
 	CapiDispatcher *d;
 	bool		found;
-	List	   *warnings;		/* texts, ready to be logged */
 } Look;
 
 /* An answer on its way into the tables. */
@@ -197,14 +197,13 @@ choose(Look *look)
 	}
 }
 
-/* Step for capi_txn_try(). */
+/*
+ * Each once; a crash may have one said twice, not never: what is noted by the
+ * commit was said.
+ */
 static void
-find_due(void *arg)
+warn_of_tokens(void)
 {
-	Look	   *look = arg;
-
-	look->found = false;
-	look->warnings = NIL;
 	if (capi_txn_execute("SELECT name, days FROM capi._token_warnings()", false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look at the ends of tokens");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -213,12 +212,23 @@ find_due(void *arg)
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		char	   *days = SPI_getvalue(row, desc, 2);
 
-		look->warnings = lappend(look->warnings,
-								 psprintf("dataset \"%s\" expires in less than %s day%s",
-										  SPI_getvalue(row, desc, 1), days,
-										  strcmp(days, "1") == 0 ? "" : "s"));
+		ereport(LOG,
+				(errmsg("the access token of dataset \"%s\" expires in less than %s day%s",
+						SPI_getvalue(row, desc, 1), days,
+						strcmp(days, "1") == 0 ? "" : "s"),
+				 errhint("Set a new one with capi.set_access_token().")));
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Step for capi_txn_try(). */
+static void
+find_due(void *arg)
+{
+	Look	   *look = arg;
+
+	look->found = false;
+	warn_of_tokens();
 	if (capi_txn_execute(psprintf("SELECT * FROM capi._meta_due(interval '%d seconds')",
 								  capi_stats_interval), true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look what to ask");
@@ -317,6 +327,7 @@ ask(CapiDispatcher *d)
 	meta->under_way = true;
 	if (!capi_transport_start(d->transport, &request, failure.detail, sizeof(failure.detail)))
 		handle(d, &failure);
+	CAPI_TEST_POINT("after a question began");
 }
 
 /* Looks what is due, and asks it; what is to be sent comes first. */
@@ -326,7 +337,6 @@ capi_meta_work(CapiDispatcher *d)
 	CapiMeta   *meta = d->meta;
 	TimestampTz now = GetCurrentTimestamp();
 	Look		look = {.d = d};
-	ListCell   *lc;
 
 	if (now < capi_meta_look_at(meta))
 		return;
@@ -340,10 +350,6 @@ capi_meta_work(CapiDispatcher *d)
 		meta->look_at = TimestampTzPlusMilliseconds(now, PUT_OFF_MS);
 		return;
 	}
-	foreach(lc, look.warnings)
-		ereport(LOG,
-				(errmsg("the access token of %s", (char *) lfirst(lc)),
-				 errhint("Set a new one with capi.set_access_token().")));
 	if (look.found)
 		ask(d);
 }

@@ -25,6 +25,7 @@
 
 #include "base/backoff.h"
 #include "base/capi.h"
+#include "base/test_point.h"
 #include "send/dispatch_state.h"
 
 /* Single refusals alike: of a code that may be about anything, of another. */
@@ -103,6 +104,7 @@ capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
 	MemoryContextSwitchTo(old);
 	if (dataset != NULL)
 		count_alike(dataset, batch->items[0], result);
+	CAPI_TEST_POINT("an event is a suspect");
 }
 
 static int
@@ -202,6 +204,7 @@ conclude(CapiDispatcher *d, CapiDataset *dataset, const CapiSuspect *suspect,
 		if (dataset != NULL)
 			dataset->refused_at = now;
 	}
+	CAPI_TEST_POINT("a suspect was judged");
 	capi_record(d, &record);
 }
 

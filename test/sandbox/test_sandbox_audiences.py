@@ -80,6 +80,8 @@ class Audiences(SandboxTest):
         self.taken(session=session(2, last=True))
         self.taken(session=session(2, last=True))
         self.fails(2650, session=session(3))
+        self.taken(session=session(1, number=7))
+        self.fails(2650, session=session(1, number=7), rows=[[BEN]])
         self.fails(100, session=session(0, number=6))
         self.fails(100, session=session(1, number=0))
         self.fails(100, session={"session_id": 8, "batch_seq": 1})

@@ -1,5 +1,6 @@
 # P12: dispatchers come and go with databases, with the extension and with
 # settings, and never cost more than they must.
+# alone: some of its steps take effect within a second.
 use strict;
 use warnings;
 

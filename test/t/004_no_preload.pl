@@ -1,5 +1,6 @@
 # P12: a server that does not preload capi: orders are captured, and a session
 # delivers them with CALL capi.deliver().
+# alone: some of its steps take effect within a second.
 use strict;
 use warnings;
 

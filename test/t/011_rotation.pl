@@ -93,16 +93,22 @@ sub start_business
 	} sort keys %clients;
 }
 
-# A reload starts the next one at once, however many died before.
+# A reload starts the next one at once, however many died before.  A cancel ends
+# none that is at a step which is tried again after any error.
 sub end_dispatcher
 {
 	my ($signal) = @_;
 	my $pid = $node->dispatcher_pid;
+	my $patience = time + 1;
 
 	usleep(100_000);
 	kill $signal, $pid;
 	$deaths++;
-	usleep(5_000) while kill 0, $pid;
+	while (kill 0, $pid)
+	{
+		usleep(5_000);
+		kill 'TERM', $pid if $signal eq 'INT' && time > $patience;
+	}
 	$node->reload;
 	return;
 }

@@ -1,6 +1,7 @@
 # P1, P3, P5, P6: a shop sells while servers, networks, tokens and administrators
 # do what they do, at random; afterwards every order is accounted for.
 # CAPI_SOAK_SECONDS (60) and CAPI_SOAK_SEED: "make soak" runs it for longer.
+# alone: it keeps the processors busy by itself.
 use strict;
 use warnings;
 

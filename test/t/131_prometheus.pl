@@ -3,72 +3,17 @@
 use strict;
 use warnings;
 
-use File::Temp;
-use HTTP::Tiny;
-use IPC::Run;
-use JSON::PP;
 use Test::More;
 use CapiTest::Node;
+use CapiTest::Prometheus;
 use CapiTest::Sandbox;
-use PostgreSQL::Test::Utils qw(slurp_file append_to_file);
 
-my $contrib = 'contrib/prometheus';
 my $sandbox = CapiTest::Sandbox->new;
 my $node = CapiTest::Node->create('main', sandbox => $sandbox, conf => "capi.poll_interval = '200ms'");
-my $folder = File::Temp->newdir;
-my $http = HTTP::Tiny->new(timeout => 10);
-my ($exporter_port, $prometheus_port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
 
 $node->install_capi;
 $node->attach;
-$node->sql("CREATE ROLE capi_exporter LOGIN; SELECT capi.grant_access('capi_exporter', 'reader')");
-
-# everything at once, for a test has no half hours
-my $queries = slurp_file("$contrib/queries.yaml") =~ s/cache_seconds: \d+/cache_seconds: 0/gr;
-my $rules = slurp_file("$contrib/rules.yaml") =~ s/for: \w+/for: 0s/gr;
-append_to_file("$folder/queries.yaml", $queries);
-append_to_file("$folder/rules.yaml", $rules);
-
-sub configure
-{
-	my ($seconds) = @_;
-
-	unlink "$folder/prometheus.yaml";
-	append_to_file("$folder/prometheus.yaml", <<"YAML");
-global: {scrape_interval: ${seconds}s, scrape_timeout: ${seconds}s, evaluation_interval: 1s}
-rule_files: ["$folder/rules.yaml"]
-scrape_configs:
-  - job_name: capi
-    static_configs: [{targets: ["127.0.0.1:$exporter_port"]}]
-YAML
-	return;
-}
-configure(1);
-
-$ENV{DATA_SOURCE_NAME} = 'user=capi_exporter sslmode=disable dbname=shop host=' . $node->host . ' port=' . $node->port;
-my $exporter = IPC::Run::start([ 'prometheus-postgres-exporter', "--web.listen-address=127.0.0.1:$exporter_port", '--disable-default-metrics',
-	'--disable-settings-metrics', '--no-collector.database', '--no-collector.bgwriter', "--extend.query-path=$folder/queries.yaml" ],
-	'<', \undef, '>&', "$folder/exporter.log");
-my $prometheus = IPC::Run::start([ 'prometheus', "--config.file=$folder/prometheus.yaml", "--storage.tsdb.path=$folder/data",
-	"--web.listen-address=127.0.0.1:$prometheus_port" ], '<', \undef, '>&', "$folder/prometheus.log");
-END { $_ && $_->kill_kill(grace => 2) foreach $exporter, $prometheus }
-
-sub firing
-{
-	my $answer = $http->get("http://127.0.0.1:$prometheus_port/api/v1/alerts");
-
-	return map { $_->{labels}{alertname} => 1 } grep { $_->{state} eq 'firing' }
-	  $answer->{success} ? @{ decode_json($answer->{content})->{data}{alerts} } : ();
-}
-
-sub until_true
-{
-	my ($check) = @_;
-	my $end = time + 60;
-
-	select undef, undef, undef, 0.2 until $check->() || time > $end;
-	return $check->();
-}
+my $watch = CapiTest::Prometheus->new($node);
 
 my %fired;
 
@@ -77,8 +22,8 @@ sub fires
 	my ($alert, $name) = @_;
 
 	$fired{$alert} = 1;
-	ok(until_true(sub { my %now = firing(); $now{$alert} }), "P10: $name: $alert")
-	  or diag(join(' ', firing()), $node->sql('TABLE capi.health'));
+	ok($watch->until_true(sub { my %now = $watch->firing; $now{$alert} }), "P10: $name: $alert")
+	  or diag(join(' ', $watch->firing), $node->sql('TABLE capi.health'));
 	return;
 }
 
@@ -89,7 +34,7 @@ sub buy { return $node->pay($node->place_orders(1)) }
 buy();
 $node->wait_until_idle;
 my $page = '';
-ok(until_true(sub { $page = $http->get("http://127.0.0.1:$exporter_port/metrics")->{content}; $page =~ /capi_health_state_is\{[^}]*state="ok"[^}]*\} 1$/m }),
+ok($watch->until_true(sub { $page = $watch->page; $page =~ /capi_health_state_is\{[^}]*state="ok"[^}]*\} 1$/m }),
 	'P10: the exporter tells the state') or diag($page);
 like($page, qr/^capi_dataset_delivered_1h\{[^}]*\} 1$/m, 'what was delivered');
 like($page, qr/^capi_source_broken\{[^}]*\} 0$/m, 'sources');
@@ -159,10 +104,9 @@ $node->sql("REVOKE ALL ON capi.health FROM capi_exporter");
 fires('CapiNotSeen', 'the right is gone');
 
 # a server that is gone is tried for some seconds before the exporter says so
-configure(6);
-$prometheus->signal('HUP');
+$watch->configure(6);
 $node->stop;
 fires('CapiServerDown', 'the server is gone');
 
-is(join(' ', grep { !$fired{$_} } $rules =~ /alert: (\w+)/g), '', 'P10: no alert is left');
+is(join(' ', grep { !$fired{$_} } $watch->rules =~ /alert: (\w+)/g), '', 'P10: no alert is left');
 done_testing();

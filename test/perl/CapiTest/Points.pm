@@ -83,6 +83,24 @@ sub stopped
 
 =pod
 
+=item $points->then($name)
+
+Whoever stopped goes on, to that place; what was done meanwhile is behind it.
+
+=cut
+
+sub then
+{
+	my ($self, $name) = @_;
+
+	PostgreSQL::Test::Utils::append_to_file("$self->{dir}/capi_test_new", $name);
+	rename "$self->{dir}/capi_test_new", "$self->{dir}/capi_test_point" or die;
+	unlink map { "$self->{dir}/capi_test_$_" } qw(pid stopped);
+	return;
+}
+
+=pod
+
 =item $points->let_go
 
 Whoever stopped goes on; nobody else stops.

@@ -37,7 +37,7 @@ class Audiences:
     def change(self, audience, method, rows, session, invalid):
         with self._lock:
             kept = self._rows.setdefault(audience, {})
-            self._note_session(audience, method, session)
+            self._note_session(audience, method, session, hash(tuple(rows)))
             for row in rows:
                 if method == "POST":
                     kept[row] = None
@@ -45,9 +45,9 @@ class Audiences:
                     kept.pop(row, None)
             self._invalid[audience] = self._invalid.get(audience, 0) + invalid
 
-    def _note_session(self, audience, method, session):
-        """Batches of a session count up from 1; the last one may be repeated,
-        and after the one with the flag there is no other."""
+    def _note_session(self, audience, method, session, content):
+        """Batches of a session count up from 1; the last one may be repeated
+        as it was, and after the one with the flag there is no other."""
         if session is None:
             return
         key = (audience, session["session_id"])
@@ -57,14 +57,18 @@ class Audiences:
             if seq != 1:
                 raise session_error("a session begins with batch_seq 1")
             known = self._sessions[key] = {"method": method, "seq": 0,
-                                           "ended": False}
+                                           "ended": False,
+                                           "content": None}
         if known["method"] != method:
             raise session_error("a session adds or removes, not both")
         if seq not in (known["seq"], known["seq"] + 1):
             raise session_error("batch_seq %d after %d" % (seq, known["seq"]))
         if known["ended"] and seq != known["seq"]:
             raise session_error("the session has ended")
+        if seq == known["seq"] and content != known["content"]:
+            raise session_error("batch_seq %d with other people" % seq)
         known["seq"] = seq
+        known["content"] = content
         known["ended"] = session["last_batch_flag"]
 
     def show(self, limit):
@@ -73,7 +77,9 @@ class Audiences:
                 "members": len(rows),
                 "rows": [dict(row) for row in list(rows)[:limit]],
                 "invalid": self._invalid.get(audience, 0),
-                "sessions": [dict(facts, session_id=key[1])
+                "sessions": [{"session_id": key[1],
+                              "method": facts["method"],
+                              "seq": facts["seq"], "ended": facts["ended"]}
                              for key, facts in self._sessions.items()
                              if key[0] == audience]}
                 for audience, rows in self._rows.items()}
