@@ -124,6 +124,19 @@ EXCEPTION WHEN OTHERS THEN
     RETURN;
 END $$;
 
+-- POSIX counts to the west: UTC+2 is two hours behind.
+CREATE FUNCTION capi._advise_zone(src capi.source)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END),
+           'In such names + is to the west of Greenwich, by the rules of POSIX.',
+           'Take the name of a place, for example Europe/Berlin.'
+      FROM (SELECT src.time_zone
+            UNION
+            SELECT m.zone[1] FROM regexp_matches(src.query, 'AT\s+TIME\s+ZONE\s+''([^'']+)''', 'gi') AS m (zone)) AS z (name)
+     WHERE z.name ~ '^[A-Za-z/]*[+-][0-9:]+$' AND z.name !~ '[+-][0:]+$'
+$$;
+
 -- An amount whose name says that it is in cents, given as it is.
 CREATE FUNCTION capi._advise_cents(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
@@ -150,6 +163,7 @@ CREATE FUNCTION capi._advice(src capi.source, all_missing boolean)
     SELECT * FROM capi._advise_event_name(src)
     UNION ALL SELECT * FROM capi._advise_values(src, all_missing)
     UNION ALL SELECT * FROM capi._advise_query(src)
+    UNION ALL SELECT * FROM capi._advise_zone(src)
     UNION ALL SELECT * FROM capi._advise_cents(src)
     UNION ALL SELECT * FROM capi._advise_test(src)
 $$;
