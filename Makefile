@@ -14,7 +14,7 @@ OBJS = $(patsubst %,src/%.o, \
 		holders key lock nearest pinned sender_lock shmem test_point txn wake) \
 	$(addprefix call/,backfill check check_audience look normalize_sql pixel preview \
 		probe quality query_text reconcile send status trial) \
-	$(addprefix capture/,capture moved renumber rule) \
+	$(addprefix capture/,capture moved plain renumber rule) \
 	$(addprefix event/,browser complete contents country country_text \
 		currency customer date \
 		decimal email entity event field hash list member none normalize number \

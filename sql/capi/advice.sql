@@ -65,7 +65,9 @@ DECLARE
     exact boolean := true;
     seen text[];
 BEGIN
+    -- a column that is gone is the check "sources"
     IF src.on_values IS NULL
+       OR NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = src.table_name::oid AND a.attname = src.on_column AND NOT a.attisdropped)
        OR coalesce(capi._look_at(src, format('SELECT ''x'' FROM %s AS t LIMIT 1', src.table_name::regclass), 1), '{}') = '{}' THEN
         RETURN;
     END IF;
@@ -126,7 +128,7 @@ CREATE FUNCTION capi._advise_test(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('dataset "%s" of source "%s" has a test_event_code', d.name, src.name),
-           'Its events go to the Test Events of Events Manager.',
+           'Its events show under Test Events of Events Manager, and Meta counts them all the same.',
            format('When tests are over: SELECT capi.alter_dataset(%L, test_event_code => '''');', d.name)
       FROM capi.dataset d WHERE d.id = src.dataset_id AND d.test_event_code IS NOT NULL
 $$;

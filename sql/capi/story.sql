@@ -93,7 +93,7 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
                             SELECT d.request_id FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key)
     UNION ALL
     SELECT h.at, h.status, concat_ws(', ', h.reason, 'error ' || h.error_code || coalesce('/' || h.error_subcode, ''),
-                                     format('waits until %s', h.next_attempt_at))
+                                     CASE WHEN h.next_attempt_at > h.at THEN format('waits until %s', h.next_attempt_at) END)
       FROM capi.history h WHERE h.source_id = src.id AND h.key = order_key
     UNION ALL
     SELECT d.finished_at, d.outcome,
@@ -107,7 +107,7 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
     UNION ALL
     SELECT NULL, 'next', coalesce(
         (SELECT capi._next_of_waiting(b) FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key),
-        (SELECT 'It is read and sent within moments, when a dispatcher runs: see capi.diagnose().'
+        (SELECT 'It is read and sent within moments. If not, capi.diagnose() says what keeps it.'
            FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key),
         (SELECT capi._next_after(d) FROM capi.delivery d
           WHERE d.source_id = src.id AND d.key = order_key ORDER BY d.finished_at DESC LIMIT 1))
@@ -120,6 +120,7 @@ CREATE FUNCTION capi.explain_event(order_key text, source text = NULL)
 DECLARE
     src capi.source;
     known boolean;
+    known_to_any boolean := false;
 BEGIN
     IF order_key IS NULL THEN
         RAISE EXCEPTION 'order_key must not be null'
@@ -133,6 +134,7 @@ BEGIN
     FOR src IN SELECT s.* FROM capi.source s
                 WHERE explain_event.source IS NULL OR s.name = explain_event.source ORDER BY s.name LOOP
         known := EXISTS (SELECT FROM capi._steps(src, order_key) t WHERE t.step NOT IN ('next', 'consent', 'context'));
+        known_to_any := known_to_any OR known;
         IF known THEN
             RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, order_key) t
                           WHERE t.detail IS NOT NULL ORDER BY t.at NULLS LAST, t.step = 'sent' DESC;
@@ -149,4 +151,9 @@ BEGIN
                 format('capi.preview(%L, %L) shows what would be sent, CALL capi.backfill(%1$L, ...) queues what is missing.', src.name, order_key));
         END IF;
     END LOOP;
+    -- who asks for an order that nobody knows is told by each source why
+    IF explain_event.source IS NULL AND NOT known_to_any THEN
+        RETURN QUERY SELECT t.* FROM capi.source s CROSS JOIN LATERAL capi.explain_event(explain_event.order_key, s.name) AS t
+                      WHERE s.detached_at IS NULL AND s.table_name <> 'capi.direct_event'::regclass;
+    END IF;
 END $$;

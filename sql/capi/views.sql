@@ -227,7 +227,7 @@ BEGIN
                CASE WHEN slot.listed THEN 'in' ELSE 'not in' END),
         CASE WHEN NOT slot.listed
              THEN format('ALTER SYSTEM SET capi.databases = %L; SELECT pg_reload_conf();',
-                         concat_ws(',', nullif(current_setting('capi.databases', true), ''), current_database())) END;
+                         concat_ws(', ', nullif(current_setting('capi.databases', true), ''), quote_ident(current_database()))) END;
     RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
         CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
              WHEN pg_is_in_recovery() THEN 'This server is a standby: its primary sends.'
@@ -329,7 +329,8 @@ BEGIN
                      FILTER (WHERE s.state = 'broken') || '.',
                  format('%s sources attached, none broken.', count(*))),
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
-             THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
+             THEN 'Mend the rule or the query with capi.alter_source(), or give it the table that took the place of its own: table_name => ...; '
+                  'what waits goes on by itself.' END
       FROM capi.source_status s;
     RETURN QUERY SELECT 'triggers', count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'No table has the trigger of capi without a source.'

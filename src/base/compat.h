@@ -11,10 +11,15 @@
 #include "access/genam.h"
 #include "catalog/pg_database.h"
 #include "executor/executor.h"
+#include "storage/bufmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
+
+#if PG_VERSION_NUM >= 180000
+#include "storage/aio_subsys.h"
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error "capi needs PostgreSQL 15 or newer"
@@ -30,6 +35,21 @@
 #else
 #define CAPI_MODULE_MAGIC	PG_MODULE_MAGIC
 #endif
+
+/*
+ * attempt.c: what a backend may have been doing with a block when an error was
+ * raised.  Up to 15 it says so itself, from 16 on a resource owner knows, and
+ * 18 has reads besides that go on meanwhile.
+ */
+static inline void
+capi_give_up_io(void)
+{
+#if PG_VERSION_NUM >= 180000
+	pgaio_error_cleanup();
+#elif PG_VERSION_NUM < 160000
+	AbortBufferIO();
+#endif
+}
 
 /*
  * Wait events: named from 17 on, the common "Extension" before.  From 17 on

@@ -227,6 +227,40 @@ static const char *const own_columns[] = {
 	"ignore_reason", "key"
 };
 
+/*
+ * What such columns are called in a shop, without underscores; of the names of
+ * capi._usual_names() those that somebody may well leave as they are.
+ */
+static const char *const usual_columns[][2] = {
+	{"amount", "value"}, {"birthday", "db"}, {"city", "ct"}, {"clientip", "client_ip_address"},
+	{"countrycode", "country"}, {"createdat", "event_time"}, {"currencycode", "currency"},
+	{"customerid", "external_id"}, {"dateofbirth", "db"}, {"email", "em"},
+	{"emailaddress", "em"}, {"firstname", "fn"}, {"gender", "ge"}, {"id", "key"},
+	{"ip", "client_ip_address"}, {"ipaddress", "client_ip_address"}, {"items", "contents"},
+	{"lastname", "ln"}, {"mail", "em"}, {"mobile", "ph"}, {"ordernumber", "order_id"},
+	{"phone", "ph"}, {"phonenumber", "ph"}, {"placedat", "event_time"},
+	{"postalcode", "zp"}, {"postcode", "zp"}, {"price", "value"}, {"state", "st"},
+	{"surname", "ln"}, {"telephone", "ph"}, {"total", "value"},
+	{"url", "event_source_url"}, {"useragent", "client_user_agent"},
+	{"userid", "external_id"}, {"zip", "zp"}, {"zipcode", "zp"}
+};
+
+static const char *
+usual_column(const char *name)
+{
+	char		plain[NAMEDATALEN];
+	int			n = 0;
+
+	for (const char *c = name; *c != '\0'; c++)
+		if (*c != '_')
+			plain[n++] = pg_tolower((unsigned char) *c);
+	plain[n] = '\0';
+	for (size_t i = 0; i < lengthof(usual_columns); i++)
+		if (strcmp(usual_columns[i][0], plain) == 0)
+			return usual_columns[i][1];
+	return NULL;
+}
+
 static void
 unknown_column(const char *name)
 {
@@ -242,7 +276,9 @@ unknown_column(const char *name)
 	initStringInfo(&list);
 	for (int i = 0; i < n; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
-	nearest = capi_nearest(name, known, n);
+	nearest = usual_column(name);
+	if (nearest == NULL)
+		nearest = capi_nearest(name, known, n);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("the query returns an unknown column \"%s\"", name),

@@ -35,6 +35,7 @@
 #include "base/wake.h"
 #include "capture/capture.h"
 #include "capture/moved.h"
+#include "capture/plain.h"
 #include "capture/rule.h"
 #include "store/queue.h"
 
@@ -162,15 +163,6 @@ noted_before(CapiRule *rule)
 	return false;
 }
 
-/* Must the value be fetched or unpacked before it can be looked at? */
-static bool
-is_elsewhere(Datum value)
-{
-	struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
-
-	return VARATT_IS_EXTERNAL(pointer) || VARATT_IS_COMPRESSED(pointer);
-}
-
 /* Is the column's value now one of those that count, and was another before? */
 static void
 compare(void *arg)
@@ -223,8 +215,8 @@ became_event(Question *q)
 	if (!q->was_null && datumIsEqual(q->before, q->now, rule->on_byval, rule->on_len))
 		return false;
 	if (rule->eq_may_fail ||
-		(rule->on_len == -1 && (is_elsewhere(q->now) ||
-								(!q->was_null && is_elsewhere(q->before)))))
+		(rule->on_len == -1 && !(capi_plain_value(q->now) &&
+								 (q->was_null || capi_plain_value(q->before)))))
 		return compare_guarded(q);
 	compare(q);
 	return q->is_event;
@@ -305,7 +297,7 @@ find_key(Question *q)
 			continue;
 		if (toast_raw_datum_size(value) > MAX_KEY_VALUE_BYTES)
 			return;
-		guarded |= is_elsewhere(value);
+		guarded |= !capi_plain_value(value);
 	}
 	if (!guarded)
 		steady_key_text(q);

@@ -2,11 +2,13 @@
  * rule.c
  *		Per-backend cache: table -> rules of the sources attached to it.
  *
- * Filled from capi.source, or from its copy, by a plain scan (no SPI).  What may
- * raise an error, an enum label that was renamed say, runs in a subtransaction,
- * so that it becomes a problem of that rule and not of the shop's statement (P1,
- * P2, P6).  Locks are not waited for.  Columns are looked up by name and must have the
- * type they had when the source was attached.
+ * Filled from capi.source, or from its copy, by a plain scan (no SPI), whose
+ * errors are caught without a subtransaction.  What may need a function of the
+ * shop's or of another extension's, or may raise an error otherwise, an enum
+ * label that was renamed say, runs in one, so that it becomes a problem of that
+ * rule and not of the shop's statement (P1, P2, P6).  The usual types need none
+ * (plain.c).  Locks are not waited for.  Columns are looked up by name and must have
+ * the type they had when the source was attached.
  *
  * Nothing here runs code that a user wrote, whoever is asking: values are read
  * by the input function of the base type, which checks no domain (P9).
@@ -42,6 +44,7 @@
 #include "base/capi.h"
 #include "base/key.h"
 #include "base/lock.h"
+#include "capture/plain.h"
 #include "capture/rule.h"
 #include "store/config.h"
 #include "store/queue.h"
@@ -80,7 +83,6 @@ typedef struct Fill
 	Relation	catalog;		/* where the rules are read */
 	Datum	   *values;			/* of the present row there */
 	bool	   *nulls;
-	CapiRule   *rule;
 } Fill;
 
 static void relation_changed(Datum arg, Oid relid);
@@ -171,7 +173,7 @@ fill(CapiTableRules *entry, Relation rel)
 										   ALLOCSET_SMALL_SIZES);
 	entry->nrules = 0;
 	entry->rules = NULL;
-	problem = capi_attempt(read_rules, &fill);
+	problem = capi_attempt_reading(read_rules, &fill);
 	entry->valid = problem == NULL && before == invalidations;
 	return problem == NULL;
 }
@@ -196,7 +198,7 @@ lock_rules(void)
 	elog(ERROR, "capi.source is locked");
 }
 
-/* Step for capi_attempt(). */
+/* Step for capi_attempt_reading(). */
 static void
 read_rules(void *arg)
 {
@@ -264,61 +266,85 @@ add_rule(CapiTableRules *entry)
 	return &entry->rules[n];
 }
 
+/* Columns of capi.source that a rule is made of and that may be compressed. */
+static const int texts[] = {
+	S_KEY_COLUMNS, S_KEY_TYPES, S_QUERY_KEY_TYPE, S_ON_COLUMN, S_ON_VALUES
+};
+
+/* Step for capi_attempt(). */
+static void
+unpack_texts(void *arg)
+{
+	Fill	   *fill = arg;
+
+	for (size_t i = 0; i < lengthof(texts); i++)
+		if (!fill->nulls[texts[i] - 1])
+			fill->values[texts[i] - 1] =
+				PointerGetDatum(PG_DETOAST_DATUM(fill->values[texts[i] - 1]));
+}
+
+static bool
+are_plain(const Fill *fill)
+{
+	for (size_t i = 0; i < lengthof(texts); i++)
+		if (!fill->nulls[texts[i] - 1] && !capi_plain_value(fill->values[texts[i] - 1]))
+			return false;
+	return true;
+}
+
 /* The condition first: what it says holds even when the key is broken. */
 static void
 build_rule(Fill *fill, CapiRule *rule)
 {
 	MemoryContext old = MemoryContextSwitchTo(fill->entry->context);
-	const char *key_problem;
 
 	rule->source_id = DatumGetInt32(fill->values[S_ID - 1]);
 	rule->fire_on_replica = DatumGetBool(fill->values[S_FIRE_ON_REPLICA - 1]);
-	if (!fill->nulls[S_ON_COLUMN - 1])
+	if (!are_plain(fill))
+		rule->problem = capi_attempt(unpack_texts, fill);
+	if (rule->problem == NULL && !fill->nulls[S_ON_COLUMN - 1])
 		rule->problem = build_condition(fill, rule);
 	rule->condition_broken = rule->problem != NULL;
-	key_problem = build_key(fill, rule);
 	if (rule->problem == NULL)
-		rule->problem = key_problem;
+		rule->problem = build_key(fill, rule);
 	MemoryContextSwitchTo(old);
 }
 
-/* Says no only for what is known never to raise an error. */
-static bool
-output_may_fail(Oid type)
+/* What find_function() works on. */
+typedef struct Search
 {
-	switch (getBaseType(type))
-	{
-		case BOOLOID:
-		case BPCHAROID:
-		case BYTEAOID:
-		case CHAROID:
-		case DATEOID:
-		case FLOAT4OID:
-		case FLOAT8OID:
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case NAMEOID:
-		case NUMERICOID:
-		case OIDOID:
-		case TEXTOID:
-		case TIMESTAMPOID:
-		case TIMESTAMPTZOID:
-		case UUIDOID:
-		case VARCHAROID:
-			return false;
-		default:
-			return true;
-	}
+	Oid			oid;
+	FmgrInfo   *function;
+	MemoryContext context;
+} Search;
+
+/* Step for capi_attempt(): may load a library. */
+static void
+load_function(void *arg)
+{
+	Search	   *search = arg;
+
+	fmgr_info_cxt(search->oid, search->function, search->context);
 }
 
-/* The same of comparing; a collation that ICU decides may raise errors. */
+static const char *
+find_function(Oid oid, FmgrInfo *function)
+{
+	Search		search = {oid, function, CurrentMemoryContext};
+
+	if (!capi_plain_function(oid))
+		return capi_attempt(load_function, &search);
+	load_function(&search);
+	return NULL;
+}
+
+/* A collation that ICU decides may raise errors. */
 static bool
 equality_may_fail(TypeCacheEntry *type, Oid collation)
 {
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		return true;
-	return type->typtype != TYPTYPE_ENUM && output_may_fail(type->type_id);
+	return type->typtype != TYPTYPE_ENUM && !capi_plain_type(type->type_id);
 }
 
 static const char *
@@ -349,33 +375,56 @@ build_key(Fill *fill, CapiRule *rule)
 		if (problem != NULL)
 			break;
 		getTypeOutputInfo(type, &out, &varlena);
-		fmgr_info_cxt(out, &rule->key_out[i], CurrentMemoryContext);
+		problem = find_function(out, &rule->key_out[i]);
 		rule->key_varies |= capi_key_varies(type);
-		rule->key_may_fail |= output_may_fail(type);
+		rule->key_may_fail |= !capi_plain_type(type);
 	}
 	return problem;
 }
 
-/* Step for capi_attempt(): the values of the condition. */
-static void
-read_values(void *arg)
+/* What a value of the condition is made of, and becomes. */
+typedef struct Reading
 {
-	Fill	   *fill = arg;
-	CapiRule   *rule = fill->rule;
-	Oid			type = getBaseType(DatumGetObjectId(fill->values[S_ON_TYPE - 1]));
-	Datum	   *texts;
+	Oid			type;
+	char	   *text;
+	Datum		value;
+} Reading;
+
+/* Step for capi_attempt(). */
+static void
+read_value(void *arg)
+{
+	Reading    *reading = arg;
 	Oid			input;
 	Oid			ioparam;
+
+	getTypeInputInfo(reading->type, &input, &ioparam);
+	reading->value = OidInputFunctionCall(input, reading->text, ioparam, -1);
+}
+
+/* The values of the condition; NULL, or the problem with one. */
+static const char *
+read_values(Fill *fill, CapiRule *rule)
+{
+	Reading		reading = {.type = getBaseType(DatumGetObjectId(fill->values[S_ON_TYPE - 1]))};
+	const char *problem = NULL;
+	Datum	   *values;
 	int			n;
 
-	getTypeInputInfo(type, &input, &ioparam);
 	deconstruct_array(DatumGetArrayTypeP(fill->values[S_ON_VALUES - 1]), TEXTOID, -1,
-					  false, TYPALIGN_INT, &texts, NULL, &n);
+					  false, TYPALIGN_INT, &values, NULL, &n);
 	rule->values = palloc(sizeof(Datum) * (n + 1));
-	for (int i = 0; i < n; i++)
-		rule->values[i] = OidInputFunctionCall(input, TextDatumGetCString(texts[i]),
-											   ioparam, -1);
+	for (int i = 0; i < n && problem == NULL; i++)
+	{
+		reading.text = TextDatumGetCString(values[i]);
+		if (capi_plain_input(reading.type, reading.text))
+			read_value(&reading);
+		else
+			problem = capi_attempt(read_value, &reading);
+		rule->values[i] = reading.value;
+	}
 	rule->nvalues = n;
+	return problem;
 }
 
 static const char *
@@ -391,17 +440,25 @@ build_condition(Fill *fill, CapiRule *rule)
 							   type, &problem);
 	if (problem != NULL || fill->nulls[S_ON_VALUES - 1])
 		return problem;
-	tce = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO);
-	if (!OidIsValid(tce->eq_opr_finfo.fn_oid))
+	tce = lookup_type_cache(type, TYPECACHE_EQ_OPR);
+	if (!OidIsValid(tce->eq_opr))
 		return "the type of the watched column has no equality";
-	fmgr_info_cxt(tce->eq_opr_finfo.fn_oid, &rule->eq, CurrentMemoryContext);
+	problem = find_function(get_opcode(tce->eq_opr), &rule->eq);
+	if (problem != NULL)
+		return problem;
 	rule->collation = TupleDescAttr(RelationGetDescr(fill->rel),
 									rule->on_att - 1)->attcollation;
 	rule->eq_may_fail = equality_may_fail(tce, rule->collation);
 	rule->on_byval = tce->typbyval;
 	rule->on_len = tce->typlen;
-	fill->rule = rule;
-	return capi_attempt(read_values, fill);
+	return read_values(fill, rule);
+}
+
+/* Of a type that may be gone. */
+static char *
+type_name(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_ALLOW_INVALID);
 }
 
 static AttrNumber
@@ -418,7 +475,7 @@ find_column(Relation rel, const char *name, Oid type, const char **problem)
 		if (att->atttypid == type)
 			return att->attnum;
 		*problem = psprintf("column \"%s\" changed its type from %s to %s", name,
-							format_type_be(type), format_type_be(att->atttypid));
+							type_name(type), type_name(att->atttypid));
 		return InvalidAttrNumber;
 	}
 	*problem = psprintf("column \"%s\" is gone or was renamed", name);

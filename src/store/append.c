@@ -10,8 +10,8 @@
  *
  * What can go wrong in heap_insert() is that a block has to be read or added.
  * So before each row it is made sure that the block where it will go is in
- * memory and has room; only when it is not, the block is got ready, in a
- * subtransaction that writes nothing and so takes no transaction id.
+ * memory and has room; only when it is not, the block is got ready, by a step
+ * whose errors are caught (attempt.c).  There is no subtransaction in this file.
  */
 #include "postgres.h"
 
@@ -153,13 +153,13 @@ look_up(void)
 
 	/* before the look, so that a change after it is not overlooked */
 	hint = 0;
-	if (capi_attempt(read_hint, &found) == NULL && hint == 0)
+	if (capi_attempt_reading(read_hint, &found) == NULL && hint == 0)
 		hint = found;
 	UnlockRelationOid(state, AccessShareLock);
 	return found;
 }
 
-/* Step for capi_attempt(). */
+/* Step for capi_attempt_reading(). */
 static void
 read_hint(void *arg)
 {
@@ -346,7 +346,7 @@ use_last_block(Room *room)
 }
 
 /*
- * Step for capi_attempt(): finds or adds a block.  An empty block needs no
+ * Step for capi_attempt_reading(): finds or adds a block.  An empty block needs no
  * WAL: what is first written to it says that it was.
  */
 static void
@@ -369,7 +369,7 @@ find_room(void *arg)
 	UnlockRelationForExtension(room->rel, ExclusiveLock);
 }
 
-/* Step for capi_attempt(), which gives back what find_room() pinned. */
+/* The same, with nothing left pinned. */
 static void
 find_block(void *arg)
 {
@@ -384,7 +384,7 @@ static bool
 make_room(Relation rel, Place *place, Size need)
 {
 	Room		room = {.rel = rel, .need = need};
-	const char *problem = capi_attempt(find_block, &room);
+	const char *problem = capi_attempt_reading(find_block, &room);
 
 	if (problem != NULL)
 	{

@@ -155,4 +155,26 @@ sub until_true
 	return $check->();
 }
 
+=head2 CapiTest::Prometheus::meta_told(node)
+
+As if Meta had told of each dataset counts, a score and the end of the token.
+
+=cut
+
+sub meta_told
+{
+	my ($node) = @_;
+
+	$node->sql(q{
+		SELECT capi._partition('meta_count', now() - interval '5 hours'), capi._partition('meta_score', now());
+		INSERT INTO capi.meta_ask (dataset_id, question, asked_at, next_at, state, told_at, expires_at)
+		SELECT d.id, q, now(), now() + '1 day', 'ok', now(), now() + '30 days' FROM capi.dataset d, unnest('{token,counts,quality}'::text[]) q
+			ON CONFLICT (dataset_id, question) DO UPDATE SET expires_at = excluded.expires_at;
+		INSERT INTO capi.meta_count (hour, dataset_id, event_name, counted)
+		SELECT capi._hour(now() - interval '5 hours'), d.id, n, 7 FROM capi.dataset d, unnest('{"",Purchase}'::text[]) n;
+		INSERT INTO capi.meta_score (asked_at, dataset_id, event_name, measure, value)
+		SELECT now(), d.id, 'Purchase', 'match_quality', 6.2 FROM capi.dataset d});
+	return;
+}
+
 1;
