@@ -227,37 +227,19 @@ static const char *const own_columns[] = {
 	"ignore_reason", "key"
 };
 
-/*
- * What such columns are called in a shop, without underscores; of the names of
- * capi._usual_names() those that somebody may well leave as they are.
- */
-static const char *const usual_columns[][2] = {
-	{"amount", "value"}, {"birthday", "db"}, {"city", "ct"}, {"clientip", "client_ip_address"},
-	{"countrycode", "country"}, {"createdat", "event_time"}, {"currencycode", "currency"},
-	{"customerid", "external_id"}, {"dateofbirth", "db"}, {"email", "em"},
-	{"emailaddress", "em"}, {"firstname", "fn"}, {"gender", "ge"}, {"id", "key"},
-	{"ip", "client_ip_address"}, {"ipaddress", "client_ip_address"}, {"items", "contents"},
-	{"lastname", "ln"}, {"mail", "em"}, {"mobile", "ph"}, {"ordernumber", "order_id"},
-	{"phone", "ph"}, {"phonenumber", "ph"}, {"placedat", "event_time"},
-	{"postalcode", "zp"}, {"postcode", "zp"}, {"price", "value"}, {"state", "st"},
-	{"surname", "ln"}, {"telephone", "ph"}, {"total", "value"},
-	{"url", "event_source_url"}, {"useragent", "client_user_agent"},
-	{"userid", "external_id"}, {"zip", "zp"}, {"zipcode", "zp"}
-};
-
+/* What a column of such a name is called in a query of a source, or NULL. */
 static const char *
 usual_column(const char *name)
 {
-	char		plain[NAMEDATALEN];
-	int			n = 0;
+	int			len = strlen(name);
+	int			field = capi_field_lookup_usual(name, len);
 
-	for (const char *c = name; *c != '\0'; c++)
-		if (*c != '_')
-			plain[n++] = pg_tolower((unsigned char) *c);
-	plain[n] = '\0';
-	for (size_t i = 0; i < lengthof(usual_columns); i++)
-		if (strcmp(usual_columns[i][0], plain) == 0)
-			return usual_columns[i][1];
+	if (field >= 0)
+		return capi_field_info(field)->name;
+	if (strcmp(name, "id") == 0)
+		return "key";
+	if (len > 3 && strcmp(name + len - 3, "_at") == 0)
+		return "event_time";
 	return NULL;
 }
 

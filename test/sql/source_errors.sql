@@ -238,6 +238,9 @@ SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now()
 SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
 -- a column that is called as in the shop
 SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, ''a'' AS "Phone_Number" FROM orders');
+SELECT capi.normalize('first_name', 'a');
+SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"ZipCode": "1"}}');
+SELECT capi.send('main', '{"event_name": "Lead", "em": "a@shop.example"}');
 -- a value that one order has wrong is no reason
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, 1 / (id - id) AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
 SELECT capi.detach('rights');

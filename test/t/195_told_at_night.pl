@@ -83,6 +83,35 @@ like($hint, qr/^ALTER SYSTEM SET capi\.databases = '.*, "My shop"'; /, 'the hint
 $node->safe_psql('My shop', $_) foreach grep { /\S/ } split /;/, $hint;
 ok($node->in_database('My shop')->wait_for(q{SELECT ok FROM capi.diagnose() WHERE "check" = 'dispatcher'}), 'and can be run as it is');
 
+# --- cents ---------------------------------------------------------------------------------
+
+$node->sql(q{
+ALTER TABLE shop.orders ADD COLUMN total_cents int;
+UPDATE shop.orders SET total_cents = (100 * total)::int;
+SELECT capi.attach('cents', 'shop.orders', 'main', query => 'SELECT o.id AS key, o.paid_at AS event_time, o.total_cents AS value, o.currency FROM shop.orders o WHERE o.paid_at IS NOT NULL')}, 'shop_owner');
+my $advice = q{SELECT detail FROM capi.diagnose() WHERE "check" = 'advice'};
+like($node->sql($advice), qr/the query of source "cents" gives "total_cents" as value, whose name says cents/, 'cents for euros are told');
+$node->sql(q{SELECT capi.alter_source('cents', query => 'SELECT o.id AS key, o.paid_at AS event_time, o.total_cents / 100.0 AS value, o.currency FROM shop.orders o WHERE o.paid_at IS NOT NULL')}, 'shop_owner');
+unlike($node->sql($advice), qr/name says cents/, 'until they are divided');
+is($node->sql(q{SELECT count(*) FROM capi.missing_orders('cents') WHERE scale(value) > 2}, 'shop_owner'), 0, 'without sixteen decimals where the orders are counted');
+is($node->sql(q{SELECT count(*) FROM capi.reconcile('cents') WHERE scale(order_value) > 2}, 'shop_owner'), 0, 'and summed up');
+$node->sql(q{SELECT capi.alter_source('cents', minor_units => '2', query => 'SELECT o.id AS key, o.paid_at AS event_time, o.total_cents AS value, o.currency FROM shop.orders o')}, 'shop_owner');
+unlike($node->sql($advice), qr/name says cents/, 'or minor_units says what they are');
+
+# --- a zone whose sign is not what it seems --------------------------------------------
+
+my $zoned = q{query => 'SELECT o.id AS key, o.created_at AS event_time, o.total AS value, o.currency FROM (SELECT *, paid_at AT TIME ZONE ''%s'' AS created_at FROM shop.orders) AS o'};
+foreach my $case (['UTC+2', 'UTC', 'behind'], ['Etc/GMT-1', 'UTC', 'ahead'], ['Europe/Berlin', '+02:00', 'behind'], ['Europe/Berlin', 'Etc/GMT+0', ''])
+{
+	my ($argument, $inside, $is) = @$case;
+
+	$node->sql("SELECT capi.alter_source('cents', minor_units => '', time_zone => '$argument', " . sprintf($zoned, $inside) . ')', 'shop_owner');
+	my ($named) = $node->sql($advice) =~ /time zone "[^"]*" of source "cents" is (\w+) of UTC/;
+	is($named // '', $is, "$argument, and $inside in the query: " . ($is || 'nothing to say'));
+}
+cmp_ok($node->sql(q{SELECT extract(hour FROM timestamp '2026-01-01 12:00' AT TIME ZONE 'UTC+2' AT TIME ZONE 'UTC')}), '==', 14, 'noon at UTC+2 is two in the afternoon of UTC');
+$node->sql(q{SELECT capi.detach('cents')});
+
 # --- attach() in the transaction of a migration ------------------------------------------
 
 my $began = time;
