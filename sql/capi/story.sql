@@ -55,12 +55,38 @@ CREATE FUNCTION capi._next_of_waiting(b capi.backlog) RETURNS text
         WHEN s.broken_since IS NOT NULL THEN format('It waits for the query of source %s, which is broken: %s', s.name, s.broken_reason)
         WHEN s.paused THEN format('It waits until somebody calls capi.resume(%L).', s.name)
         WHEN d.state = 'paused' THEN format('It waits until somebody calls capi.resume_dataset(%L).', d.name)
-        WHEN d.state <> 'active' THEN format('It waits for dataset %s: %s', d.name, coalesce(d.reason, d.state))
+        WHEN h.state NOT IN ('ok', 'idle', 'throttled', 'backing_off', 'token_expiring', 'test_mode')
+            THEN format('It waits for dataset %s: %s', d.name, coalesce(h.reason, h.state))
         ELSE format('It is tried at %s or soon after.', greatest(b.next_attempt_at, n.rest_until, now())) END
       FROM capi.source s
       LEFT JOIN capi.dataset d ON d.id = b.dataset_id
       LEFT JOIN capi.dataset_state n ON n.dataset_id = b.dataset_id
+      LEFT JOIN capi._dataset_states h ON h.dataset_id = b.dataset_id
      WHERE s.id = b.source_id
+$$;
+
+-- What of a browser context was sent, in the order of store/context.c; null when
+-- nobody noted it.
+CREATE FUNCTION capi._context_text(context smallint) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN context = 0 THEN 'none was known when the event was made'
+                WHEN context & 63 = 0 THEN 'nothing of it was used: the query gave all that it holds'
+                ELSE 'used: ' || (SELECT string_agg(f.name, ', ' ORDER BY f.n)
+                                    FROM unnest('{fbp,fbc,client_ip_address,client_user_agent,event_source_url,referrer_url}'::text[])
+                                         WITH ORDINALITY AS f (name, n)
+                                   WHERE context & (1 << (f.n::int - 1)) <> 0) END
+$$;
+
+-- What the browser pixel is given for an order, as far as it was noted: the query
+-- is not run here.  event_id: null while only the query knows whether it gives one.
+CREATE FUNCTION capi._pixel_text(src capi.source, order_key text, event_name text, event_id text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format(CASE WHEN src.table_name = 'capi.direct_event'::regclass THEN 'the page gives %1$s with event_id %2$s, to be the same event'
+                       ELSE 'capi.pixel_event(%3$L, %4$L) gives %1$s with event_id %2$s, ' END, coalesce(event_name, src.event_name),
+                  left(coalesce(event_id, order_key), 200), src.name, order_key)
+           || CASE WHEN src.table_name = 'capi.direct_event'::regclass THEN ''
+                   WHEN event_id IS NULL THEN 'unless the query gives another'
+                   ELSE 'unless the query tells it otherwise by now' END
 $$;
 
 -- The steps of one source's order; none when nothing is known of it.
@@ -105,6 +131,19 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
                                         FROM jsonb_array_elements(CASE jsonb_typeof(d.problems) WHEN 'array' THEN d.problems END) p (problem)))
       FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key
     UNION ALL
+    SELECT d.finished_at, 'context', capi._context_text(d.context)
+      FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key AND d.request_id IS NOT NULL
+    UNION ALL
+    SELECT NULL, 'pixel', coalesce(
+        (SELECT capi._pixel_text(src, b.key, b.event_name, CASE WHEN b.event_name IS NOT NULL THEN coalesce(b.event_id, b.key) ELSE b.event_id END)
+           FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key),
+        (SELECT capi._pixel_text(src, q.key, NULL, NULL) FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key),
+        (SELECT CASE WHEN d.request_id IS NOT NULL THEN capi._pixel_text(src, d.key, d.event_name, coalesce(d.event_id, d.key))
+                     WHEN d.outcome <> 'forgotten' AND src.table_name <> 'capi.direct_event'::regclass
+                     THEN format('capi.pixel_event(%L, %L) gives nothing, as the server sends nothing', src.name, d.key) END
+           FROM capi.delivery d
+          WHERE d.source_id = src.id AND d.key = order_key ORDER BY d.finished_at DESC LIMIT 1))
+    UNION ALL
     SELECT NULL, 'next', coalesce(
         (SELECT capi._next_of_waiting(b) FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key),
         (SELECT 'It is read and sent within moments. If not, capi.diagnose() says what keeps it.'
@@ -133,11 +172,11 @@ BEGIN
     END IF;
     FOR src IN SELECT s.* FROM capi.source s
                 WHERE explain_event.source IS NULL OR s.name = explain_event.source ORDER BY s.name LOOP
-        known := EXISTS (SELECT FROM capi._steps(src, order_key) t WHERE t.step NOT IN ('next', 'consent', 'context'));
+        known := EXISTS (SELECT FROM capi._steps(src, order_key) t WHERE t.step NOT IN ('next', 'consent', 'context', 'pixel'));
         known_to_any := known_to_any OR known;
         IF known THEN
             RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, order_key) t
-                          WHERE t.detail IS NOT NULL ORDER BY t.at NULLS LAST, t.step = 'sent' DESC;
+                          WHERE t.detail IS NOT NULL ORDER BY t.at NULLS LAST, t.step = 'sent' DESC, t.step = 'context', t.step = 'next';
         ELSIF explain_event.source IS NOT NULL THEN
             RETURN QUERY SELECT src.name, src.attached_at, 'attached', format('It captures when %s.', capi._rule_text(src))
                           WHERE src.table_name <> 'capi.direct_event'::regclass;
