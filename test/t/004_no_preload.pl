@@ -147,9 +147,9 @@ $cron = $node->session(role => 'cron');
 $sandbox->misbehave(hang => JSON::PP::true());
 $node->change('capi.max_in_flight' => 1);
 $node->pay(@ids);
-$cron->send("CALL capi.deliver(max_time => '100ms')");
+$cron->send("CALL capi.deliver(max_time => '2s')");
 $sandbox->wait_for(hanging => 1) or die;
-$node->wait_for("SELECT clock_timestamp() - query_start > '300ms' FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'")
+$node->wait_for("SELECT clock_timestamp() - query_start > '2200ms' FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'")
   or die;
 $sandbox->release;
 is($cron->answer, '', 'P12: max_time');
