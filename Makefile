@@ -30,7 +30,7 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets advice sources suggest context send doing logs meta subscriptions states views story \
+	datasets advice sources suggest context send doing clock logs meta subscriptions states views story \
 	findings reconcile repair audiences report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.

@@ -195,6 +195,9 @@ extern void capi_clock_read(CapiDataset *dataset, const CapiBatch *batch,
 extern TimestampTz capi_clock_early_until(const CapiDataset *dataset, const CapiItem *item,
 										  TimestampTz now);
 extern int	capi_clock_part_early(CapiDataset *dataset, CapiBatch *batch, bool *early);
+extern bool capi_clock_was_ahead(const CapiItem *item, TimestampTz now);
+extern bool capi_clock_has_waited(const CapiItem *item, int64 us, TimestampTz now);
+extern TimestampTz capi_clock_waits_until(const CapiItem *item, int64 us, TimestampTz now);
 
 /* in health.c */
 extern void capi_health_look(CapiDispatcher *d);
