@@ -65,7 +65,9 @@ DECLARE
     exact boolean := true;
     seen text[];
 BEGIN
+    -- a column that is gone is the check "sources"
     IF src.on_values IS NULL
+       OR NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = src.table_name::oid AND a.attname = src.on_column AND NOT a.attisdropped)
        OR coalesce(capi._look_at(src, format('SELECT ''x'' FROM %s AS t LIMIT 1', src.table_name::regclass), 1), '{}') = '{}' THEN
         RETURN;
     END IF;
@@ -122,11 +124,35 @@ EXCEPTION WHEN OTHERS THEN
     RETURN;
 END $$;
 
+-- POSIX counts to the west: UTC+2 is two hours behind.
+CREATE FUNCTION capi._advise_zone(src capi.source)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END),
+           'In such names + is to the west of Greenwich, by the rules of POSIX.',
+           'Take the name of a place, for example Europe/Berlin.'
+      FROM (SELECT src.time_zone
+            UNION
+            SELECT m.zone[1] FROM regexp_matches(src.query, 'AT\s+TIME\s+ZONE\s+''([^'']+)''', 'gi') AS m (zone)) AS z (name)
+     WHERE z.name ~ '^[A-Za-z/]*[+-][0-9:]+$' AND z.name !~ '[+-][0:]+$'
+$$;
+
+-- An amount whose name says that it is in cents, given as it is.
+CREATE FUNCTION capi._advise_cents(src capi.source)
+    RETURNS TABLE (message text, detail text, hint text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('the query of source "%s" gives "%s" as value, whose name says cents', src.name, m.col[1]),
+           'Without minor_units 1250 is reported as 1250.00, and not as 12.50.',
+           'Say minor_units => ''2'', or ''currency'' where currencies differ, or divide in the query.'
+      FROM regexp_match(src.query, '\m("?\w*(?:cents|minor)\w*"?)\s+AS\s+"?value\M', 'i') AS m (col)
+     WHERE m.col IS NOT NULL AND src.minor_units IS NULL
+$$;
+
 CREATE FUNCTION capi._advise_test(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('dataset "%s" of source "%s" has a test_event_code', d.name, src.name),
-           'Its events go to the Test Events of Events Manager.',
+           'Its events show under Test Events of Events Manager, and Meta counts them all the same.',
            format('When tests are over: SELECT capi.alter_dataset(%L, test_event_code => '''');', d.name)
       FROM capi.dataset d WHERE d.id = src.dataset_id AND d.test_event_code IS NOT NULL
 $$;
@@ -137,6 +163,8 @@ CREATE FUNCTION capi._advice(src capi.source, all_missing boolean)
     SELECT * FROM capi._advise_event_name(src)
     UNION ALL SELECT * FROM capi._advise_values(src, all_missing)
     UNION ALL SELECT * FROM capi._advise_query(src)
+    UNION ALL SELECT * FROM capi._advise_zone(src)
+    UNION ALL SELECT * FROM capi._advise_cents(src)
     UNION ALL SELECT * FROM capi._advise_test(src)
 $$;
 

@@ -74,7 +74,7 @@ $$;
 CREATE FUNCTION capi._told(writer oid) RETURNS SETOF int
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH told AS (
-        SELECT s.id, c.relowner,
+        SELECT s.id, CASE WHEN s.detached_at IS NULL THEN c.relowner END AS relowner,
                coalesce(has_any_column_privilege(writer, s.table_name, 'INSERT, UPDATE'), false) AS may
           FROM capi.source s LEFT JOIN pg_class c ON c.oid = s.table_name
          WHERE s.table_name <> 'capi.direct_event'::regclass)
@@ -89,7 +89,7 @@ CREATE FUNCTION capi._may_tell(writer oid, tab oid) RETURNS boolean
     SELECT coalesce(has_any_column_privilege(writer, tab, 'INSERT, UPDATE'), false)
         OR (SELECT count(DISTINCT c.relowner) = 1
               FROM capi.source s JOIN pg_class c ON c.oid = s.table_name
-             WHERE s.table_name <> 'capi.direct_event'::regclass)
+             WHERE s.detached_at IS NULL AND s.table_name <> 'capi.direct_event'::regclass)
 $$;
 
 -- What was said last.  Also a consent that nothing preceded: a refusal that is

@@ -96,7 +96,8 @@ CREATE FUNCTION capi._likely_cause(status text, reason text) RETURNS text
         WHEN reason ~ 'SQLSTATE 53200' THEN 'The query wants too much memory: let it read less, or raise capi.reader_memory.'
         WHEN reason ~ '^the query took longer' THEN 'The query is slow: add an index for its key.'
         WHEN reason ~ '^the (query|reader) ' THEN 'The data of the orders makes the query fail.'
-        WHEN reason ~ '^no_' THEN 'A column of the query is null, or holds what cannot be used.'
+        WHEN reason = 'no_customer_data' THEN 'Nothing that can be used tells who the customer is: em, ph, external_id or fbp.'
+        WHEN reason ~ '^no_' THEN 'A column of the query, or a member of the event, is null or holds what cannot be used.'
         WHEN reason = 'several_rows' THEN 'A join returns a row for each item: gather them in one array.'
         WHEN reason LIKE 'refused%' OR reason LIKE 'unclear%' THEN 'message in capi.request_log says what Meta says.'
         WHEN reason IN ('transient', 'throttled') THEN 'The endpoint or the network: capi.test_dataset() asks it.'
@@ -112,12 +113,15 @@ CREATE FUNCTION capi._outcomes_check()
     SELECT 'outcomes', count(*) = 0,
            coalesce('Most of the last hour: ' || string_agg(format('source %s, %s of %s %s, %s', s.name, m.n, m.total, m.status, m.reason), '; ' ORDER BY s.name) || '.',
                     'No one reason keeps most of the last hour from being delivered.'),
-           string_agg(DISTINCT capi._likely_cause(m.status, m.reason), ' ')
-           || string_agg(format(' Look with SELECT * FROM capi.preview(%L);', s.name), '' ORDER BY s.name) FILTER (WHERE s.name NOT LIKE 'send:%')
-      FROM (SELECT h.*, sum(h.n) OVER (PARTITION BY h.source_id) AS total FROM capi._last_hour() h) m
+           string_agg(concat_ws(' ', CASE WHEN m.sources > 1 THEN s.name || ':' END, capi._likely_cause(m.status, m.reason),
+                                CASE WHEN s.name NOT LIKE 'send:%' THEN format('Look with SELECT * FROM capi.preview(%L);', s.name) END), ' ' ORDER BY s.name)
+      FROM (SELECT h.*, count(*) OVER () AS sources
+              FROM (SELECT h.*, sum(h.n) OVER (PARTITION BY h.source_id) AS total FROM capi._last_hour() h) h
+             WHERE h.n * 2 > h.total
+               AND (h.status IN ('rejected', 'ignored', 'expired', 'retrying') OR h.status = 'held' AND h.reason IS NOT NULL)
+               -- of one that is detached nothing can be mended
+               AND NOT EXISTS (SELECT FROM capi.source s WHERE s.id = h.source_id AND s.detached_at IS NOT NULL)) m
       JOIN capi._sources s ON s.id = m.source_id
-     WHERE m.n * 2 > m.total
-       AND (m.status IN ('rejected', 'ignored', 'expired', 'retrying') OR m.status = 'held' AND m.reason IS NOT NULL)
 $$;
 
 CREATE FUNCTION capi._paused_check()

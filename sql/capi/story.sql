@@ -63,6 +63,30 @@ CREATE FUNCTION capi._next_of_waiting(b capi.backlog) RETURNS text
      WHERE s.id = b.source_id
 $$;
 
+-- What of a browser context was sent, in the order of store/context.c; null when
+-- nobody noted it.
+CREATE FUNCTION capi._context_text(context smallint) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN context = 0 THEN 'none was known when the event was made'
+                WHEN context & 63 = 0 THEN 'nothing of it was used: the query gave all that it holds'
+                ELSE 'used: ' || (SELECT string_agg(f.name, ', ' ORDER BY f.n)
+                                    FROM unnest('{fbp,fbc,client_ip_address,client_user_agent,event_source_url,referrer_url}'::text[])
+                                         WITH ORDINALITY AS f (name, n)
+                                   WHERE context & (1 << (f.n::int - 1)) <> 0) END
+$$;
+
+-- What the browser pixel is given for an order, as far as it was noted: the query
+-- is not run here.  event_id: null while only the query knows whether it gives one.
+CREATE FUNCTION capi._pixel_text(src capi.source, order_key text, event_name text, event_id text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format(CASE WHEN src.table_name = 'capi.direct_event'::regclass THEN 'the page gives %1$s with event_id %2$s, to be the same event'
+                       ELSE 'capi.pixel_event(%3$L, %4$L) gives %1$s with event_id %2$s, ' END, coalesce(event_name, src.event_name),
+                  left(coalesce(event_id, order_key), 200), src.name, order_key)
+           || CASE WHEN src.table_name = 'capi.direct_event'::regclass THEN ''
+                   WHEN event_id IS NULL THEN 'unless the query gives another'
+                   ELSE 'unless the query tells it otherwise by now' END
+$$;
+
 -- The steps of one source's order; none when nothing is known of it.
 CREATE FUNCTION capi._steps(src capi.source, order_key text)
     RETURNS TABLE (at timestamptz, step text, detail text)
@@ -93,7 +117,7 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
                             SELECT d.request_id FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key)
     UNION ALL
     SELECT h.at, h.status, concat_ws(', ', h.reason, 'error ' || h.error_code || coalesce('/' || h.error_subcode, ''),
-                                     format('waits until %s', h.next_attempt_at))
+                                     CASE WHEN h.next_attempt_at > h.at THEN format('waits until %s', h.next_attempt_at) END)
       FROM capi.history h WHERE h.source_id = src.id AND h.key = order_key
     UNION ALL
     SELECT d.finished_at, d.outcome,
@@ -105,9 +129,22 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
                                         FROM jsonb_array_elements(CASE jsonb_typeof(d.problems) WHEN 'array' THEN d.problems END) p (problem)))
       FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key
     UNION ALL
+    SELECT d.finished_at, 'context', capi._context_text(d.context)
+      FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key AND d.request_id IS NOT NULL
+    UNION ALL
+    SELECT NULL, 'pixel', coalesce(
+        (SELECT capi._pixel_text(src, b.key, b.event_name, CASE WHEN b.event_name IS NOT NULL THEN coalesce(b.event_id, b.key) ELSE b.event_id END)
+           FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key),
+        (SELECT capi._pixel_text(src, q.key, NULL, NULL) FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key),
+        (SELECT CASE WHEN d.request_id IS NOT NULL THEN capi._pixel_text(src, d.key, d.event_name, coalesce(d.event_id, d.key))
+                     WHEN d.outcome <> 'forgotten' AND src.table_name <> 'capi.direct_event'::regclass
+                     THEN format('capi.pixel_event(%L, %L) gives nothing, as the server sends nothing', src.name, d.key) END
+           FROM capi.delivery d
+          WHERE d.source_id = src.id AND d.key = order_key ORDER BY d.finished_at DESC LIMIT 1))
+    UNION ALL
     SELECT NULL, 'next', coalesce(
         (SELECT capi._next_of_waiting(b) FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key),
-        (SELECT 'It is read and sent within moments, when a dispatcher runs: see capi.diagnose().'
+        (SELECT 'It is read and sent within moments. If not, capi.diagnose() says what keeps it.'
            FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key),
         (SELECT capi._next_after(d) FROM capi.delivery d
           WHERE d.source_id = src.id AND d.key = order_key ORDER BY d.finished_at DESC LIMIT 1))
@@ -120,6 +157,7 @@ CREATE FUNCTION capi.explain_event(order_key text, source text = NULL)
 DECLARE
     src capi.source;
     known boolean;
+    known_to_any boolean := false;
 BEGIN
     IF order_key IS NULL THEN
         RAISE EXCEPTION 'order_key must not be null'
@@ -132,10 +170,11 @@ BEGIN
     END IF;
     FOR src IN SELECT s.* FROM capi.source s
                 WHERE explain_event.source IS NULL OR s.name = explain_event.source ORDER BY s.name LOOP
-        known := EXISTS (SELECT FROM capi._steps(src, order_key) t WHERE t.step NOT IN ('next', 'consent', 'context'));
+        known := EXISTS (SELECT FROM capi._steps(src, order_key) t WHERE t.step NOT IN ('next', 'consent', 'context', 'pixel'));
+        known_to_any := known_to_any OR known;
         IF known THEN
             RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, order_key) t
-                          WHERE t.detail IS NOT NULL ORDER BY t.at NULLS LAST, t.step = 'sent' DESC;
+                          WHERE t.detail IS NOT NULL ORDER BY t.at NULLS LAST, t.step = 'sent' DESC, t.step = 'context', t.step = 'next';
         ELSIF explain_event.source IS NOT NULL THEN
             RETURN QUERY SELECT src.name, src.attached_at, 'attached', format('It captures when %s.', capi._rule_text(src))
                           WHERE src.table_name <> 'capi.direct_event'::regclass;
@@ -149,4 +188,9 @@ BEGIN
                 format('capi.preview(%L, %L) shows what would be sent, CALL capi.backfill(%1$L, ...) queues what is missing.', src.name, order_key));
         END IF;
     END LOOP;
+    -- who asks for an order that nobody knows is told by each source why
+    IF explain_event.source IS NULL AND NOT known_to_any THEN
+        RETURN QUERY SELECT t.* FROM capi.source s CROSS JOIN LATERAL capi.explain_event(explain_event.order_key, s.name) AS t
+                      WHERE s.detached_at IS NULL AND s.table_name <> 'capi.direct_event'::regclass;
+    END IF;
 END $$;

@@ -286,7 +286,9 @@ CREATE TABLE capi.delivery (
     value         numeric,
     currency      text,
     reason        text,
-    problems      jsonb
+    problems      jsonb,
+    -- 64: a browser context was known; bits: what was taken of it (capi._context_text)
+    context       smallint
 ) PARTITION BY RANGE (finished_at);
 
 CREATE TABLE capi.request (

@@ -105,20 +105,26 @@ CREATE VIEW capi.source_status AS
                 WHEN s.renumbered_at IS NOT NULL
                 THEN pg_catalog.format('numbers of the table began again at %s: orders whose keys are in the log are not reported', s.renumbered_at)
                 WHEN p.hides_rows THEN 'row security of the table may hide orders from role ' || s.run_as::text END AS reason,
-           (SELECT pg_catalog.count(*) FROM capi._queued q
-             WHERE q.source_id = s.id AND q.captured_at > pg_catalog.now() - interval '1 hour')
-           + (SELECT pg_catalog.count(*) FROM capi.backlog b
-               WHERE b.source_id = s.id AND b.captured_at > pg_catalog.now() - interval '1 hour')
-           + (SELECT pg_catalog.count(*) FROM capi.delivery v
-               WHERE v.source_id = s.id AND v.finished_at > pg_catalog.now() - interval '1 hour'
-                 AND v.captured_at > pg_catalog.now() - interval '1 hour') AS captured_1h,
-           s.missed_captures
-           + coalesce((SELECT pg_catalog.sum(u.missed) FROM capi._unread u
-                        WHERE u.source_id = s.id AND u.missed > 0), 0)::bigint AS missed_captures
+           coalesce(c.captured, 0) AS captured_1h,
+           s.missed_captures + coalesce(m.missed, 0) AS missed_captures
       FROM capi.source s
       JOIN capi.dataset d ON d.id = s.dataset_id
      CROSS JOIN LATERAL (SELECT capi._rule_problem(s.id) AS problem,
                                 capi._hides_rows(s.table_name, s.run_as) AS hides_rows) p
+      -- of all sources at once: the queue has no index
+      LEFT JOIN (SELECT e.source_id, pg_catalog.sum(e.n)::bigint AS captured
+                   FROM (SELECT q.source_id, pg_catalog.count(*) AS n FROM capi._queued q
+                          WHERE q.captured_at > pg_catalog.now() - interval '1 hour' GROUP BY q.source_id
+                         UNION ALL
+                         SELECT b.source_id, pg_catalog.count(*) FROM capi.backlog b
+                          WHERE b.captured_at > pg_catalog.now() - interval '1 hour' GROUP BY b.source_id
+                         UNION ALL
+                         SELECT v.source_id, pg_catalog.count(*) FROM capi.delivery v
+                          WHERE v.finished_at > pg_catalog.now() - interval '1 hour'
+                            AND v.captured_at > pg_catalog.now() - interval '1 hour' GROUP BY v.source_id) e
+                  GROUP BY e.source_id) c ON c.source_id = s.id
+      LEFT JOIN (SELECT u.source_id, pg_catalog.sum(u.missed)::bigint AS missed
+                   FROM capi._unread u WHERE u.missed > 0 GROUP BY u.source_id) m ON m.source_id = s.id
      WHERE s.detached_at IS NULL;
 
 -- What turns it on again where it was turned off: of settings of roles and
@@ -227,7 +233,7 @@ BEGIN
                CASE WHEN slot.listed THEN 'in' ELSE 'not in' END),
         CASE WHEN NOT slot.listed
              THEN format('ALTER SYSTEM SET capi.databases = %L; SELECT pg_reload_conf();',
-                         concat_ws(',', nullif(current_setting('capi.databases', true), ''), current_database())) END;
+                         concat_ws(', ', nullif(current_setting('capi.databases', true), ''), quote_ident(current_database()))) END;
     RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
         CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
              WHEN pg_is_in_recovery() THEN 'This server is a standby: its primary sends.'
@@ -329,7 +335,8 @@ BEGIN
                      FILTER (WHERE s.state = 'broken') || '.',
                  format('%s sources attached, none broken.', count(*))),
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
-             THEN 'Mend the rule or the query with capi.alter_source(); waiting events go on by themselves.' END
+             THEN 'Mend the rule or the query with capi.alter_source(), or give it the table that took the place of its own: table_name => ...; '
+                  'what waits goes on by itself.' END
       FROM capi.source_status s;
     RETURN QUERY SELECT 'triggers', count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'No table has the trigger of capi without a source.'

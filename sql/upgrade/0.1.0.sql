@@ -65,6 +65,8 @@ UPDATE capi.source s
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = s.table_name;
 
+ALTER TABLE capi.delivery ADD COLUMN context smallint;
+
 ALTER TABLE capi.context RENAME TO old_context;
 ALTER INDEX capi.context_key RENAME TO old_context_key;
 CREATE TABLE capi.context (

@@ -8,6 +8,7 @@
  *		capi_test_point		written by the test: the name of the place
  *		capi_test_stopped	the same file, renamed by the one process that stops
  *		capi_test_pid		who that is
+ *		capi_test_looks		made by the test, has a byte for each look of the dispatcher
  *
  * It stays while capi_test_stopped is there.
  */
@@ -29,6 +30,7 @@
 #define WANTED_FILE		"capi_test_point"
 #define STOPPED_FILE	"capi_test_stopped"
 #define PID_FILE		"capi_test_pid"
+#define LOOKS_FILE		"capi_test_looks"
 
 #define LOOK_US			5000
 
@@ -97,6 +99,19 @@ capi_test_point_of(const char *activity, const char *moment)
 		activity += 6;
 	snprintf(name, sizeof(name), "%s: %s", activity, moment);
 	capi_test_point(name);
+}
+
+void
+capi_test_look(void)
+{
+	int			save_errno = errno;
+	int			fd = open(LOOKS_FILE, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, ".", 1) != 1)
+		_exit(3);
+	if (fd >= 0)
+		close(fd);
+	errno = save_errno;
 }
 
 #endif							/* CAPI_TEST_POINTS */

@@ -8,6 +8,10 @@
  *
  * Each transaction of txn.c and of a reader has two: its activity without
  * "capi: ", and ": before commit" or ": after commit".
+ *
+ * The dispatcher counts how often it looks for work while there is a file
+ * capi_test_looks, which has as many bytes then: what turns without pause beside
+ * a lock is seen by that on a machine of any speed.
  */
 #ifndef CAPI_TEST_POINT_H
 #define CAPI_TEST_POINT_H
@@ -19,13 +23,17 @@ extern void capi_test_point(const char *name);
 /* The same with the name of a transaction in front. */
 extern void capi_test_point_of(const char *activity, const char *moment);
 
+extern void capi_test_look(void);
+
 #define CAPI_TEST_POINT(name) capi_test_point(name)
+#define CAPI_TEST_LOOK() capi_test_look()
 #define CAPI_TEST_POINT_OF(activity, moment) \
 	capi_test_point_of(activity, moment)
 
 #else
 
 #define CAPI_TEST_POINT(name) ((void) 0)
+#define CAPI_TEST_LOOK() ((void) 0)
 #define CAPI_TEST_POINT_OF(activity, moment) ((void) (activity))
 
 #endif							/* CAPI_TEST_POINTS */

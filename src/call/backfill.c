@@ -423,7 +423,9 @@ say_result(Backfill *b)
 	ereport(NOTICE,
 			(errmsg("backfill of source \"%s\": " INT64_FORMAT " of " INT64_FORMAT " missing orders queued",
 					b->reader.source->name, b->counts[FATE_QUEUED], b->total),
-			 rest.len > 0 ? errdetail("%s", rest.data + 1) : 0));
+			 rest.len > 0 ? errdetail("%s", rest.data + 1) : 0,
+			 b->counts[FATE_NOT_BY_RULE] == 0 ? 0 :
+			 errhint("Let the query leave out what is never an order, carts say: until then it counts as missing.")));
 }
 
 static void

@@ -227,6 +227,22 @@ static const char *const own_columns[] = {
 	"ignore_reason", "key"
 };
 
+/* What a column of such a name is called in a query of a source, or NULL. */
+static const char *
+usual_column(const char *name)
+{
+	int			len = strlen(name);
+	int			field = capi_field_lookup_usual(name, len);
+
+	if (field >= 0)
+		return capi_field_info(field)->name;
+	if (strcmp(name, "id") == 0)
+		return "key";
+	if (len > 3 && strcmp(name + len - 3, "_at") == 0)
+		return "event_time";
+	return NULL;
+}
+
 static void
 unknown_column(const char *name)
 {
@@ -242,7 +258,9 @@ unknown_column(const char *name)
 	initStringInfo(&list);
 	for (int i = 0; i < n; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
-	nearest = capi_nearest(name, known, n);
+	nearest = usual_column(name);
+	if (nearest == NULL)
+		nearest = capi_nearest(name, known, n);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("the query returns an unknown column \"%s\"", name),

@@ -50,6 +50,19 @@ list_fields(bool hashed_only)
 	return names.data;
 }
 
+static void
+unknown_field(const char *name, bool hashed_only)
+{
+	int			usual = capi_field_lookup_usual(name, strlen(name));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown field \"%s\"", name),
+			 errdetail("Fields have the names that Meta gives them, in lower case."),
+			 usual >= 0 ? errhint("Perhaps you meant \"%s\".", capi_field_info(usual)->name) :
+			 errhint("Known fields are: %s.", list_fields(hashed_only))));
+}
+
 /* The field named by the argument, or an error that lists the known ones. */
 static int
 lookup_field(FunctionCallInfo fcinfo, bool hashed_only)
@@ -66,11 +79,7 @@ lookup_field(FunctionCallInfo fcinfo, bool hashed_only)
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	field = capi_field_lookup(name);
 	if (field < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown field \"%s\"", name),
-				 errdetail("Fields have the names that Meta gives them, in lower case."),
-				 errhint("Known fields are: %s.", list_fields(hashed_only))));
+		unknown_field(name, hashed_only);
 	if (hashed_only && !(capi_field_info(field)->flags & CAPI_FIELD_HASHED))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -49,6 +49,8 @@ typedef enum RuleFit
 	RULE_FITS_NOT
 } RuleFit;
 
+static bool is_among(const char *key, char **keys, int nkeys);
+static int	drop_repeated(char **keys, int nkeys);
 static RuleFit *look_at_rule(CapiCaller *reader, char **keys, int nkeys);
 static void put_left_out(CapiCaller *reader, ReturnSetInfo *result, char **shown,
 						 int nshown);
@@ -81,7 +83,10 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	capi_caller_open(&reader, fcinfo, 0);
 	if (PG_ARGISNULL(1))
+	{
 		keys = capi_caller_keys(&reader, DT_NOBEGIN, DT_NOEND, max_rows, &nkeys);
+		nkeys = drop_repeated(keys, nkeys);
+	}
 	else
 	{
 		keys = palloc(sizeof(char *));
@@ -99,6 +104,29 @@ capi_sql_preview(PG_FUNCTION_ARGS)
 	capi_caller_close(&reader);
 	SPI_finish();
 	return (Datum) 0;
+}
+
+/* ---------- keys ---------- */
+
+static bool
+is_among(const char *key, char **keys, int nkeys)
+{
+	for (int i = 0; i < nkeys; i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
+}
+
+/* A query that lacks the condition of a join returns an order's key often. */
+static int
+drop_repeated(char **keys, int nkeys)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nkeys; i++)
+		if (!is_among(keys[i], keys, n))
+			keys[n++] = keys[i];
+	return n;
 }
 
 /* ---------- rule and query ---------- */
@@ -169,15 +197,6 @@ disagreement(RuleFit fit, const CapiOrder *row)
 	if (fit == RULE_FITS_NOT && row->found > 0 && row->ignore_reason == NULL)
 		return "the query returns it, and the rule does not capture it as it is now";
 	return NULL;
-}
-
-static bool
-is_among(const char *key, char **keys, int nkeys)
-{
-	for (int i = 0; i < nkeys; i++)
-		if (strcmp(keys[i], key) == 0)
-			return true;
-	return false;
 }
 
 /* What read_sample() works on. */

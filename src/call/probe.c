@@ -22,6 +22,7 @@
 #include "base/entry.h"
 #include "base/guc.h"
 #include "base/here.h"
+#include "base/nearest.h"
 #include "event/hash.h"
 #include "event/payload.h"
 #include "send/transport.h"
@@ -110,6 +111,22 @@ is_code(const char *code)
 			   "0123456789_-") == len;
 }
 
+static void
+unknown_dataset(CapiConfig *config, const char *name)
+{
+	const char **known = palloc(sizeof(char *) * (config->ndatasets + 1));
+	const char *nearest;
+
+	for (int i = 0; i < config->ndatasets; i++)
+		known[i] = config->datasets[i].name;
+	nearest = capi_nearest(name, known, config->ndatasets);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("dataset \"%s\" does not exist", name),
+			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
+			 errhint("The datasets are listed in capi.health.")));
+}
+
 static CapiDataset *
 find_dataset(FunctionCallInfo fcinfo, CapiConfig *config)
 {
@@ -123,10 +140,7 @@ find_dataset(FunctionCallInfo fcinfo, CapiConfig *config)
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	dataset = capi_config_dataset_by_name(config, name);
 	if (dataset == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("dataset \"%s\" does not exist", name),
-				 errhint("The datasets are listed in capi.health.")));
+		unknown_dataset(config, name);
 	return dataset;
 }
 

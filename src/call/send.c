@@ -199,6 +199,19 @@ read_time(JsonbValue *value, CapiEvent *event)
 				 errhint("Write 2026-01-31T12:00:00+01:00, or leave it out for now.")));
 }
 
+/* Of user_data a member may have the name that the shop's tables have for it. */
+static const char *
+member_hint(const char *where, JsonbValue *key)
+{
+	int			usual = capi_field_lookup_usual(key->val.string.val, key->val.string.len);
+
+	if (strcmp(where, "user_data") == 0 && usual >= 0)
+		return psprintf("Perhaps you meant \"%s\".", capi_field_info(usual)->name);
+	if (strcmp(where, "the event") == 0)
+		return "Who it is about belongs into user_data, what it is about and free properties into custom_data; doc/fields.md lists the fields.";
+	return "Free properties belong into custom_data; doc/fields.md lists the fields.";
+}
+
 static void
 unknown_member(const char *where, JsonbValue *key)
 {
@@ -207,7 +220,7 @@ unknown_member(const char *where, JsonbValue *key)
 			 errmsg("unknown member \"%.*s\" of %s", Min(key->val.string.len, 60),
 					key->val.string.val, where),
 			 errdetail("Meta refuses what it does not know, and with it every other event of the request."),
-			 errhint("Free properties belong into custom_data; doc/fields.md lists the fields.")));
+			 errhint("%s", member_hint(where, key))));
 }
 
 static bool

@@ -7,14 +7,18 @@
  * A query that nobody has tried may do anything, so it is tried where it will
  * run later, in a reader with a reader's bounds, and not in the session.  The
  * reader does not see what the session has not committed: a failure may be of
- * that, and is the caller's to look into.
+ * that, and is the caller's to look into.  It may also wait, in vain, for a lock
+ * of the session's transaction, on a table that was altered in it say: then it is
+ * given up at once, and nothing is found out.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -26,7 +30,10 @@
 #define RUN_LIMIT_MS	500
 #define LIMIT_MS		1500
 
-/* How often to look whether the role's reader of another process has finished. */
+/*
+ * How often to look whether the role's reader of another process has finished,
+ * and whether ours waits for this session.
+ */
 #define BUSY_MS			20
 
 PG_FUNCTION_INFO_V1(capi_sql_try_in_reader);
@@ -87,6 +94,23 @@ fill_request(CapiRequest *request, const char *query, char *path, Oid role)
 	request->asked = &asked;
 }
 
+/* Does it wait for a lock of this session's transaction? */
+static bool
+waits_for_us(int reader)
+{
+	ArrayType  *holders;
+	int		   *pids;
+
+	if (reader == 0)
+		return false;
+	holders = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(reader)));
+	pids = (int *) ARR_DATA_PTR(holders);
+	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(holders), ARR_DIMS(holders)); i++)
+		if (pids[i] == MyProcPid)
+			return true;
+	return false;
+}
+
 static void
 wait_for_reader(CapiPool *pool, Trial *trial)
 {
@@ -103,11 +127,12 @@ wait_for_reader(CapiPool *pool, Trial *trial)
 			return;
 		trial->given = given == CAPI_GIVEN;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 trial->given ? TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until) + 1 : BUSY_MS,
-						 PG_WAIT_EXTENSION);
+						 BUSY_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		capi_pool_poll(pool, &events);
+		if (!trial->ended && waits_for_us(capi_pool_reader_pid(pool, trial)))
+			return;
 	}
 }
 

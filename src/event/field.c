@@ -151,6 +151,70 @@ capi_field_lookup(const char *name)
 	return -1;
 }
 
+/*
+ * Names without underscores; of those of capi._usual_names() what somebody may
+ * well leave as it is.
+ */
+static const struct
+{
+	const char *usual;
+	int			field;
+}			usual_names[] = {
+	{"amount", CAPI_FIELD_VALUE},
+	{"birthday", CAPI_FIELD_DB},
+	{"city", CAPI_FIELD_CT},
+	{"clientip", CAPI_FIELD_CLIENT_IP_ADDRESS},
+	{"countrycode", CAPI_FIELD_COUNTRY},
+	{"currencycode", CAPI_FIELD_CURRENCY},
+	{"customerid", CAPI_FIELD_EXTERNAL_ID},
+	{"dateofbirth", CAPI_FIELD_DB},
+	{"email", CAPI_FIELD_EM},
+	{"emailaddress", CAPI_FIELD_EM},
+	{"firstname", CAPI_FIELD_FN},
+	{"gender", CAPI_FIELD_GE},
+	{"ip", CAPI_FIELD_CLIENT_IP_ADDRESS},
+	{"ipaddress", CAPI_FIELD_CLIENT_IP_ADDRESS},
+	{"items", CAPI_FIELD_CONTENTS},
+	{"lastname", CAPI_FIELD_LN},
+	{"mail", CAPI_FIELD_EM},
+	{"mobile", CAPI_FIELD_PH},
+	{"ordernumber", CAPI_FIELD_ORDER_ID},
+	{"phone", CAPI_FIELD_PH},
+	{"phonenumber", CAPI_FIELD_PH},
+	{"postalcode", CAPI_FIELD_ZP},
+	{"postcode", CAPI_FIELD_ZP},
+	{"price", CAPI_FIELD_VALUE},
+	{"state", CAPI_FIELD_ST},
+	{"surname", CAPI_FIELD_LN},
+	{"telephone", CAPI_FIELD_PH},
+	{"total", CAPI_FIELD_VALUE},
+	{"url", CAPI_FIELD_EVENT_SOURCE_URL},
+	{"useragent", CAPI_FIELD_CLIENT_USER_AGENT},
+	{"userid", CAPI_FIELD_EXTERNAL_ID},
+	{"zip", CAPI_FIELD_ZP},
+	{"zipcode", CAPI_FIELD_ZP}
+};
+
+int
+capi_field_lookup_usual(const char *name, int len)
+{
+	char		plain[NAMEDATALEN];
+	int			n = 0;
+
+	for (int i = 0; i < len; i++)
+	{
+		if (n == NAMEDATALEN - 1)
+			return -1;
+		if (name[i] != '_')
+			plain[n++] = pg_tolower((unsigned char) name[i]);
+	}
+	plain[n] = '\0';
+	for (size_t i = 0; i < lengthof(usual_names); i++)
+		if (strcmp(usual_names[i].usual, plain) == 0)
+			return usual_names[i].field;
+	return -1;
+}
+
 const char *
 capi_word_find(const char *const *words, const char *s, int len)
 {

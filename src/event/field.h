@@ -168,6 +168,9 @@ extern const char *capi_word_find(const char *const *words, const char *s,
 /* Index of the field called so (case matters), or -1. */
 extern int	capi_field_lookup(const char *name);
 
+/* Index of the field that a shop calls so in its tables, or -1: for hints. */
+extern int	capi_field_lookup_usual(const char *name, int len);
+
 /* Is the field sent as an array, and may its column be one? */
 extern bool capi_field_is_list(int field);
 

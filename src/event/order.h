@@ -8,6 +8,9 @@
 
 #include "event/event.h"
 
+/* There is a browser context; lower bits, by context.c: fields taken from it. */
+#define CAPI_CONTEXT_KNOWN	0x40
+
 /* What the query said about one key. */
 typedef struct CapiOrder
 {
@@ -15,7 +18,7 @@ typedef struct CapiOrder
 	CapiEvent	event;			/* of the first */
 	char	   *dataset;		/* name, or NULL: the source's */
 	char	   *ignore_reason;	/* or NULL */
-	bool		has_context;	/* set by context.c */
+	int			context;		/* CAPI_CONTEXT_...; set by context.c */
 } CapiOrder;
 
 #endif							/* CAPI_ORDER_H */

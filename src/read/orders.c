@@ -61,6 +61,9 @@ typedef struct Statement
 /* Longest number that is passed on without a look at its digits. */
 #define SHORT_NUMBER	32
 
+/* Decimals beyond these are shown only where they are not zero. */
+#define MAX_SCALE		4
+
 /* Normal form of a text, in scratch; false if it has none. */
 static bool
 normal_form(OrderReceiver *r, char *raw, int field)
@@ -102,6 +105,9 @@ read_value(OrderReceiver *r, Datum *value, const char *currency)
 		if (VARSIZE_ANY(number) <= SHORT_NUMBER && !numeric_is_nan(number) && !numeric_is_inf(number))
 		{
 			*value = NumericGetDatum(number);
+			/* cents / 100.0 have sixteen decimals */
+			if (DatumGetInt32(DirectFunctionCall1(numeric_scale, *value)) > MAX_SCALE)
+				*value = DirectFunctionCall1(numeric_trim_scale, *value);
 			return true;
 		}
 		raw = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));

@@ -520,6 +520,21 @@ capi_pool_is_stuck(const CapiPool *pool, Oid role)
 	return leftover != NULL && has_hung(leftover, GetCurrentTimestamp());
 }
 
+int
+capi_pool_reader_pid(const CapiPool *pool, const void *tag)
+{
+	for (int i = 0; i < MAX_ENTRIES; i++)
+	{
+		const Entry *entry = &pool->entries[i];
+		pid_t		pid;
+
+		if (entry->state == ENTRY_WORKING && entry->tag == tag && entry->began &&
+			GetBackgroundWorkerPid(entry->worker, &pid) == BGWH_STARTED)
+			return pid;
+	}
+	return 0;
+}
+
 void
 capi_pool_stop(CapiPool *pool, const void *tag)
 {

@@ -67,6 +67,9 @@ extern void capi_pool_poll(CapiPool *pool, const CapiPoolEvents *events);
 /* When poll has to be called again, whatever happens; DT_NOEND: never. */
 extern TimestampTz capi_pool_deadline(const CapiPool *pool);
 
+/* The process that reads a portion; 0: none has begun. */
+extern int	capi_pool_reader_pid(const CapiPool *pool, const void *tag);
+
 /* Does a reader of the role hang, so that nothing can be given? */
 extern bool capi_pool_is_stuck(const CapiPool *pool, Oid role);
 

@@ -164,7 +164,7 @@ capi_portion_write_result(StringInfo out, const CapiOrderResult *result)
 	put_text(out, result->currency);
 	put_text(out, result->problems);
 	put_text(out, result->dataset);
-	pq_sendbyte(out, result->has_context);
+	pq_sendbyte(out, result->context);
 	pq_sendbyte(out, result->is_store);
 	pq_sendint32(out, result->json_len);
 	if (result->json_len > 0)
@@ -229,7 +229,7 @@ read_result(StringInfo in, CapiOrderResult *result)
 	result->currency = get_text(in);
 	result->problems = get_text(in);
 	result->dataset = get_text(in);
-	result->has_context = pq_getmsgbyte(in) != 0;
+	result->context = pq_getmsgbyte(in);
 	result->is_store = pq_getmsgbyte(in) != 0;
 	result->json_len = get_int(in);
 	result->json = pq_getmsgbytes(in, result->json_len);

@@ -69,7 +69,7 @@ typedef struct CapiOrderResult
 	char	   *currency;
 	char	   *problems;		/* JSON array text, or NULL */
 	char	   *dataset;		/* name the query gave, or NULL */
-	bool		has_context;
+	int			context;		/* order.h */
 	bool		is_store;		/* action_source is physical_store */
 	const char *json;			/* not terminated; inside the message */
 	int			json_len;

@@ -379,7 +379,7 @@ take_order(void *arg, int at, CapiOrder *order)
 		capi_context_complete(&part->contexts[at], order);
 	result->at = asked->at;
 	result->kind = CAPI_RESULT_EVENT;
-	result->has_context = order->has_context;
+	result->context = order->context;
 	result->is_store =
 		pg_strcasecmp(order->event.action_source != NULL ? order->event.action_source :
 					  part->request->source.action_source, "physical_store") == 0;

@@ -248,6 +248,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 	bool		worked = false;
 
 	CHECK_FOR_INTERRUPTS();
+	CAPI_TEST_LOOK();
 	refresh_config(d);
 	while (capi_transport_next(d->transport, &answer))
 	{
@@ -275,6 +276,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 		while (more && GetCurrentTimestamp() < until)
 		{
 			CHECK_FOR_INTERRUPTS();
+			CAPI_TEST_LOOK();
 			MemoryContextReset(d->turn_context);
 			more = fetch(d);
 			more |= capi_portions_work(d);

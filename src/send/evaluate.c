@@ -248,7 +248,8 @@ note_facts(CapiItem *item, const CapiOrderResult *result)
 		item->has_time = result->has_time;
 		item->event_time_s = result->event_time_s;
 	}
-	item->has_context = result->has_context;
+	item->context = result->context;
+	item->is_evaluated = true;
 	item->is_store = result->is_store;
 	if (result->event_id != NULL)
 		item->event_id = result->event_id;

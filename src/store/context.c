@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(capi_sql_consent_obstacle);
 PG_FUNCTION_INFO_V1(capi_sql_context_is_full);
 PG_FUNCTION_INFO_V1(capi_sql_context_obstacle);
 
+/* Their numbers are bits of capi.delivery's context (capi._context_text). */
 static const CapiField context_fields[CAPI_CONTEXT_FIELDS] = {
 	CAPI_FIELD_FBP, CAPI_FIELD_FBC, CAPI_FIELD_CLIENT_IP_ADDRESS,
 	CAPI_FIELD_CLIENT_USER_AGENT, CAPI_FIELD_EVENT_SOURCE_URL,
@@ -181,7 +182,7 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
 {
 	if (context == NULL)
 		return;
-	order->has_context = context->is_known;
+	order->context = context->is_known ? CAPI_CONTEXT_KNOWN : 0;
 	if (context->is_refused && order->ignore_reason == NULL)
 		order->ignore_reason = pstrdup("no consent");
 	for (int i = 0; i < CAPI_CONTEXT_FIELDS; i++)
@@ -193,6 +194,7 @@ capi_context_complete(const CapiContext *context, CapiOrder *order)
 		values->v = palloc(sizeof(char *));
 		values->v[0] = context->values[i];
 		values->n = 1;
+		order->context |= 1 << i;
 	}
 }
 

@@ -40,7 +40,7 @@ enum
 	L_FINISHED_AT, L_CAPTURED_AT, L_EVENT_TIME, L_REQUEST_ID, L_SOURCE_ID,
 	L_DATASET_ID, L_ATTEMPTS, L_ERROR_CODE, L_ERROR_SUBCODE, L_OUTCOME, L_KEY,
 	L_EVENT_ID, L_EVENT_NAME, L_VALUE, L_CURRENCY, L_REASON, L_PROBLEMS,
-	L_COLUMNS
+	L_CONTEXT
 };
 
 /* Tuples formed before they are written together. */
@@ -318,7 +318,7 @@ fill_slot(Appender *a, TupleTableSlot *slot, const CapiOutcome *outcome)
 	TimestampTz event_time;
 
 	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, L_COLUMNS * sizeof(bool));
+	memset(slot->tts_isnull, true, a->desc->natts * sizeof(bool));
 	put(slot, L_FINISHED_AT, TimestampTzGetDatum(a->now));
 	put(slot, L_CAPTURED_AT, TimestampTzGetDatum(item->captured_at));
 	if (capi_item_event_time(item, &event_time))
@@ -343,5 +343,8 @@ fill_slot(Appender *a, TupleTableSlot *slot, const CapiOutcome *outcome)
 	put_text(slot, L_REASON, outcome->reason != NULL ? capi_from_utf8(outcome->reason) : NULL);
 	if (item->problems != NULL)
 		put(slot, L_PROBLEMS, DirectFunctionCall1(jsonb_in, CStringGetDatum(capi_from_utf8(item->problems))));
+	/* the extension may be of a version before it */
+	if (item->is_evaluated && a->desc->natts > L_CONTEXT)
+		put(slot, L_CONTEXT, Int16GetDatum(item->context));
 	ExecStoreVirtualTuple(slot);
 }

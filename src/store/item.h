@@ -18,7 +18,6 @@ typedef struct CapiItem
 	int			attempts;		/* requests it was in */
 	bool		from_backlog;
 	bool		is_direct;		/* capi.direct_event has a row to delete */
-	bool		has_context;	/* capi.context has a row to delete */
 	bool		apart;			/* refused before, nobody knows why; sent alone */
 	bool		failed_before;	/* its data made the query fail; read alone */
 	bool		is_routed;		/* its query named the dataset */
@@ -36,6 +35,8 @@ typedef struct CapiItem
 	char	   *value;			/* decimal text as sent, or NULL */
 	char	   *currency;
 	char	   *problems;		/* JSON array text, or NULL */
+	int			context;		/* order.h; known: capi.context has a row to delete */
+	bool		is_evaluated;	/* by a reader, which asked for a context */
 
 	/* Its JSON inside the body of its batch. */
 	size_t		json_offset;

@@ -191,8 +191,8 @@ collect_leaving(Leaving *leaving, const CapiOutcome *outcome)
 	if (item->is_direct)
 		add_key(leaving->direct, item);
 	/* an ignored order may be looked at again, unless consent is lacking */
-	if (item->has_context && (outcome->kind != CAPI_OUTCOME_IGNORED ||
-							  strcmp(outcome->reason, "no consent") == 0))
+	if (item->context != 0 && (outcome->kind != CAPI_OUTCOME_IGNORED ||
+							   strcmp(outcome->reason, "no consent") == 0))
 		add_key(leaving->contexts, item);
 }
 

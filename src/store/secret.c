@@ -194,7 +194,7 @@ capi_secret_open(bool encrypted, bytea *value, const char **problem)
 
 /*
  * Content of a file that holds a token or a key, without white space at its
- * end, to be wiped; NULL when it cannot be read.  *len exceeds
+ * end, to be wiped; NULL, with errno, when it cannot be read.  *len exceeds
  * CAPI_MAX_SECRET_BYTES when the file does.  No stream reads it: its buffer
  * would keep a copy.
  */
@@ -207,8 +207,13 @@ read_secret_file(const char *path, size_t *len)
 	ssize_t		got;
 
 	/* opening a pipe would wait for somebody to write to it */
-	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+	if (stat(path, &st) != 0)
 		return NULL;
+	if (!S_ISREG(st.st_mode))
+	{
+		errno = EINVAL;
+		return NULL;
+	}
 	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 		return NULL;
@@ -234,7 +239,9 @@ capi_secret_read_file(const char *path, const char **problem)
 
 	if (buf == NULL)
 	{
-		*problem = "the token file cannot be read";
+		*problem = errno == ENOENT ? "the token file does not exist" :
+			errno == EACCES ? "the token file may not be read by the server's user" :
+			"the token file cannot be read";
 		return NULL;
 	}
 	*problem = NULL;

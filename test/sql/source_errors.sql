@@ -209,10 +209,12 @@ BEGIN;
 CALL capi.deliver();
 ROLLBACK;
 
--- a join without its condition
-SELECT capi.attach('crossed', 'orders', 'main', query => 'SELECT o.id AS key, now() AS event_time FROM orders o, generate_series(1, 1000)');
-INSERT INTO orders (id) VALUES (1), (2);
-SELECT capi.preview('crossed');
+-- a join without its condition: each order once, and why it is none
+SELECT capi.attach('crossed', 'orders', 'main', query => 'SELECT o.id AS key, now() AS event_time FROM orders o, generate_series(1, 300)');
+SELECT order_key, outcome, reason FROM capi.preview('crossed', max_rows => 5);
+INSERT INTO orders (id) VALUES (-1);
+SELECT capi.preview('crossed', max_rows => 1000);
+DELETE FROM orders WHERE id = -1;
 SELECT capi.detach('crossed');
 
 -- what the query needs and its role may not, also where only a function of it needs that
@@ -234,6 +236,11 @@ SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now()
 RESET SESSION AUTHORIZATION;
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, rate() AS value FROM orders');
 SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
+-- a column that is called as in the shop
+SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, ''a'' AS "Phone_Number" FROM orders');
+SELECT capi.normalize('first_name', 'a');
+SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"ZipCode": "1"}}');
+SELECT capi.send('main', '{"event_name": "Lead", "em": "a@shop.example"}');
 -- a value that one order has wrong is no reason
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, 1 / (id - id) AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
 SELECT capi.detach('rights');

@@ -1,4 +1,4 @@
-# P1, P3, P5: a disk that is full under the queue, the log, the backlog, the WAL.
+# P1, P3, P5: a disk that is full under the log; under the WAL: t/191_full_wal.
 # The shop's orders get no error of ours, nothing is lost, and what was sent is
 # not sent again and again because it cannot be recorded.
 use strict;

@@ -21,7 +21,7 @@ foreach my $part (split /^(?=## )/m, slurp_file("$ENV{TESTDIR}/doc/questions.md"
 {
 	($number) = $part =~ /^## (\d+)\./ or next;
 	($query{$number}) = $part =~ /^```sql\n(.*?)^```/ms or die "question $number has no query";
-	($output{$number}) = $part =~ /^```\n(.*?)^```/ms or die "question $number has no answer";
+	($output{$number}) = $part =~ /^```\n\n```\n(.*?)^```$/ms or die "question $number has no answer in a block of its own";
 }
 cmp_ok(scalar keys %query, '>=', 10, 'there are ten questions');
 

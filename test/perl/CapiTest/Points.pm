@@ -101,6 +101,26 @@ sub then
 
 =pod
 
+=item $points->count_looks, $points->looks
+
+From now on the looks of the dispatcher for work are counted; how many there
+were.
+
+=cut
+
+sub count_looks
+{
+	my ($self) = @_;
+
+	unlink "$self->{dir}/capi_test_looks";
+	PostgreSQL::Test::Utils::append_to_file("$self->{dir}/capi_test_looks", '');
+	return;
+}
+
+sub looks { return -s "$_[0]{dir}/capi_test_looks" }
+
+=pod
+
 =item $points->let_go
 
 Whoever stopped goes on; nobody else stops.
