@@ -10,8 +10,8 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
-	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc here \
-		holders key lock nearest pinned sender_lock shmem test_point txn wake) \
+	$(addprefix base/,attempt backoff block database_settings dispatcher_wake encoding entry extension \
+		guc here holders key lock missed nearest pinned sender_lock shmem slot test_point txn wake) \
 	$(addprefix call/,backfill check check_audience look normalize_sql pixel preview \
 		probe quality query_text reconcile send status trial) \
 	$(addprefix capture/,capture moved plain renumber rule) \

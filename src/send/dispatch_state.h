@@ -63,7 +63,7 @@ typedef struct CapiDispatcher
 	bool		draining;		/* nothing new is begun */
 	bool		restart;		/* to end when nothing is under way */
 	bool		look_at_queue;	/* something may have been captured */
-	bool		armed;			/* the next order wakes us (shmem.c) */
+	bool		armed;			/* the next order wakes us (dispatcher_wake.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
 	int64		known_datasets; /* another sum of ids: others than before */
