@@ -121,6 +121,7 @@ capi_shmem_want_reader(void)
 bool
 capi_shmem_reader_wanted(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz wanted_at;
 	Oid			wanted_by;
 
@@ -129,6 +130,7 @@ capi_shmem_reader_wanted(void)
 	wanted_at = (TimestampTz) pg_atomic_read_u64(&capi_shared->wanted_at);
 	pg_read_barrier();
 	wanted_by = pg_atomic_read_u32(&capi_shared->wanted_by);
-	return wanted_at != 0 && wanted_by != MyDatabaseId &&
-		!TimestampDifferenceExceeds(wanted_at, GetCurrentTimestamp(), WANTED_MS);
+	/* nor does a wish hold that was said by a clock that was ahead */
+	return wanted_at != 0 && wanted_by != MyDatabaseId && wanted_at <= now &&
+		!TimestampDifferenceExceeds(wanted_at, now, WANTED_MS);
 }

@@ -84,6 +84,7 @@ foreach my $set ([ 'an hour', 3600 ], [ 'a day', 86400 ], [ 'forty days', 40 * 8
 	consent("regretted-$n", 'true');
 	$node->sql("SELECT capi.refresh_audience('buyers')", 'shop_owner');
 	$node->wait_for("SELECT state = 'ok' AND last_refresh >= a.asked_at FROM capi.audience_status JOIN capi.audience a ON a.name = audience") or die;
+	$node->wait_for('SELECT count(*) = 3 FROM capi.meta_ask', 90) or die;
 	$node->sql("UPDATE capi.meta_ask SET next_at = now() + interval '1 hour', asked_at = now()");
 	$node->sql("ALTER SYSTEM SET capi.enabled = off");
 	$node->reload;
