@@ -192,12 +192,15 @@ CREATE FUNCTION capi._advice_check()
     RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'advice', count(*) = 0,
-           coalesce(string_agg(a.message, '; ' ORDER BY s.name, a.message) || '.', 'Nothing about the sources looks like a mistake.'),
-           string_agg(DISTINCT a.hint, ' ')
-      FROM capi.source s
-     CROSS JOIN LATERAL capi._advice(s, true) a
-     WHERE s.detached_at IS NULL AND s.name NOT LIKE 'send:%'
-       AND EXISTS (SELECT FROM pg_class c WHERE c.oid = s.table_name)
+           coalesce(string_agg(a.message, '; ' ORDER BY a.n) || '.', 'Nothing about the sources looks like a mistake.'),
+           -- in the same order, each once
+           string_agg(a.hint, ' ' ORDER BY a.n) FILTER (WHERE a.nth = 1)
+      FROM (SELECT a.message, a.hint, row_number() OVER (ORDER BY s.name, a.message) AS n,
+                   row_number() OVER (PARTITION BY a.hint ORDER BY s.name, a.message) AS nth
+              FROM capi.source s
+             CROSS JOIN LATERAL capi._advice(s, true) a
+             WHERE s.detached_at IS NULL AND s.name NOT LIKE 'send:%'
+               AND EXISTS (SELECT FROM pg_class c WHERE c.oid = s.table_name)) a
 $$;
 
 -- Rule and query: of these orders, which does the rule fit now, and which are

@@ -443,14 +443,22 @@ CREATE FUNCTION capi._report_collect(source text, since timestamptz, until times
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found jsonb;
+    newest tstzrange;
 BEGIN
     found := jsonb_build_object('ledger', (SELECT coalesce(jsonb_agg(r), '[]') FROM capi.reconcile(source, since, until, ('1 ' || unit)::interval) r));
     IF source LIKE 'send:%' OR found -> 'ledger' = '[]' THEN
         RETURN found;
     END IF;
-    IF EXISTS (SELECT FROM capi._report_ledger(found -> 'ledger') l WHERE l.missing > 0) THEN
+    -- ten are shown: only so many days are looked at once more
+    SELECT CASE WHEN count(*) > 0
+                THEN tstzrange(greatest(since, min(b.bucket)), least(until, max(b.bucket) + ('1 ' || unit)::interval)) END INTO newest
+      FROM (SELECT l.bucket, sum(sum(l.missing)) OVER (ORDER BY l.bucket DESC) - sum(l.missing) AS later
+              FROM capi._report_ledger(found -> 'ledger') l WHERE l.missing > 0 GROUP BY l.bucket) b
+     WHERE b.later < 10;
+    IF newest IS NOT NULL THEN
         found := found || jsonb_build_object('missing', (SELECT jsonb_agg(m) FROM (
-                     SELECT * FROM capi.missing_orders(source, since, until) o ORDER BY o.event_time DESC NULLS LAST, o.order_key LIMIT 10) m));
+                     SELECT * FROM capi.missing_orders(source, lower(newest), upper(newest)) o
+                      ORDER BY o.event_time DESC NULLS LAST, o.order_key LIMIT 10) m));
     END IF;
     BEGIN
         RETURN found || (SELECT jsonb_build_object('sample', max(k.orders), 'sample_before', max(b.orders),

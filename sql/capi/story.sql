@@ -55,11 +55,13 @@ CREATE FUNCTION capi._next_of_waiting(b capi.backlog) RETURNS text
         WHEN s.broken_since IS NOT NULL THEN format('It waits for the query of source %s, which is broken: %s', s.name, s.broken_reason)
         WHEN s.paused THEN format('It waits until somebody calls capi.resume(%L).', s.name)
         WHEN d.state = 'paused' THEN format('It waits until somebody calls capi.resume_dataset(%L).', d.name)
-        WHEN d.state <> 'active' THEN format('It waits for dataset %s: %s', d.name, coalesce(d.reason, d.state))
+        WHEN h.state NOT IN ('ok', 'idle', 'throttled', 'backing_off', 'token_expiring', 'test_mode')
+            THEN format('It waits for dataset %s: %s', d.name, coalesce(h.reason, h.state))
         ELSE format('It is tried at %s or soon after.', greatest(b.next_attempt_at, n.rest_until, now())) END
       FROM capi.source s
       LEFT JOIN capi.dataset d ON d.id = b.dataset_id
       LEFT JOIN capi.dataset_state n ON n.dataset_id = b.dataset_id
+      LEFT JOIN capi._dataset_states h ON h.dataset_id = b.dataset_id
      WHERE s.id = b.source_id
 $$;
 

@@ -221,23 +221,30 @@ DECLARE
     slot record;
     version text;
     strangers text[];
+    -- who has no dispatcher, and has no need of one
+    called text;
 BEGIN
     SELECT * INTO slot FROM capi._slot();
-    RETURN QUERY SELECT 'preloaded', slot.preloaded,
+    SELECT format('capi.deliver() sends, and was at work at %s', date_trunc('second', st.delivered_at)) INTO called
+      FROM capi.state st
+     WHERE NOT (slot.preloaded AND slot.listed) AND st.delivered_at >= now() - interval '15 minutes';
+    RETURN QUERY SELECT 'preloaded', slot.preloaded OR called IS NOT NULL,
         CASE WHEN slot.preloaded THEN 'capi is in shared_preload_libraries.'
+             WHEN called IS NOT NULL THEN format('capi is not in shared_preload_libraries; %s.', called)
              ELSE 'capi is not in shared_preload_libraries: no worker sends.' END,
-        CASE WHEN NOT slot.preloaded
+        CASE WHEN NOT slot.preloaded AND called IS NULL
              THEN 'Add capi to shared_preload_libraries and restart, or run CALL capi.deliver() regularly.' END;
-    RETURN QUERY SELECT 'listed', slot.listed,
-        format('Database "%s" is %s capi.databases.', current_database(),
-               CASE WHEN slot.listed THEN 'in' ELSE 'not in' END),
-        CASE WHEN NOT slot.listed
+    RETURN QUERY SELECT 'listed', slot.listed OR called IS NOT NULL,
+        format('Database "%s" is %s capi.databases%s.', current_database(),
+               CASE WHEN slot.listed THEN 'in' ELSE 'not in' END, '; ' || called),
+        CASE WHEN NOT slot.listed AND called IS NULL
              THEN format('ALTER SYSTEM SET capi.databases = %L; SELECT pg_reload_conf();',
                          concat_ws(', ', nullif(current_setting('capi.databases', true), ''), quote_ident(current_database()))) END;
-    RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL,
+    RETURN QUERY SELECT 'dispatcher', slot.dispatcher_pid IS NOT NULL OR called IS NOT NULL,
         CASE WHEN slot.dispatcher_pid IS NOT NULL THEN format('The dispatcher runs as process %s.', slot.dispatcher_pid)
              WHEN pg_is_in_recovery() THEN 'This server is a standby: its primary sends.'
              WHEN slot.starting THEN 'The dispatcher of this database is starting.'
+             WHEN called IS NOT NULL THEN format('No dispatcher runs for this database; %s.', called)
              ELSE format('No dispatcher runs for this database; state: %s, failed starts in a row: %s.',
                          coalesce(slot.state, 'none'), coalesce(slot.failures, 0)) END,
         CASE WHEN pg_is_in_recovery() THEN 'Nothing needs to be done: a dispatcher starts when it is promoted.'
@@ -372,7 +379,9 @@ BEGIN
         || CASE WHEN h.endpoint <> 'https://graph.facebook.com' THEN format(' It sends to %s.', h.endpoint) ELSE '' END,
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
                      WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
-                     WHEN 'no_token' THEN 'Set a token with capi.set_access_token().'
+                     WHEN 'no_token' THEN CASE WHEN h.reason ~ 'capi\.key_file' THEN 'Let the server read the key that capi.key_file names, or set the token again with capi.set_access_token().'
+                                               WHEN h.reason ~ '^the token file' THEN 'Mend the file that access_token_file names, or set a token with capi.set_access_token().'
+                                               ELSE 'Set a token with capi.set_access_token().' END
                      WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
                      WHEN 'no_reader' THEN 'Raise max_worker_processes and restart.'

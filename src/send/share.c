@@ -6,7 +6,8 @@
  * A dataset that answers slowly or not at all must not hold up another (P6):
  *
  *	- capi.max_in_flight requests are under way at once, and besides them one
- *	  of each dataset that would have none.
+ *	  of each dataset that would have none, and those of datasets that have
+ *	  given no answer for half a second: they count for their own dataset alone.
  *	- Memory holds a fixed number of events, and of bytes.  A dataset may take as many as it
  *	  leaves free, so there is always room for one more dataset.
  *	- The queue is read in the order of its rows.  When the next ones may be
@@ -65,13 +66,31 @@ capi_share_answered(CapiDataset *dataset, int64 duration_ms)
 	dataset->duration_ms = duration_ms;
 }
 
+/* Requests of other datasets of which nobody knows when they will be answered. */
+static int
+count_stuck(const CapiDispatcher *d, const CapiDataset *dataset)
+{
+	TimestampTz since = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -SLOW_AFTER_MS);
+	int			n = 0;
+
+	for (int i = 0; i < d->config->ndatasets; i++)
+	{
+		const CapiDataset *other = &d->config->datasets[i];
+
+		if (other != dataset && other->in_flight > 0 && other->progress_at <= since)
+			n += other->in_flight;
+	}
+	return n;
+}
+
 /* May one more request of the dataset be under way? */
 bool
 capi_share_may_start(const CapiDispatcher *d, const CapiDataset *dataset)
 {
-	return dataset->in_flight == 0 ||
-		capi_transport_in_flight(d->transport) - capi_meta_in_flight(d->meta) <
-		capi_max_in_flight;
+	int			n = capi_transport_in_flight(d->transport) - capi_meta_in_flight(d->meta);
+
+	return dataset->in_flight == 0 || n < capi_max_in_flight ||
+		n - count_stuck(d, dataset) < capi_max_in_flight;
 }
 
 /* Bytes of events that memory takes before it is full. */

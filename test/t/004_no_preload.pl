@@ -31,6 +31,8 @@ like($node->sql(q{SELECT hint FROM capi.diagnose() WHERE "check" = 'preloaded'})
 	qr/CALL capi.deliver\(\)/, 'P10: and what to do');
 $node->sql('CALL capi.deliver()', 'cron');
 $node->deliveries_ok('P3: CALL capi.deliver()');
+is($node->sql(q{SELECT string_agg("check", ',') FROM capi.diagnose() WHERE NOT ok}), '', 'who calls it now and then has no check that fails');
+like($node->sql(q{SELECT detail FROM capi.diagnose() WHERE "check" = 'preloaded'}), qr/; capi\.deliver\(\) sends, and was at work at /, 'and is told so');
 $node->sql('CALL capi.deliver()', 'cron');
 $node->deliveries_ok('P5: once more, with nothing to do');
 

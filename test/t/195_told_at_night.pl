@@ -39,6 +39,18 @@ unlike($story, qr/waits until/, 'without a time that is over');
 $node->sql(q{SELECT capi.set_access_token('main', 'second-token')});
 $node->wait_until_idle;
 
+# --- no token at all -------------------------------------------------------------------
+
+my $url = $sandbox->url;
+$node->sql("SELECT capi.alter_dataset('main', access_token_file => '/nowhere/token', endpoint => '$url')");
+my ($waits) = paid(1);
+ok($node->wait_for("SELECT reason = 'the token file does not exist' FROM capi.delivery_status WHERE order_key = '$waits'"), 'an order waits for a token file');
+is($node->sql("SELECT detail FROM capi.explain_event('$waits') WHERE step = 'next'"), 'It waits for dataset main: the token file does not exist',
+	'its story says what for');
+like($node->sql(q{SELECT hint FROM capi.diagnose() WHERE "check" = 'dataset main'}), qr/^Mend the file/, 'and diagnose() what to do');
+$node->sql(q{SELECT capi.set_access_token('main', 'second-token', endpoint => '} . $url . q{')});
+$node->wait_until_idle;
+
 # --- an order that nobody knows ----------------------------------------------------
 
 is($node->sql(q{SELECT string_agg(source_name || ' ' || step, ', ' ORDER BY at) FROM capi.explain_event('4711')}), 'web attached, web next',
