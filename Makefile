@@ -10,8 +10,8 @@ MODULE_big = capi
 
 OBJS = $(patsubst %,src/%.o, \
 	$(addprefix answer/,response response_json response_mask response_words) \
-	$(addprefix base/,attempt backoff block database_settings encoding entry extension guc here \
-		holders key lock nearest pinned sender_lock shmem test_point txn wake) \
+	$(addprefix base/,attempt backoff block database_settings dispatcher_wake encoding entry extension \
+		guc here holders key lock missed nearest pinned sender_lock shmem slot test_point txn wake) \
 	$(addprefix call/,backfill check check_audience look normalize_sql pixel preview \
 		probe quality query_text reconcile send status trial) \
 	$(addprefix capture/,capture moved plain renumber rule) \
@@ -30,7 +30,7 @@ OBJS = $(patsubst %,src/%.o, \
 
 # What CREATE EXTENSION runs is put together from these, in this order.
 SQL_PARTS  = $(patsubst %,sql/capi/%.sql, head references tables internal lookups \
-	datasets advice sources suggest context send doing logs meta subscriptions states views story \
+	datasets advice sources suggest context send doing clock logs meta subscriptions states views story \
 	findings reconcile repair audiences report privileges comments)
 
 # Earlier versions stay as they were, so that an upgrade can be tried.

@@ -307,7 +307,8 @@ CREATE VIEW capi.audience_status AS
            coalesce(s.no_consent, 0) AS no_consent, coalesce(s.unusable, 0) AS unusable,
            coalesce(s.invalid, 0) AS invalid,
            s.read_at AS last_refresh,
-           CASE WHEN a.asked_at > s.read_at OR a.changed_at > s.read_at THEN greatest(a.asked_at, a.changed_at)
+           CASE WHEN s.read_at > now() THEN now()
+                WHEN a.asked_at > s.read_at OR a.changed_at > s.read_at THEN greatest(a.asked_at, a.changed_at)
                 ELSE s.read_at + a.refresh END AS next_refresh,
            s.sent_at AS last_sent_at, s.problems
       FROM capi.audience a

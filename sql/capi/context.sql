@@ -100,10 +100,11 @@ CREATE FUNCTION capi._note_consent(caller oid, order_key text, source int, said 
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     last boolean;
+    last_at timestamptz;
     me text := pg_get_userbyid(caller);
 BEGIN
     IF current_setting('transaction_isolation') <> 'serializable' THEN
-        SELECT c.given INTO last FROM capi.consent c
+        SELECT c.given, c.said_at INTO last, last_at FROM capi.consent c
          WHERE c.key = order_key AND c.source_id = source AND (source <> 0 OR c.writer = me)
          ORDER BY c.said_at DESC LIMIT 1;
         IF last = said THEN
@@ -111,7 +112,7 @@ BEGIN
         END IF;
     END IF;
     INSERT INTO capi.consent (key, source_id, said_at, given, writer)
-    VALUES (order_key, source, clock_timestamp(), said, me);
+    VALUES (order_key, source, greatest(clock_timestamp(), last_at + interval '1 microsecond'), said, me);
 END $$;
 
 -- Words that a later one took back go, and then a consent that takes nothing
@@ -207,7 +208,7 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO capi.context (key, source_id, set_at, fields, writer)
-    VALUES (order_key, wanted, clock_timestamp(), kept, caller);
+    VALUES (order_key, wanted, greatest(clock_timestamp(), old_set_at + interval '1 microsecond'), kept, caller);
 END $$;
 
 -- Makes room when contexts of orders that do not come take more than that: the

@@ -64,13 +64,15 @@ $$;
 
 -- What may be asked, and when; of counts, for which hours.  Nothing is asked of a
 -- dataset that has just been made, and again at once after a new token: whether it
--- is another is told by its time being another, for a clock may be set back.
+-- is another is told by its time being another, for a clock may be set back: what
+-- was asked, or made, at a time to come is asked now.
 CREATE FUNCTION capi._meta_due(every interval)
     RETURNS TABLE (dataset_id int, question text, next_at timestamptz, from_hour timestamptz, until_hour timestamptz,
                    secrets_at timestamptz)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT d.id, q.question,
-           CASE WHEN a.asked_at IS NULL THEN d.created_at + every
+           CASE WHEN coalesce(a.asked_at, d.created_at) > now() THEN now()
+                WHEN a.asked_at IS NULL THEN d.created_at + every
                 WHEN t.secrets_at IS DISTINCT FROM a.secrets_at THEN least(a.asked_at, now())
                 ELSE a.next_at END,
            f.from_hour,
@@ -81,8 +83,9 @@ CREATE FUNCTION capi._meta_due(every interval)
      CROSS JOIN (VALUES ('counts'), ('quality'), ('token')) AS q (question)
       LEFT JOIN capi.meta_ask a ON a.dataset_id = d.id AND a.question = q.question
      -- seven days can be read (SPEC 9.1)
-     CROSS JOIN LATERAL (SELECT greatest(coalesce(a.ask_from, capi._hour(d.created_at)),
-                                         capi._hour(now() - interval '7 days') + interval '1 hour')) AS f (from_hour)
+     CROSS JOIN LATERAL (SELECT CASE WHEN w.hour > now() THEN capi._hour(now() - interval '1 day')
+                                     ELSE greatest(w.hour, capi._hour(now() - interval '7 days') + interval '1 hour') END
+                           FROM coalesce(a.ask_from, capi._hour(d.created_at)) AS w (hour)) AS f (from_hour)
      WHERE d.dropped_at IS NULL
      ORDER BY 3, 2, 1
 $$;

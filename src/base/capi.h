@@ -41,6 +41,9 @@
 /* An event that is further ahead is none that waits for its time. */
 #define CAPI_MAX_AHEAD_S		(3600 + CAPI_CLOCK_TOLERANCE_S)
 
+/* A smaller step of the clock back than this only makes a wait longer. */
+#define CAPI_CLOCK_STEP_MS		2000
+
 /* Databases that may have a dispatcher; sizes the shared memory. */
 #define CAPI_MAX_DATABASES		64
 

@@ -67,7 +67,7 @@ capi_wait_event(const char *name)
 #endif
 }
 
-/* shmem.c: index of this process among the server's PGPROC structures. */
+/* slot.c: index of this process among the server's PGPROC structures. */
 static inline uint32
 capi_my_procno(void)
 {

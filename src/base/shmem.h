@@ -1,7 +1,7 @@
 /*
  * shmem.h
  *		Shared memory of capi: one slot per database that has or wants a
- *		dispatcher.  Plain data only; locking rules in shmem.c.
+ *		dispatcher.  Plain data only; locking rules in shared.h.
  *
  * Without preload there is no shared memory: capi_shmem_available() is false
  * and every other function does nothing (returns false / zero / -1).
@@ -14,7 +14,7 @@
 
 /*
  * What the launcher and a dispatcher tell the world about a database.  The
- * function that makes each step stands in the diagram of shmem.c.
+ * function that makes each step stands in the diagram of slot.c.
  */
 typedef enum CapiSlotState
 {

@@ -5,7 +5,7 @@
  *
  * It connects to no database and reads no catalog: whether a database and the
  * extension are there, its dispatcher finds out and leaves in the slot.  When
- * to start what is decided in shmem.c (capi_shmem_next_task), where delays
+ * to start what is decided in slot.c (capi_shmem_next_task), where delays
  * survive the launcher; this file registers workers and sleeps.
  *
  * It starts when recovery has finished, so never on a standby and at once on

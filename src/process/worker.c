@@ -6,7 +6,7 @@
  * Knows nothing of queues and events.  Started by launcher.c only, with the
  * name of the database in bgw_extra.
  *
- * How it ends, and what the launcher makes of it (see shmem.c):
+ * How it ends, and what the launcher makes of it (see slot.c):
  *		no extension or no database		started again when there is one
  *		slot held by a database command	started again after the command
  *		settings of the database changed	started again at once

@@ -78,6 +78,7 @@ capi_portion_write_request(StringInfo out, const CapiRequest *request)
 		put_text(out, asked->event_name);
 		pq_sendbyte(out, asked->has_time);
 		pq_sendint64(out, asked->event_time_s);
+		pq_sendbyte(out, asked->not_ahead);
 	}
 }
 
@@ -115,6 +116,7 @@ capi_portion_read_request(char *data, int len, CapiRequest *request)
 		asked->event_name = get_text(&in);
 		asked->has_time = pq_getmsgbyte(&in) != 0;
 		asked->event_time_s = pq_getmsgint64(&in);
+		asked->not_ahead = pq_getmsgbyte(&in) != 0;
 	}
 	pq_getmsgend(&in);
 }

@@ -30,6 +30,7 @@ typedef struct CapiAsked
 	char	   *event_name;		/* pinned, or NULL */
 	bool		has_time;		/* event_time_s is pinned */
 	int64		event_time_s;
+	bool		not_ahead;		/* a time to come was taken from a clock ahead */
 } CapiAsked;
 
 typedef struct CapiRequest

@@ -283,9 +283,12 @@ keep(const char *text)
 	return text != NULL ? MemoryContextStrdup(part_context, text) : NULL;
 }
 
-/* What was sent once is sent the same again (P5). */
+/*
+ * What was sent once is sent the same again (P5); but a time to come that was
+ * taken from a clock that was ahead is now.
+ */
 static void
-pin(CapiEvent *event, const CapiAsked *asked, const char *key)
+pin(CapiEvent *event, const CapiAsked *asked, const char *key, int64 now_s)
 {
 	if (asked->event_id != NULL)
 		event->event_id = asked->event_id;
@@ -298,6 +301,8 @@ pin(CapiEvent *event, const CapiAsked *asked, const char *key)
 		event->has_event_time = true;
 		event->event_time_s = asked->event_time_s;
 	}
+	if (asked->not_ahead)
+		event->event_time_s = Min(event->event_time_s, now_s);
 }
 
 static void
@@ -306,13 +311,14 @@ write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
 {
 	CapiEvent  *event = &order->event;
 	const char *key = capi_to_utf8(asked->key);
+	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
 	StringInfoData json;
 
-	pin(event, asked, key);
+	pin(event, asked, key, now_s);
 	capi_query_defaults(event, &part->request->source, key);
 	event->unchecked = !part->request->local_checks;
 	initStringInfo(&json);
-	capi_payload_event(event, timestamptz_to_time_t(GetCurrentTimestamp()), &json);
+	capi_payload_event(event, now_s, &json);
 	result->event_id = event->event_id == key ? NULL : keep(event->event_id);
 	result->event_name = keep(event->event_name);
 	result->has_time = event->has_event_time;

@@ -10,7 +10,11 @@
  * event waits until the endpoint's clock reaches it, for a minute at most without
  * another look, because somebody may set our clock right meanwhile.
  *
- * Called by answer.c and evaluate.c.
+ * An order that was captured at a time to come was so by a clock that was ahead,
+ * and is set right since.  How long it waited nobody knows, and a time of its
+ * event that is to come, too, was taken from that clock.
+ *
+ * Called by answer.c, evaluate.c and portions.c.
  */
 #include "postgres.h"
 
@@ -31,6 +35,31 @@ from_unix(int64 seconds)
 {
 	return (seconds - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) *
 		USECS_PER_SEC;
+}
+
+bool
+capi_clock_was_ahead(const CapiItem *item, TimestampTz now)
+{
+	return item->captured_at > TimestampTzPlusMilliseconds(now, CAPI_CLOCK_STEP_MS);
+}
+
+/*
+ * Has the item waited for so long since it was captured?  If the clock was ahead
+ * then, what waits already has.
+ */
+bool
+capi_clock_has_waited(const CapiItem *item, int64 us, TimestampTz now)
+{
+	if (capi_clock_was_ahead(item, now))
+		return item->from_backlog;
+	return now - item->captured_at >= us;
+}
+
+/* When it will have, if it has not. */
+TimestampTz
+capi_clock_waits_until(const CapiItem *item, int64 us, TimestampTz now)
+{
+	return Min(item->captured_at, now) + us;
 }
 
 /* Takes the difference of the clocks from an answer. */

@@ -68,9 +68,6 @@
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 #define MAINTAIN_AGAIN_MS		(10 * 1000)
 
-/* A smaller step of the clock back than this only makes a wait longer. */
-#define CLOCK_STEP_MS			2000
-
 static void refresh_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
 static void submit_ready(CapiDispatcher *d, bool only_full);
@@ -141,7 +138,7 @@ capi_dispatch_unlock(void)
 static void
 follow_clock(void *arg)
 {
-	capi_outcome_clock_set_back(*(int64 *) arg);
+	capi_outcome_follow_clock(*(int64 *) arg);
 }
 
 /*
@@ -156,7 +153,7 @@ look_at_clock(CapiDispatcher *d)
 	int64		back_us = last - now;
 
 	last = now;
-	if (back_us < CLOCK_STEP_MS * INT64CONST(1000) || d->restart)
+	if (back_us < CAPI_CLOCK_STEP_MS * INT64CONST(1000) || d->restart)
 		return;
 	ereport(LOG,
 			(errmsg("the clock was set back by " INT64_FORMAT " s: capi's times are reckoned anew",
@@ -428,6 +425,9 @@ load_config(void *arg)
 	if (d->config != NULL && !changed && !d->reload &&
 		GetCurrentTimestamp() < d->config_until)
 		return;
+	/* it may have been set back while nobody looked */
+	if (d->config == NULL)
+		capi_outcome_follow_clock(0);
 	if (d->dbname == NULL)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);

@@ -63,7 +63,7 @@ typedef struct CapiDispatcher
 	bool		draining;		/* nothing new is begun */
 	bool		restart;		/* to end when nothing is under way */
 	bool		look_at_queue;	/* something may have been captured */
-	bool		armed;			/* the next order wakes us (shmem.c) */
+	bool		armed;			/* the next order wakes us (dispatcher_wake.c) */
 	bool		more_in_queue;	/* the reader is in the middle of a pass */
 	TimestampTz backlog_due_at; /* earliest due row, as far as known */
 	int64		known_datasets; /* another sum of ids: others than before */
@@ -195,6 +195,9 @@ extern void capi_clock_read(CapiDataset *dataset, const CapiBatch *batch,
 extern TimestampTz capi_clock_early_until(const CapiDataset *dataset, const CapiItem *item,
 										  TimestampTz now);
 extern int	capi_clock_part_early(CapiDataset *dataset, CapiBatch *batch, bool *early);
+extern bool capi_clock_was_ahead(const CapiItem *item, TimestampTz now);
+extern bool capi_clock_has_waited(const CapiItem *item, int64 us, TimestampTz now);
+extern TimestampTz capi_clock_waits_until(const CapiItem *item, int64 us, TimestampTz now);
 
 /* in health.c */
 extern void capi_health_look(CapiDispatcher *d);

@@ -79,9 +79,9 @@ evaluate_source(CapiChunk *chunk, CapiSource *source, CapiItem **items, int n)
 
 		if (source == NULL || source->detached)
 			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_IGNORED, "source detached");
-		else if (source->hold_us > 0 && item->captured_at + source->hold_us > now)
+		else if (source->hold_us > 0 && !capi_clock_has_waited(item, source->hold_us, now))
 			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_HELD, NULL)->next_attempt_at =
-				item->captured_at + source->hold_us;
+				capi_clock_waits_until(item, source->hold_us, now);
 		else if (source->paused)
 			capi_evaluate_decide(chunk, item, CAPI_OUTCOME_QUEUED, "source paused");
 		else if (obstacle != NULL)
@@ -176,7 +176,7 @@ static void
 wait_for_dataset(CapiChunk *chunk, CapiItem *item)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64		waited_ms = (now - item->captured_at) / 1000;
+	int64		waited_ms = llabs(now - item->captured_at) / 1000;
 
 	chunk->d->reload = true;
 	capi_evaluate_decide(chunk, item, CAPI_OUTCOME_QUEUED,
@@ -236,11 +236,14 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 	return false;
 }
 
-/* Notes what the reader found out; what was sent once keeps its time (P5). */
+/*
+ * Notes what the reader found out; what was sent once keeps its time (P5), unless
+ * that was one to come, for which Meta cannot have taken it.
+ */
 static void
 note_facts(CapiItem *item, const CapiOrderResult *result)
 {
-	if (item->attempts == 0 || !item->has_time)
+	if (item->attempts == 0 || !item->has_time || result->event_time_s < item->event_time_s)
 	{
 		item->has_time = result->has_time;
 		item->event_time_s = result->event_time_s;
@@ -265,17 +268,18 @@ static bool
 is_missing(CapiChunk *chunk, CapiItem *item, const CapiOrderResult *result)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64		age_ms = Max((now - item->captured_at) / 1000, MISSING_FLOOR_MS);
+	int64		wait_us = capi_missing_wait * INT64CONST(1000);
+	int64		age_ms = Max(llabs(now - item->captured_at) / 1000, MISSING_FLOOR_MS);
 	CapiOutcome *outcome;
 
 	if (result->kind != CAPI_RESULT_IGNORED ||
 		strcmp(result->reason, CAPI_REASON_MISSING) != 0 ||
-		(now - item->captured_at) / 1000 >= capi_missing_wait)
+		capi_clock_has_waited(item, wait_us, now))
 		return false;
 	outcome = capi_evaluate_decide(chunk, item, CAPI_OUTCOME_RETRYING, CAPI_REASON_MISSING);
 	outcome->next_attempt_at =
 		Min(TimestampTzPlusMilliseconds(now, age_ms),
-			TimestampTzPlusMilliseconds(item->captured_at, capi_missing_wait));
+			capi_clock_waits_until(item, wait_us, now));
 	return true;
 }
 
@@ -345,6 +349,27 @@ read_direct(void *arg)
 }
 
 /*
+ * Of an event in its final form the time is to come, because it was given when the
+ * clock was ahead: it is now.  Both are of ten digits (payload.c).
+ */
+static void
+set_time(CapiItem *item, char *json)
+{
+	static const char name[] = ",\"event_time\":";
+	TimestampTz now = GetCurrentTimestamp();
+	int64		now_s = timestamptz_to_time_t(now);
+	char	   *found = strstr(json, name);
+	char		digits[32];
+	int			n = snprintf(digits, sizeof(digits), INT64_FORMAT, now_s);
+
+	if (found == NULL || item->event_time_s <= now_s || !capi_clock_was_ahead(item, now) ||
+		(int) strspn(found + strlen(name), "0123456789") != n)
+		return;
+	memcpy(found + strlen(name), digits, n);
+	item->event_time_s = now_s;
+}
+
+/*
  * Events that capi.send() stored in their final form; as many as memory has room
  * for, because the largest are sixty times as large as usual ones.
  */
@@ -364,6 +389,8 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 	{
 		CapiDirectEvent *event = &events[i];
 
+		if (event->json != NULL)
+			set_time(items[i], event->json);
 		if (!event->found)
 			capi_evaluate_decide(chunk, items[i], CAPI_OUTCOME_IGNORED, "event is gone");
 		else if (event->deferred)

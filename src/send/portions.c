@@ -617,6 +617,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 		asked->at = i;
 		asked->has_time = capi_item_was_sent(item);
 		asked->event_time_s = item->event_time_s;
+		asked->not_ahead = capi_clock_was_ahead(item, GetCurrentTimestamp());
 		asked->event_name = item->event_name;
 		asked->event_id = item->event_id;
 	}

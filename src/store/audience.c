@@ -30,7 +30,10 @@ enum
 static const char *const load_sql =
 "SELECT a.id, a.dataset_id, a.audience_id, a.query, a.search_path, a.run_as::oid, a.paused,"
 " greatest(a.asked_at, a.changed_at),"
-" CASE WHEN a.asked_at > s.read_at OR a.changed_at > s.read_at OR s.read_at IS NULL"
+/* by a clock that was ahead it was asked for, or read, at a time to come */
+" CASE WHEN (a.asked_at > s.read_at AND a.asked_at <= pg_catalog.now())"
+"        OR (a.changed_at > s.read_at AND a.changed_at <= pg_catalog.now())"
+"        OR s.read_at > pg_catalog.now() OR s.read_at IS NULL"
 "      THEN '-infinity' ELSE s.read_at + a.refresh END,"
 " s.to_add, s.to_remove, s.session_id, s.session_op, s.batch_seq"
 " FROM capi.audience a JOIN capi.audience_state s ON s.id = a.id"

@@ -485,24 +485,17 @@ capi_outcome_retry_unknown(void)
 }
 
 /*
- * Times that were reckoned with a clock that was ahead: what waits is looked at
- * again, which reckons anew, and rests end when they would have.
+ * Times that were reckoned with a clock that was ahead are reckoned anew.  0: it
+ * is not known whether it was, because nobody looked.
  */
 void
-capi_outcome_clock_set_back(int64 us)
+capi_outcome_follow_clock(int64 back_us)
 {
 	Oid			types[1] = {INT8OID};
-	Datum		args[1] = {Int64GetDatum(us)};
+	Datum		args[1] = {Int64GetDatum(back_us)};
 
-	if (capi_txn_execute("UPDATE capi.backlog b SET next_attempt_at = now()"
-						 " FROM (SELECT source_id, key FROM capi.backlog"
-						 " WHERE next_attempt_at > now() FOR UPDATE SKIP LOCKED) u"
-						 " WHERE b.source_id = u.source_id AND b.key = u.key",
-						 false, 0) != SPI_OK_UPDATE ||
-		capi_txn_execute_with_args("UPDATE capi.dataset_state"
-								   " SET rest_until = rest_until - $1 * interval '1 microsecond'"
-								   " WHERE rest_until > now()",
-								   1, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+	if (capi_txn_execute_with_args("SELECT capi._follow_clock(nullif($1, 0) * interval '1 microsecond')",
+								   1, types, args, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not follow the clock");
 }
 

@@ -57,7 +57,7 @@ extern void capi_outcome_due_from(int source_id, int dataset_id, TimestampTz nex
 extern void capi_outcome_rest(int dataset_id, TimestampTz rest_until, bool throttled);
 extern void capi_outcome_served_version(int dataset_id, const char *version);
 extern void capi_outcome_retry_unknown(void);
-extern void capi_outcome_clock_set_back(int64 us);
+extern void capi_outcome_follow_clock(int64 back_us);
 extern void capi_outcome_clock(int dataset_id, int64 ahead_ms);
 extern void capi_outcome_dataset_state(int dataset_id, const char *state,
 									   const char *reason);
