@@ -20,16 +20,15 @@ $node->sql("UPDATE capi.context SET set_at = now() + interval '1 hour'; UPDATE c
 $node->sql("UPDATE capi.state SET saved_at = now() + interval '1 hour'");
 $node->sql("UPDATE capi.dataset_state SET rest_until = now() + interval '2 days'");
 
-my $session = $node->session;
+my $session = $node->session(role => 'shop_owner');
 $session->sql('BEGIN');
-$session->sql("SELECT set_at FROM capi.context WHERE order_key = 'one' FOR UPDATE");
-$session->sql("SELECT said_at FROM capi.consent WHERE order_key = 'one' FOR UPDATE");
+$session->sql("SELECT capi.forget('one')");
 $node->sql("INSERT INTO shop.orders (total, email, status, paid_at) VALUES (1, 'ann\@example.com', 'paid', now())", 'shop_app');
 $node->change('capi.databases' => 'shop');
 ok($node->wait_for("SELECT count(*) = 1 FROM capi.delivery WHERE outcome = 'delivered'", 20), 'P6: the order is sent');
-is($node->sql("SELECT count(*) FROM capi.context WHERE order_key = 'two' AND set_at > now()"), 0,
+is($node->sql("SELECT count(*) FROM capi.context WHERE key = 'two' AND set_at > now()"), 0,
 	'what nobody holds is reckoned anew');
-is($node->sql("SELECT count(*) FROM capi.context WHERE order_key = 'one' AND set_at > now()"), 1, 'what is held is left as it is');
+is($node->sql("SELECT count(*) FROM capi.context WHERE key = 'one' AND set_at > now()"), 1, 'what is held is left as it is');
 $session->sql('ROLLBACK');
 $session->quit;
 
