@@ -124,6 +124,7 @@ struct CapiTally
 	Entry	  **chunks;			/* in the order they came */
 	int			nchunks;
 	int			filled;			/* of the last */
+	Entry	   *last;			/* that was found */
 	Words		words;
 	HTAB	   *sums;
 	Sum		   *last_sum;
@@ -230,11 +231,11 @@ add_entry(CapiTally *tally, const char *key)
 	{
 		tally->chunks = tally->chunks == NULL ? palloc(sizeof(Entry *)) :
 			repalloc(tally->chunks, sizeof(Entry *) * (tally->nchunks + 1));
-		tally->chunks[tally->nchunks++] = palloc(sizeof(Entry) * ENTRIES_AT_ONCE);
+		tally->chunks[tally->nchunks++] = palloc(sizeof(Entry) * (ENTRIES_AT_ONCE + 1));
 		tally->filled = 0;
 	}
 	entry = &tally->chunks[tally->nchunks - 1][tally->filled++];
-	memset(entry, 0, sizeof(Entry));
+	memset(entry, 0, 2 * sizeof(Entry));	/* after the last one comes one without a key */
 	entry->key = key;
 	entry->rank = -1;
 	entry->at = entry->ignored_at = entry->unread_at = entry->event_time =
@@ -252,31 +253,51 @@ has_room(CapiTally *tally)
 	return !tally->is_full;
 }
 
+/*
+ * Records stand in the log much as orders do in their table, so the one that
+ * came after the last one that was found is worth a look: memory that is at hand,
+ * where the hash table is a cache miss.
+ */
+static Entry *
+guess_entry(CapiTally *tally, const char *key, int len)
+{
+	Entry	   *next = tally->last + 1;
+
+	if (tally->last == NULL || next->key == NULL ||
+		strncmp(next->key, key, len) != 0 || next->key[len] != '\0')
+		return NULL;
+	return tally->last = next;
+}
+
 /* The entry of a key, made when it is new; NULL: of another part, or no room. */
 static Entry *
 find_entry(CapiTally *tally, Datum text)
 {
 	char		buffer[256];
 	int			len = VARSIZE_ANY_EXHDR(DatumGetPointer(text));
-	char	   *key = len < (int) sizeof(buffer) ? buffer : palloc(len + 1);
+	char	   *key = VARDATA_ANY(DatumGetPointer(text));
+	Entry	   *entry = guess_entry(tally, key, len);
 	uint32		hash;
 	Slot	   *slot;
 	bool		found;
 
-	memcpy(key, VARDATA_ANY(DatumGetPointer(text)), len);
+	if (entry != NULL)
+		return entry;
+	key = memcpy(len < (int) sizeof(buffer) ? buffer : palloc(len + 1), key, len);
 	key[len] = '\0';
 	hash = string_hash(key, len + 1);
 	if (tally->parts > 1 && (hash >> 8) % tally->parts != (uint32) tally->part)
 		return NULL;
 	slot = keytable_lookup_hash(tally->table, key, hash);
-	if (slot != NULL)
-		return slot->entry;
-	if (!has_room(tally))
-		return NULL;
-	key = pnstrdup(key, len);
-	slot = keytable_insert_hash(tally->table, key, hash, &found);
-	slot->entry = add_entry(tally, key);
-	return slot->entry;
+	if (slot == NULL)
+	{
+		if (!has_room(tally))
+			return NULL;
+		key = pnstrdup(key, len);
+		slot = keytable_insert_hash(tally->table, key, hash, &found);
+		slot->entry = add_entry(tally, key);
+	}
+	return tally->last = slot->entry;
 }
 
 static Numeric
