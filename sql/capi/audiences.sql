@@ -218,7 +218,8 @@ CREATE FUNCTION capi._audience_read(audience int, began timestamptz, people bigi
      WHERE s.id = audience
 $$;
 
--- A session that was refused is not gone on with: it may be what was refused.
+-- A session that was refused, also for the same reason as one before, is not gone
+-- on with: it may be what was refused.
 CREATE FUNCTION capi._audience_state(audience int, state text, reason text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     UPDATE capi.audience_state s
@@ -228,7 +229,8 @@ CREATE FUNCTION capi._audience_state(audience int, state text, reason text) RETU
            state_since = CASE WHEN s.state = _audience_state.state THEN s.state_since ELSE now() END,
            state = _audience_state.state, reason = _audience_state.reason
      WHERE s.id = audience
-       AND (s.state, s.reason) IS DISTINCT FROM (_audience_state.state, _audience_state.reason)
+       AND ((s.state, s.reason) IS DISTINCT FROM (_audience_state.state, _audience_state.reason)
+            OR (s.session_id IS NOT NULL AND _audience_state.state <> 'active'))
 $$;
 
 -- A request is about to be sent: if its answer is lost, this is what is known.

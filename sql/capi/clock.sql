@@ -43,10 +43,12 @@ BEGIN
     -- these are told in an order, and kept for a time
     UPDATE capi.context c SET set_at = present + u.nth * interval '1 microsecond'
       FROM (SELECT w.ctid, row_number() OVER (ORDER BY w.set_at) AS nth
-              FROM capi.context w WHERE w.set_at > present + interval '2 seconds') u
+              FROM (SELECT l.ctid, l.set_at FROM capi.context l
+                     WHERE l.set_at > present + interval '2 seconds' FOR UPDATE SKIP LOCKED) w) u
      WHERE c.ctid = u.ctid;
     UPDATE capi.consent c SET said_at = present + u.nth * interval '1 microsecond'
       FROM (SELECT w.ctid, row_number() OVER (ORDER BY w.said_at) AS nth
-              FROM capi.consent w WHERE w.said_at > present + interval '2 seconds') u
+              FROM (SELECT l.ctid, l.said_at FROM capi.consent l
+                     WHERE l.said_at > present + interval '2 seconds' FOR UPDATE SKIP LOCKED) w) u
      WHERE c.ctid = u.ctid;
 END $$;

@@ -35,6 +35,8 @@ typedef struct Columns
 struct CapiMovedRow
 {
 	HeapTuple	tuple;			/* NULL: no row is on its way */
+	TransactionId xid;			/* that moved it: asked at once, for later a
+								 * multixact may be forgotten */
 	TupleTableSlot *slot;
 	int			nrules;
 	Columns    *rules;
@@ -86,6 +88,7 @@ capi_moved_note(Relation from, TupleTableSlot *row)
 		context = AllocSetContextCreate(TopMemoryContext, "capi moved row",
 										ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(context);
+	the_row.xid = HeapTupleHeaderGetUpdateXid(tuple->t_data);
 	keep(RelationGetDescr(from), tuple, rules);
 }
 
@@ -102,7 +105,7 @@ capi_moved_take(TupleTableSlot *inserted)
 	came = ExecFetchSlotHeapTuple(inserted, false, &should_free)->t_data;
 	the_row.tuple = NULL;
 	/* what an earlier transaction, or command, left here is of no use */
-	if (!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(left)) ||
+	if (!TransactionIdIsCurrentTransactionId(the_row.xid) ||
 		HeapTupleHeaderGetCmax(left) != HeapTupleHeaderGetCmin(came))
 		return NULL;
 	return &the_row;

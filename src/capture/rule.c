@@ -23,6 +23,7 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -338,11 +339,15 @@ find_function(Oid oid, FmgrInfo *function)
 	return NULL;
 }
 
-/* A collation that ICU decides may raise errors. */
+/*
+ * A collation that ICU decides may raise errors, and so may one that the system
+ * has to open: a server that was moved may have left its locale behind.
+ */
 static bool
 equality_may_fail(TypeCacheEntry *type, Oid collation)
 {
-	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+	if (OidIsValid(collation) && collation != DEFAULT_COLLATION_OID &&
+		collation != C_COLLATION_OID)
 		return true;
 	return type->typtype != TYPTYPE_ENUM && !capi_plain_type(type->type_id);
 }

@@ -68,6 +68,7 @@
 #define MAINTAIN_INTERVAL_MS	(10 * 60 * 1000)
 #define MAINTAIN_AGAIN_MS		(10 * 1000)
 
+static void follow_clock(CapiDispatcher *d);
 static void refresh_config(CapiDispatcher *d);
 static bool fetch(CapiDispatcher *d);
 static void submit_ready(CapiDispatcher *d, bool only_full);
@@ -134,16 +135,10 @@ capi_dispatch_unlock(void)
 	capi_txn_commit();
 }
 
-/* Step for capi_txn_try(). */
-static void
-follow_clock(void *arg)
-{
-	capi_outcome_follow_clock(*(int64 *) arg);
-}
-
 /*
  * When the clock is set back, all times in memory lie as much too far ahead: the
- * dispatcher begins anew, as after a change of settings.
+ * dispatcher begins anew, as after a change of settings, once those in the tables
+ * are reckoned anew.
  */
 static void
 look_at_clock(CapiDispatcher *d)
@@ -158,13 +153,8 @@ look_at_clock(CapiDispatcher *d)
 	ereport(LOG,
 			(errmsg("the clock was set back by " INT64_FORMAT " s: capi's times are reckoned anew",
 					back_us / USECS_PER_SEC)));
-	if (capi_txn_try("capi: following the clock", follow_clock, &back_us))
-	{
-		d->restart = true;
-		d->records_at = now;
-	}
-	else
-		last = now + back_us;
+	d->clock_back_us += back_us;
+	d->clock_at = now;
 }
 
 void
@@ -249,6 +239,7 @@ capi_dispatch_turn(CapiDispatcher *d)
 
 	CHECK_FOR_INTERRUPTS();
 	CAPI_TEST_LOOK();
+	follow_clock(d);
 	refresh_config(d);
 	while (capi_transport_next(d->transport, &answer))
 	{
@@ -410,6 +401,42 @@ is_current(void)
 
 /* Step for capi_txn_try(). */
 static void
+reckon_anew(void *arg)
+{
+	CapiDispatcher *d = arg;
+
+	if (d->config == NULL && !is_current())
+		return;
+	capi_outcome_follow_clock(d->clock_back_us);
+	d->clock_at = DT_NOEND;
+}
+
+/*
+ * Was the clock ahead?  At first the tables tell, for it may have been set back
+ * while nobody looked.  It takes locks that orders do without: when somebody has
+ * one, they go on, and this is tried again in a moment.
+ */
+static void
+follow_clock(CapiDispatcher *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		set_back = d->clock_back_us > 0;
+
+	if (now < d->clock_at || d->restart)
+		return;
+	d->clock_at = TimestampTzPlusMilliseconds(now, LOCKED_MS);
+	if (!capi_txn_try(set_back ? "capi: following the clock" :
+					  "capi: looking whether the clock was ahead", reckon_anew, d) ||
+		d->clock_at != DT_NOEND)
+		return;
+	/* what is known already has rests as they were; a session ends by itself */
+	d->restart = set_back || (d->config != NULL && d->settings_until != DT_NOEND);
+	if (set_back)
+		d->records_at = now;
+}
+
+/* Step for capi_txn_try(). */
+static void
 load_config(void *arg)
 {
 	CapiDispatcher *d = arg;
@@ -425,9 +452,6 @@ load_config(void *arg)
 	if (d->config != NULL && !changed && !d->reload &&
 		GetCurrentTimestamp() < d->config_until)
 		return;
-	/* it may have been set back while nobody looked */
-	if (d->config == NULL)
-		capi_outcome_follow_clock(0);
 	if (d->dbname == NULL)
 		d->dbname = MemoryContextStrdup(d->context, get_database_name(MyDatabaseId));
 	d->config = capi_config_load(d->config, d->context);

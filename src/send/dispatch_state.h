@@ -69,6 +69,8 @@ typedef struct CapiDispatcher
 	int64		known_datasets; /* another sum of ids: others than before */
 	TimestampTz config_until;	/* configuration is read again then */
 	TimestampTz config_locked_until;	/* and not before, somebody holds it */
+	TimestampTz clock_at;		/* it is followed then; DT_NOEND: it was */
+	int64		clock_back_us;	/* by so much it was set back, as was seen */
 	TimestampTz settings_until; /* those of the database are looked at then */
 	TimestampTz save_at;		/* cursor is saved, segments reclaimed then */
 	bool		reclaim_again;	/* a past segment is still there */

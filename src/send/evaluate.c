@@ -238,12 +238,15 @@ route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 
 /*
  * Notes what the reader found out; what was sent once keeps its time (P5), unless
- * that was one to come, for which Meta cannot have taken it.
+ * that was one to come, for which Meta cannot have taken it: then an event is made
+ * with an earlier one.  What the query says of an order that gives no event is not
+ * that.
  */
 static void
 note_facts(CapiItem *item, const CapiOrderResult *result)
 {
-	if (item->attempts == 0 || !item->has_time || result->event_time_s < item->event_time_s)
+	if (!capi_item_was_sent(item) ||
+		(result->kind != CAPI_RESULT_IGNORED && result->event_time_s < item->event_time_s))
 	{
 		item->has_time = result->has_time;
 		item->event_time_s = result->event_time_s;
