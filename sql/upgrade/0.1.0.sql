@@ -67,8 +67,10 @@ UPDATE capi.source s
 
 ALTER TABLE capi.delivery ADD COLUMN context smallint;
 
-ALTER TABLE capi.context RENAME TO old_context;
-ALTER INDEX capi.context_key RENAME TO old_context_key;
+-- made anew rather than renamed: from 18 on NOT NULL has a name, too
+LOCK TABLE capi.context IN ACCESS EXCLUSIVE MODE;
+CREATE TABLE capi.old_context AS TABLE capi.context;
+DROP TABLE capi.context;
 CREATE TABLE capi.context (
     key       text COLLATE "C" NOT NULL,
     source_id int NOT NULL,

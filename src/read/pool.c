@@ -181,7 +181,8 @@ capi_pool_destroy(CapiPool *pool)
 	{
 		Entry	   *entry = &pool->entries[i];
 
-		if (entry->state == ENTRY_FREE)
+		/* an error while it was started leaves one that is free, and has it */
+		if (entry->context == NULL)
 			continue;
 		if (entry->state == ENTRY_WORKING)
 			(void) interrupt_reader(entry);

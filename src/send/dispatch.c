@@ -429,11 +429,10 @@ follow_clock(CapiDispatcher *d)
 					  "capi: looking whether the clock was ahead", reckon_anew, d) ||
 		d->clock_at != DT_NOEND)
 		return;
-	d->restart = set_back;
+	/* what is known already has rests as they were; a session ends by itself */
+	d->restart = set_back || (d->config != NULL && d->settings_until != DT_NOEND);
 	if (set_back)
 		d->records_at = now;
-	/* with rests that end earlier now */
-	d->reload = true;
 }
 
 /* Step for capi_txn_try(). */

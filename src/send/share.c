@@ -7,7 +7,8 @@
  *
  *	- capi.max_in_flight requests are under way at once, and besides them one
  *	  of each dataset that would have none, and those of datasets that have
- *	  given no answer for half a second: they count for their own dataset alone.
+ *	  given no answer for half a second: they count for their own dataset alone,
+ *	  as long as half of the connections are free for the one of each.
  *	- Memory holds a fixed number of events, and of bytes.  A dataset may take as many as it
  *	  leaves free, so there is always room for one more dataset.
  *	- The queue is read in the order of its rows.  When the next ones may be
@@ -90,7 +91,8 @@ capi_share_may_start(const CapiDispatcher *d, const CapiDataset *dataset)
 	int			n = capi_transport_in_flight(d->transport) - capi_meta_in_flight(d->meta);
 
 	return dataset->in_flight == 0 || n < capi_max_in_flight ||
-		n - count_stuck(d, dataset) < capi_max_in_flight;
+		(n < CAPI_MAX_CONNECTIONS / 2 &&
+		 n - count_stuck(d, dataset) < capi_max_in_flight);
 }
 
 /* Bytes of events that memory takes before it is full. */

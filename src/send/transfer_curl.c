@@ -79,7 +79,7 @@ static bool build_headers(CapiTransfer *x, const CapiHttpRequest *req,
 static bool append_header(CapiTransfer *x, const char *line);
 static void wipe_headers(CapiTransfer *x);
 static CapiTransportCode translate_code(const CapiTransfer *x, CURLcode code,
-										curl_off_t pretransfer_us);
+										long sent);
 static void fill_detail(CapiTransfer *x, CURLcode code);
 static size_t on_body(char *data, size_t size, size_t count, void *arg);
 static size_t on_header(char *data, size_t size, size_t count, void *arg);
@@ -120,15 +120,15 @@ void
 capi_transfer_finish(CapiTransfer *x, CURLcode code)
 {
 	CapiAnswer *answer = &x->answer;
-	curl_off_t	pretransfer_us = 0;
 	curl_off_t	retry_after = 0;
 	long		http_status = 0;
+	long		sent = 0;
 
 	GETINFO(x, CURLINFO_RESPONSE_CODE, &http_status);
-	GETINFO(x, CURLINFO_PRETRANSFER_TIME_T, &pretransfer_us);
+	GETINFO(x, CURLINFO_REQUEST_SIZE, &sent);
 	GETINFO(x, CURLINFO_RETRY_AFTER, &retry_after);
 
-	answer->transport = translate_code(x, code, pretransfer_us);
+	answer->transport = translate_code(x, code, sent);
 	if (answer->transport == CAPI_TRANSPORT_OK ||
 		answer->transport == CAPI_TRANSPORT_TOO_LARGE)
 		answer->http_status = (int) http_status;
@@ -377,7 +377,7 @@ wipe_headers(CapiTransfer *x)
  * sent" must really mean it; all the rest is an unknown outcome.
  */
 static CapiTransportCode
-translate_code(const CapiTransfer *x, CURLcode code, curl_off_t pretransfer_us)
+translate_code(const CapiTransfer *x, CURLcode code, long sent)
 {
 	switch (code)
 	{
@@ -399,8 +399,8 @@ translate_code(const CapiTransfer *x, CURLcode code, curl_off_t pretransfer_us)
 		case CURLE_USE_SSL_FAILED:
 			return CAPI_TRANSPORT_TLS;
 		case CURLE_OPERATION_TIMEDOUT:
-			/* before this point of a transfer nothing has been sent */
-			return pretransfer_us == 0 ?
+			/* times do not tell: new versions fill them in on failure, too */
+			return sent == 0 ?
 				CAPI_TRANSPORT_CONNECT : CAPI_TRANSPORT_TIMEOUT;
 		case CURLE_FILESIZE_EXCEEDED:
 			return CAPI_TRANSPORT_TOO_LARGE;

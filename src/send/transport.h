@@ -12,6 +12,12 @@
 
 #include "answer/http_answer.h"
 
+/*
+ * Connections, to one host and in all.  HTTP/2 needs one for all requests, an
+ * HTTP/1.1 peer one for each; more than these wait inside the library.
+ */
+#define CAPI_MAX_CONNECTIONS	64
+
 typedef struct CapiHttpRequest
 {
 	const char *url;			/* no secret in it, ever */

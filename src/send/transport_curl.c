@@ -49,13 +49,8 @@
 #include "send/environment.h"
 #include "send/transfer_curl.h"
 
-/*
- * Connections, to one host and in all.  A dispatcher has a handful of requests
- * in flight and HTTP/2 needs one connection for all of them; eight is for
- * HTTP/1.1 peers.  More requests than that wait inside curl.
- */
-#define MAX_HOST_CONNECTIONS	8
-#define MAX_CONNECTIONS			16
+/* Connections kept for reuse. */
+#define MAX_IDLE_CONNECTIONS	8
 
 /* Transfers kept for reuse when nothing is in flight. */
 #define MAX_IDLE_TRANSFERS		8
@@ -203,7 +198,7 @@ capi_transport_create(void)
 	}
 
 	/* Tell the server's own file cache about the descriptors curl will use. */
-	for (int i = 0; i < MAX_CONNECTIONS; i++)
+	for (int i = 0; i < CAPI_MAX_CONNECTIONS; i++)
 		ReserveExternalFD();
 
 	if (!open_multi(t, err, sizeof(err)))
@@ -383,7 +378,7 @@ capi_transport_destroy(CapiTransport *t)
 		(void) curl_multi_cleanup(t->multi);
 
 	close(t->epoll_fd);
-	for (int i = 0; i < MAX_CONNECTIONS + 1; i++)
+	for (int i = 0; i < CAPI_MAX_CONNECTIONS + 1; i++)
 		ReleaseExternalFD();
 	free(t);
 }
@@ -450,10 +445,10 @@ configure_multi(CapiTransport *t, char *err, size_t errlen)
 	SETOPT_MULTI(t->multi, CURLMOPT_TIMERDATA, t);
 	SETOPT_MULTI(t->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
 	SETOPT_MULTI(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-				 (long) MAX_HOST_CONNECTIONS);
+				 (long) CAPI_MAX_CONNECTIONS);
 	SETOPT_MULTI(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-				 (long) MAX_CONNECTIONS);
-	SETOPT_MULTI(t->multi, CURLMOPT_MAXCONNECTS, (long) MAX_HOST_CONNECTIONS);
+				 (long) CAPI_MAX_CONNECTIONS);
+	SETOPT_MULTI(t->multi, CURLMOPT_MAXCONNECTS, (long) MAX_IDLE_CONNECTIONS);
 	return true;
 }
 

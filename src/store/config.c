@@ -43,7 +43,7 @@ static bool stale = true;
 static Oid	watched = InvalidOid;
 
 static void config_changed(Datum arg, Oid relid);
-static void load_datasets(CapiConfig *config, CapiConfig *old, bool read_only);
+static void load_datasets(CapiConfig *config, CapiConfig *old);
 static void load_secrets(CapiConfig *config);
 static void load_sources(CapiConfig *config, CapiConfig *old, bool read_only);
 static char *column_text(HeapTuple row, TupleDesc desc, int column,
@@ -170,10 +170,9 @@ capi_config_load(CapiConfig *old, MemoryContext parent)
 	load_identity(config);
 	if (config->has_state && !config->is_copy)
 		capi_event_name_adopt();
-	/* a new snapshot, which sees rests that were reckoned anew */
-	load_datasets(config, old, false);
+	load_datasets(config, old);
 	load_secrets(config);
-	/* and another, with what was adopted */
+	/* a new snapshot, which sees what was adopted */
 	load_sources(config, old, false);
 	capi_config_free(old);
 	MemoryContextSetParent(GetMemoryChunkContext(config), parent);
@@ -186,7 +185,7 @@ capi_config_read(bool with_secrets)
 	CapiConfig *config = create_config(CurrentMemoryContext);
 
 	load_identity(config);
-	load_datasets(config, NULL, true);
+	load_datasets(config, NULL);
 	if (with_secrets)
 		load_secrets(config);
 	load_sources(config, NULL, true);
@@ -395,14 +394,14 @@ note_old_rest(CapiDataset *dataset, HeapTuple row, TupleDesc desc)
 }
 
 static void
-load_datasets(CapiConfig *config, CapiConfig *old, bool read_only)
+load_datasets(CapiConfig *config, CapiConfig *old)
 {
 	MemoryContext context = GetMemoryChunkContext(config);
 
 	if (capi_txn_execute("SELECT d.id, d.name, d.dataset_id, d.endpoint, d.api_version,"
 						 " d.test_event_code, d.events_per_hour, d.token_file, d.state,"
 						 " n.rest_until, d.state_since FROM capi.dataset d LEFT JOIN capi.dataset_state n"
-						 " ON n.dataset_id = d.id AND n.throttled AND d.state = 'active' WHERE d.dropped_at IS NULL", read_only, 0) != SPI_OK_SELECT)
+						 " ON n.dataset_id = d.id AND n.throttled AND d.state = 'active' WHERE d.dropped_at IS NULL", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the datasets");
 	config->datasets = MemoryContextAllocZero(context,
 											  sizeof(CapiDataset) * (SPI_processed + 1));
