@@ -36,6 +36,9 @@
 /* A page has room if it has as much: two rows of usual size. */
 #define USUAL_ROW_BYTES		1024
 
+/* Old ones that go in one transaction; the next has its turn some seconds later. */
+#define OLD_AT_ONCE			20000
+
 PG_FUNCTION_INFO_V1(capi_sql_consent_obstacle);
 PG_FUNCTION_INFO_V1(capi_sql_context_is_full);
 PG_FUNCTION_INFO_V1(capi_sql_context_obstacle);
@@ -312,21 +315,34 @@ make_room(void)
 				 errdetail("They took more than half of capi.context_size.")));
 }
 
-void
+/* Some of the old ones, no row that somebody holds; whether there may be more. */
+static bool
+delete_old(void)
+{
+	char	   *sql = psprintf("DELETE FROM capi.context WHERE ctid = ANY (ARRAY("
+							   " SELECT c.ctid FROM capi.context c"
+							   " WHERE c.set_at < pg_catalog.now() - interval '%d minutes'"
+							   " LIMIT %d FOR UPDATE SKIP LOCKED))",
+							   capi_context_retention, OLD_AT_ONCE);
+
+	if (capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete old browser contexts");
+	return SPI_processed == OLD_AT_ONCE;
+}
+
+bool
 capi_context_expire(void)
 {
-	char	   *sql = psprintf("DELETE FROM capi.context"
-							   " WHERE set_at < pg_catalog.now() - interval '%d minutes'",
-							   capi_context_retention);
+	bool		more = false;
 
 	if (!table_is_empty("context"))
 	{
-		if (capi_txn_execute(sql, false, 0) != SPI_OK_DELETE)
-			elog(ERROR, "could not delete old browser contexts");
+		more = delete_old();
 		make_room();
 	}
 	if (!table_is_empty("consent") &&
 		capi_txn_execute(psprintf("SELECT capi._tidy_consent(%d::bigint * 1024)",
 								  capi_context_size), false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not tidy up what was said of consent");
+	return more;
 }

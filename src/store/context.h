@@ -40,9 +40,9 @@ extern void capi_context_forget(Oid int_array, Datum source_ids,
 								Oid text_array, Datum keys);
 
 /*
- * Deletes what is older than capi.context_retention, and what takes too much
- * room; likewise.
+ * Deletes what is older than capi.context_retention, a bounded number of rows at
+ * once, and what takes too much room; likewise.  True when more is left.
  */
-extern void capi_context_expire(void);
+extern bool capi_context_expire(void);
 
 #endif							/* CAPI_CONTEXT_H */

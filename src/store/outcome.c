@@ -534,8 +534,9 @@ capi_outcome_maintain(void)
 {
 	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
 
-	capi_context_expire();
+	bool		again = capi_context_expire();
+
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
-	return capi_direct_shrink();
+	return capi_direct_shrink() || again;
 }
