@@ -51,9 +51,11 @@ delivered_ok('P3 P4: and after a crash');
 
 # committed, and the server dies before anybody could have looked
 prepare("blink_$_", $ids[$_]) foreach 6 .. 7;
+$node->change('capi.enabled' => 'off');
 $node->sql("COMMIT PREPARED 'blink_6'");
 $node->stop('immediate');
 $node->start;
+$node->change('capi.enabled' => 'on');
 delivered_ok('P3: committed just before a crash');
 $node->sql("COMMIT PREPARED 'blink_7'");
 delivered_ok('P3: and just after it');
