@@ -52,6 +52,7 @@ delivered_ok('P3 P4: and after a crash');
 # committed, and the server dies before anybody could have looked
 prepare("blink_$_", $ids[$_]) foreach 6 .. 7;
 $node->change('capi.enabled' => 'off');
+$node->wait_for(q{SELECT NOT ok FROM capi.diagnose() WHERE "check" = 'enabled' AND detail ~ 'dispatcher'}) or die;
 $node->sql("COMMIT PREPARED 'blink_6'");
 $node->stop('immediate');
 $node->start;
