@@ -110,6 +110,25 @@ $node->deliveries_ok('P3 P5: GOAWAY', max_repeats => $repeated);
 cmp_ok(distinct(map { $_->{connection} } streams_since($since)), '>=', 3,
 	'a new connection follows each goodbye');
 
+# an answer that does not come: the request was sent, and may have been taken
+$front = start_front();
+$node->change('capi.request_timeout' => '1s');
+$node->sql("SELECT capi.alter_dataset('main', endpoint => '$front->{url}')");
+$node->sql("SELECT capi.set_access_token('main', 'sandbox-token')");
+$node->pay($node->place_orders(1));
+$node->wait_until_idle;
+$repeated = $node->repeats;
+my $now = $node->sql('SELECT clock_timestamp()');
+$sandbox->misbehave(hang => $true);
+$node->pay($node->place_orders(1));
+ok($node->wait_for("SELECT string_agg(message, ' ') ~ '^no answer' FROM capi.request_log WHERE sent_at > '$now' AND http_status IS NULL"),
+	'P10: no answer on a connection that is there is told as that')
+  or diag($node->sql("SELECT message FROM capi.request_log WHERE sent_at > '$now'"));
+$sandbox->behave;
+$sandbox->release;
+$node->wait_until_idle;
+$node->deliveries_ok('P3 P5: no answer', max_repeats => $repeated + 1);
+
 foreach my $each (@fronts)
 {
 	close $each->{in};
