@@ -43,7 +43,7 @@ typedef struct CapiDispatcher
 	CapiPool   *pool;			/* readers */
 	List	   *portions;		/* of CapiPortion, oldest first */
 	int			nasked;			/* orders in them that have no result yet */
-	List	   *resting_roles;	/* see portions.c */
+	List	   *resting_roles;	/* see role_rest.c */
 	TimestampTz no_worker_since;	/* a reader could not be started; 0: could */
 	bool		no_worker_logged;	/* and that was told */
 	HTAB	   *in_flight;		/* of CapiInFlight */

@@ -1,8 +1,7 @@
 /*
  * portions.c
  *		Which reader reads what, and when: orders are cut into portions of one
- *		source each, given to readers as these become free, and what comes back
- *		goes to evaluate.c.
+ *		source each, and given to readers as these become free.
  *
  * DESIGN
  *
@@ -11,7 +10,7 @@
  * the role with the fewest portions under way goes first, then the source.
  *
  * One source's query may take all the time there is, so time is what is shared
- * (P6).  A portion that reads for longer than SLOW_MS while orders of other
+ * (P6).  A portion that reads for longer than CAPI_SLOW_MS while orders of other
  * sources wait is stopped, and its source is slow from then on: its portions use
  * all readers but one, one of a role at a time, and what else is captured for it
  * waits in the backlog.  A slow source whose portion is read quickly is not slow
@@ -24,6 +23,8 @@
  * that was never read to its end is tried by one reader of its role at a time,
  * so that it does not make all of them hang at once.
  *
+ * What comes back is portion_end.c's, which gives it to evaluate.c.
+ *
  * Called by dispatch.c.  Runs no SQL of the shop and waits for nothing.
  */
 #include "postgres.h"
@@ -31,68 +32,17 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "base/backoff.h"
 #include "base/capi.h"
 #include "base/guc.h"
-#include "base/txn.h"
-#include "send/dispatch_state.h"
-
-/* Others do not wait longer for a portion of a source not known to be slow. */
-#define SLOW_MS				1000
-
-/* A portion read in less makes its source a quick one again. */
-#define QUICK_MS			500
+#include "send/portions_state.h"
 
 /* So many orders of a portion are worth waiting for. */
 #define MANY_ORDERS			100
 #define ARRIVAL_MS			150
 
-/* Readers in a row that end or hang, after which the source is broken. */
-#define MAX_HANGS			5
-
 /* How long to do without a worker slot before events go to the backlog. */
 #define NO_WORKER_MS		1000
 #define NO_WORKER_LOOK_MS	100
-#define NO_WORKER_RETRY_MS	5000
-
-/* Time paid for each that was spent for nothing. */
-#define REST_FACTOR			9
-
-#define NO_WORKER_REASON	"no reader can be started: max_worker_processes are used up"
-
-typedef struct CapiPortion
-{
-	MemoryContext context;		/* everything of the portion, itself included */
-	int			source_id;
-	Oid			role;
-	int			n;
-	CapiItem  **items;
-	bool	   *done;			/* has its result */
-	int			ndone;
-	bool		one_by_one;		/* orders that made the query fail before */
-	bool		is_given;
-	bool		is_stopped;
-	bool		is_passed_over; /* there is no reader for it just now */
-	bool		has_ended;
-	int			deaths;			/* of readers at it, or at its first order */
-	int			losses;			/* of readers before they began */
-	TimestampTz given_at;
-} CapiPortion;
-
-/* A role that has spent time for nothing. */
-typedef struct RoleRest
-{
-	Oid			role;
-	TimestampTz until;
-} RoleRest;
-
-/* What the pool's events work on. */
-typedef struct Poll
-{
-	CapiDispatcher *d;
-	CapiChunk	chunk;
-	bool		any;
-} Poll;
 
 /* ---------- making and unmaking ---------- */
 
@@ -157,8 +107,8 @@ capi_portions_add(CapiDispatcher *d, CapiSource *source, CapiItem **items, int n
 	}
 }
 
-static void
-settle(CapiDispatcher *d, CapiPortion *portion, int at)
+void
+capi_portions_settle(CapiDispatcher *d, CapiPortion *portion, int at)
 {
 	if (portion->done[at])
 		return;
@@ -178,8 +128,9 @@ remove_portion(CapiDispatcher *d, CapiPortion *portion)
 }
 
 /* Orders without a result go back to where they can wait. */
-static void
-put_back(Poll *poll, CapiPortion *portion, const char *reason, TimestampTz next)
+void
+capi_portions_put_back(CapiPortionsPoll *poll, CapiPortion *portion,
+					   const char *reason, TimestampTz next)
 {
 	for (int i = 0; i < portion->n; i++)
 	{
@@ -189,13 +140,14 @@ put_back(Poll *poll, CapiPortion *portion, const char *reason, TimestampTz next)
 			continue;
 		capi_evaluate_decide(&poll->chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
 							 CAPI_OUTCOME_QUEUED, reason)->next_attempt_at = next;
-		settle(poll->d, portion, i);
+		capi_portions_settle(poll->d, portion, i);
 	}
 	portion->has_ended = true;
 }
 
-static void
-put_back_waiting(Poll *poll, int source_id, const char *reason, TimestampTz next)
+void
+capi_portions_put_back_waiting(CapiPortionsPoll *poll, int source_id,
+							   const char *reason, TimestampTz next)
 {
 	ListCell   *lc;
 
@@ -205,13 +157,14 @@ put_back_waiting(Poll *poll, int source_id, const char *reason, TimestampTz next
 
 		if (!portion->is_given && !portion->has_ended &&
 			portion->source_id == source_id)
-			put_back(poll, portion, reason, next);
+			capi_portions_put_back(poll, portion, reason, next);
 	}
 }
 
 /* What waits for readers of a role that gets none: its sources are not to blame. */
-static void
-put_back_of_role(Poll *poll, Oid role, const char *reason, TimestampTz next)
+void
+capi_portions_put_back_of_role(CapiPortionsPoll *poll, Oid role,
+							   const char *reason, TimestampTz next)
 {
 	ListCell   *lc;
 
@@ -220,292 +173,14 @@ put_back_of_role(Poll *poll, Oid role, const char *reason, TimestampTz next)
 		CapiPortion *portion = lfirst(lc);
 
 		if (!portion->is_given && !portion->has_ended && portion->role == role)
-			put_back(poll, portion, reason, next);
+			capi_portions_put_back(poll, portion, reason, next);
 	}
 }
 
-/* ---------- time ---------- */
-
-static RoleRest *
-find_rest(const CapiDispatcher *d, Oid role)
-{
-	ListCell   *lc;
-
-	foreach(lc, d->resting_roles)
-	{
-		RoleRest   *rest = lfirst(lc);
-
-		if (rest->role == role)
-			return rest;
-	}
-	return NULL;
-}
-
-/* When slow work of the role may be done again; in the past: now. */
-static TimestampTz
-rest_until(const CapiDispatcher *d, Oid role)
-{
-	RoleRest   *rest = find_rest(d, role);
-
-	return rest != NULL ? rest->until : DT_NOBEGIN;
-}
-
-static void
-let_rest(CapiDispatcher *d, Oid role, int64 spent_ms)
-{
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													REST_FACTOR * spent_ms);
-	RoleRest   *rest = find_rest(d, role);
-	MemoryContext old;
-
-	if (spent_ms < SLOW_MS)
-		return;
-	if (rest == NULL)
-	{
-		old = MemoryContextSwitchTo(d->context);
-		rest = palloc0(sizeof(RoleRest));
-		rest->role = role;
-		d->resting_roles = lappend(d->resting_roles, rest);
-		MemoryContextSwitchTo(old);
-	}
-	rest->until = Max(rest->until, until);
-}
-
-static int64
-spent_ms(const CapiPortion *portion)
+int64
+capi_portions_spent_ms(const CapiPortion *portion)
 {
 	return TimestampDifferenceMilliseconds(portion->given_at, GetCurrentTimestamp());
-}
-
-/* ---------- how portions end ---------- */
-
-/* What the step that notes a source's state works on. */
-typedef struct StateNote
-{
-	int			source_id;
-	const char *broken;			/* why, or NULL: it is not */
-} StateNote;
-
-/* Step for capi_txn_try(); a row that somebody has changed is left as it is. */
-static void
-note_state(void *arg)
-{
-	StateNote  *note = arg;
-
-	capi_outcome_source_broken(note->source_id, note->broken);
-}
-
-/* Said once for each change; why is in capi.source_status. */
-static void
-log_state(const CapiDispatcher *d, const CapiSource *source)
-{
-	if (source->broken)
-		ereport(LOG,
-				(errmsg("source \"%s\" of database \"%s\" is broken: its query fails, and its orders wait",
-						source->name, d->dbname),
-				 errhint("capi.source_status says why.")));
-	else
-		ereport(LOG,
-				(errmsg("source \"%s\" of database \"%s\" is no longer broken",
-						source->name, d->dbname)));
-}
-
-static void
-break_source(Poll *poll, CapiPortion *portion, const char *text)
-{
-	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
-	TimestampTz now = GetCurrentTimestamp();
-	int64		spent = spent_ms(portion);
-	StateNote	note = {.broken = text};
-
-	if (source != NULL)
-	{
-		int64		delay_ms;
-
-		source->failures++;
-		delay_ms = capi_backoff_ceiling_ms(source->failures, 1000, 60000);
-		if (spent >= SLOW_MS)
-			delay_ms = Max(delay_ms, REST_FACTOR * spent);
-		source->retry_at = TimestampTzPlusMilliseconds(now, delay_ms);
-		source->hangs = 0;
-		if (!source->broken)
-		{
-			source->broken = true;
-			log_state(poll->d, source);
-		}
-		note.source_id = source->id;
-		(void) capi_txn_try("capi: noting the state of a source", note_state, &note);
-	}
-	let_rest(poll->d, portion->role, spent);
-	put_back(poll, portion, "source broken", now);
-	put_back_waiting(poll, portion->source_id, "source broken", now);
-}
-
-/* The query ran: whatever was said of the source is over. */
-static void
-note_success(CapiDispatcher *d, CapiSource *source)
-{
-	StateNote	note = {.source_id = source->id};
-
-	source->hangs = 0;
-	source->failures = 0;
-	if (!source->broken)
-		return;
-	source->broken = false;
-	log_state(d, source);
-	(void) capi_txn_try("capi: noting the state of a source", note_state, &note);
-	d->backlog_due_at = DT_NOBEGIN;
-}
-
-/* Orders read one by one: the first without a result is where the reader was. */
-static void
-fail_first(Poll *poll, CapiPortion *portion, const char *text)
-{
-	CapiOrderResult result = {.kind = CAPI_RESULT_FAILED, .reason = pstrdup(text)};
-
-	for (int i = 0; i < portion->n; i++)
-	{
-		if (portion->done[i])
-			continue;
-		capi_evaluate_result(&poll->chunk,
-							 capi_config_source(poll->d->config, portion->source_id),
-							 portion->items[i], &result);
-		settle(poll->d, portion, i);
-		break;
-	}
-	portion->deaths = 0;
-	portion->has_ended = portion->ndone == portion->n;
-}
-
-/* So that they are read one by one, also after a time in the backlog. */
-static void
-read_alone(CapiPortion *portion)
-{
-	portion->one_by_one = true;
-	for (int i = 0; i < portion->n; i++)
-		portion->items[i]->attempts = Max(portion->items[i]->attempts, 1);
-}
-
-static void
-reader_gone(Poll *poll, CapiPortion *portion, bool hung)
-{
-	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
-	const char *text = hung ? "the query took longer than capi.query_timeout and could not be stopped" :
-		"the reader ended while it ran the query";
-
-	portion->deaths++;
-	if (source != NULL && ++source->hangs >= MAX_HANGS)
-	{
-		break_source(poll, portion, text);
-		return;
-	}
-	if (!hung && portion->deaths < 2)
-		return;
-	if (portion->one_by_one)
-		fail_first(poll, portion, text);
-	read_alone(portion);
-	if (!hung)
-		return;
-	let_rest(poll->d, portion->role, spent_ms(portion));
-	if (source != NULL)
-	{
-		source->is_slow = true;
-		source->is_proven = false;
-	}
-	put_back(poll, portion, text, rest_until(poll->d, portion->role));
-	put_back_of_role(poll, portion->role, "source is slow", GetCurrentTimestamp());
-}
-
-/* CapiPoolEvents.has_room: events that are large fill memory before they are many. */
-static bool
-has_room(void *arg, void *tag)
-{
-	CapiDispatcher *d = ((Poll *) arg)->d;
-
-	if (tag == d->audiences)
-		return capi_audiences_have_room(d->audiences);
-	return capi_share_free_bytes() > 0;
-}
-
-/* CapiPoolEvents.page: of an audience, which is audiences.c's. */
-static void
-take_page(void *arg, void *tag, const CapiPage *page)
-{
-	capi_audiences_take_page(((Poll *) arg)->d->audiences, page);
-}
-
-/* CapiPoolEvents.result */
-static void
-take_result(void *arg, void *tag, CapiOrderResult *result)
-{
-	Poll	   *poll = arg;
-	CapiPortion *portion = tag;
-	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
-
-	poll->any = true;
-	if (result->at < 0 || result->at >= portion->n || portion->done[result->at])
-		return;
-	if (source != NULL && result->kind != CAPI_RESULT_FAILED)
-		note_success(poll->d, source);
-	capi_evaluate_result(&poll->chunk, source, portion->items[result->at], result);
-	settle(poll->d, portion, result->at);
-}
-
-/* All that the reader was to do is done, or it was stopped before. */
-static void
-portion_done(Poll *poll, CapiPortion *portion)
-{
-	CapiSource *source = capi_config_source(poll->d->config, portion->source_id);
-
-	if (portion->ndone == portion->n)
-		portion->has_ended = true;
-	if (portion->has_ended && source != NULL)
-		source->is_proven = true;
-	if (source == NULL)
-		put_back(poll, portion, "source detached", GetCurrentTimestamp());
-	else if (portion->has_ended && spent_ms(portion) < QUICK_MS)
-		source->is_slow = false;
-	else if (!portion->has_ended && !portion->is_stopped)
-		/* a reader does not leave orders out, but for a word of ours */
-		put_back(poll, portion, "not read", TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-																		 NO_WORKER_RETRY_MS));
-	portion->is_stopped = false;
-}
-
-/* CapiPoolEvents.ended */
-static void
-take_end(void *arg, void *tag, CapiPortionEnd how, const char *text)
-{
-	Poll	   *poll = arg;
-	CapiPortion *portion = tag;
-
-	poll->any = true;
-	if (tag == poll->d->audiences)
-	{
-		capi_audiences_reading_ended(poll->d->audiences, how, text);
-		return;
-	}
-	portion->is_given = false;
-	if (how != CAPI_END_DONE)
-		portion->is_stopped = false;
-	switch (how)
-	{
-		case CAPI_END_DONE:
-			portion_done(poll, portion);
-			break;
-		case CAPI_END_BROKEN:
-			break_source(poll, portion, text);
-			break;
-		case CAPI_END_DIED:
-		case CAPI_END_HUNG:
-			reader_gone(poll, portion, how == CAPI_END_HUNG);
-			break;
-		case CAPI_END_LOST:
-			if (++portion->losses >= 3)
-				put_back(poll, portion, NO_WORKER_REASON,
-						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_RETRY_MS));
-			break;
-	}
 }
 
 /* ---------- giving ---------- */
@@ -583,7 +258,7 @@ choose(const CapiDispatcher *d, TimestampTz now)
 			continue;
 		if (is_slow(d, portion) &&
 			(load.slow_of_role > 0 || load.slow >= Max(capi_readers - 1, 1) ||
-			 rest_until(d, portion->role) > now))
+			 capi_role_rest_until(d, portion->role) > now))
 			continue;
 		if (best == NULL || load.of_role < best_load.of_role ||
 			(load.of_role == best_load.of_role && load.of_source < best_load.of_source))
@@ -601,7 +276,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 	memset(request, 0, sizeof(*request));
 	request->source = *source;
 	request->limit_ms = capi_query_timeout;
-	request->part_limit_ms = Min(capi_query_timeout, Max(capi_query_timeout / 10, SLOW_MS));
+	request->part_limit_ms = Min(capi_query_timeout, Max(capi_query_timeout / 10, CAPI_SLOW_MS));
 	request->local_checks = capi_local_checks;
 	request->one_by_one = portion->one_by_one;
 	request->asked = palloc0(sizeof(CapiAsked) * portion->n);
@@ -623,7 +298,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 	}
 }
 
-/* As above: once for each change. */
+/* Once for each change. */
 static void
 note_no_worker(CapiDispatcher *d)
 {
@@ -650,7 +325,7 @@ note_worker(CapiDispatcher *d)
 }
 
 static bool
-give(Poll *poll)
+give(CapiPortionsPoll *poll)
 {
 	CapiDispatcher *d = poll->d;
 	TimestampTz now = GetCurrentTimestamp();
@@ -663,7 +338,7 @@ give(Poll *poll)
 	source = capi_config_source(d->config, portion->source_id);
 	if (source == NULL)
 	{
-		put_back(poll, portion, "source detached", now);
+		capi_portions_put_back(poll, portion, "source detached", now);
 		return true;
 	}
 	fill_request(portion, source, &request);
@@ -686,8 +361,8 @@ give(Poll *poll)
 			else if (TimestampDifferenceExceeds(d->no_worker_since, now, NO_WORKER_MS))
 			{
 				note_no_worker(d);
-				put_back_of_role(poll, portion->role, NO_WORKER_REASON,
-								 TimestampTzPlusMilliseconds(now, NO_WORKER_RETRY_MS));
+				capi_portions_put_back_of_role(poll, portion->role, CAPI_NO_WORKER_REASON,
+								 TimestampTzPlusMilliseconds(now, CAPI_NO_WORKER_RETRY_MS));
 			}
 			return true;
 	}
@@ -724,7 +399,7 @@ others_wait(const CapiDispatcher *d, int source_id)
 
 /* Stops what takes the time of others. */
 static void
-make_way(Poll *poll)
+make_way(CapiPortionsPoll *poll)
 {
 	CapiDispatcher *d = poll->d;
 	ListCell   *lc;
@@ -735,13 +410,13 @@ make_way(Poll *poll)
 		CapiSource *source = capi_config_source(d->config, portion->source_id);
 
 		if (!portion->is_given || portion->is_stopped || source == NULL ||
-			source->is_slow || spent_ms(portion) < SLOW_MS ||
+			source->is_slow || capi_portions_spent_ms(portion) < CAPI_SLOW_MS ||
 			!others_wait(d, portion->source_id))
 			continue;
 		portion->is_stopped = true;
 		source->is_slow = true;
 		capi_pool_stop(d->pool, portion);
-		put_back_waiting(poll, source->id, "source is slow", GetCurrentTimestamp());
+		capi_portions_put_back_waiting(poll, source->id, "source is slow", GetCurrentTimestamp());
 	}
 }
 
@@ -750,7 +425,7 @@ make_way(Poll *poll)
  * has in hand ends as it began, unless that takes long.
  */
 static void
-let_go(Poll *poll)
+let_go(CapiPortionsPoll *poll)
 {
 	CapiDispatcher *d = poll->d;
 	ListCell   *lc;
@@ -767,8 +442,8 @@ let_go(Poll *poll)
 		if (reason == NULL || portion->has_ended)
 			continue;
 		if (!portion->is_given)
-			put_back(poll, portion, reason, GetCurrentTimestamp());
-		else if (!portion->is_stopped && spent_ms(portion) >= SLOW_MS)
+			capi_portions_put_back(poll, portion, reason, GetCurrentTimestamp());
+		else if (!portion->is_stopped && capi_portions_spent_ms(portion) >= CAPI_SLOW_MS)
 		{
 			portion->is_stopped = true;
 			capi_pool_stop(d->pool, portion);
@@ -792,8 +467,8 @@ remove_ended(CapiDispatcher *d)
 bool
 capi_portions_work(CapiDispatcher *d)
 {
-	Poll		poll = {.d = d, .chunk = {.d = d}};
-	CapiPoolEvents events = {&poll, has_room, take_result, take_page, take_end};
+	CapiPortionsPoll poll = {.d = d, .chunk = {.d = d}};
+	CapiPoolEvents events = capi_portions_events(&poll);
 
 	capi_pool_poll(d->pool, &events);
 	if (!d->draining)
@@ -851,12 +526,12 @@ capi_portions_obstacle(const CapiDispatcher *d, const CapiSource *source,
 	if (capi_pool_is_stuck(d->pool, source->run_as))
 	{
 		/* nobody tells when that reader has ended */
-		*next = TimestampTzPlusMilliseconds(now, SLOW_MS);
+		*next = TimestampTzPlusMilliseconds(now, CAPI_SLOW_MS);
 		return "source is slow";
 	}
 	if (!source->is_slow)
 		return NULL;
-	*next = Max(now, rest_until(d, source->run_as));
+	*next = Max(now, capi_role_rest_until(d, source->run_as));
 	return *next > now || count_asked(d, source->id) > 0 ? "source is slow" : NULL;
 }
 
@@ -875,7 +550,7 @@ capi_portions_are_arriving(const CapiDispatcher *d)
 		CapiPortion *portion = lfirst(lc);
 
 		if (portion->is_given && !portion->one_by_one && !is_slow(d, portion) &&
-			spent_ms(portion) < ARRIVAL_MS &&
+			capi_portions_spent_ms(portion) < ARRIVAL_MS &&
 			(portion->ndone > 0 || portion->n >= MANY_ORDERS))
 			return true;
 	}
@@ -896,14 +571,14 @@ capi_portions_deadline(const CapiDispatcher *d)
 
 		if (portion->is_given && !portion->is_stopped && !is_slow(d, portion) &&
 			others_wait(d, portion->source_id))
-			until = Min(until, TimestampTzPlusMilliseconds(portion->given_at, SLOW_MS));
+			until = Min(until, TimestampTzPlusMilliseconds(portion->given_at, CAPI_SLOW_MS));
 		/* somebody may want to drop the extension meanwhile */
 		if (portion->is_given)
 		{
-			until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SLOW_MS));
+			until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAPI_SLOW_MS));
 			continue;
 		}
-		rest = rest_until(d, portion->role);
+		rest = capi_role_rest_until(d, portion->role);
 		if (rest > GetCurrentTimestamp())
 			until = Min(until, rest);
 	}
