@@ -244,6 +244,20 @@ BEGIN
                                                          src.key_columns[1], src.table_name::regclass, capi._rule_condition(src)), 20));
 END $$;
 
+-- What the server says of a right that lacks, without what a function may have said
+-- in its words about a customer: only names of objects that there are (P7).
+CREATE FUNCTION capi._denial(message text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT message
+                       FROM regexp_match(message, '^permission denied for (?:(?:materialized )?view|(?:foreign )?table|sequence|schema|function|procedure|aggregate|type|foreign server) (\S+)$') AS m (part)
+                      WHERE EXISTS (SELECT FROM pg_class c WHERE c.relname = m.part[1])
+                         OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = m.part[1])
+                         OR EXISTS (SELECT FROM pg_proc f WHERE f.proname = m.part[1])
+                         OR EXISTS (SELECT FROM pg_type t WHERE t.typname = m.part[1])
+                         OR EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = m.part[1])),
+                    'permission denied')
+$$;
+
 -- Reads one order as the role that will read them all: rights that are needed
 -- only when a function of the query runs are not looked at before.  What else may
 -- go wrong is an order's, and no reason to refuse the source.
@@ -258,7 +272,7 @@ EXCEPTION
     WHEN insufficient_privilege THEN
         RAISE EXCEPTION 'the role that the query runs as lacks a right'
             USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = format('Role %s: %s.', role::regrole, sqlerrm),
+                  DETAIL = format('Role %s: %s.', role::regrole, capi._denial(sqlerrm)),
                   HINT = 'Grant that role the right, or attach as a role that has it.';
     WHEN OTHERS THEN
         NULL;

@@ -253,6 +253,10 @@ SELECT pg_advisory_lock(42);
 SELECT capi.alter_source('grasping', query => 'SELECT id AS key, now() AS event_time, 1 AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
 SELECT pg_advisory_unlock(42);
 SELECT capi.detach('grasping');
+-- what a function says in its own words is nobody's business
+CREATE FUNCTION shop.tell() RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied for customer jane@example.com'; END $$;
+SELECT capi.attach('telling', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, tell() AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
 DROP SCHEMA hidden CASCADE;
 
 SELECT capi.detach('paid');
