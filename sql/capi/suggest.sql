@@ -37,20 +37,25 @@ CREATE FUNCTION capi._usual_names()
            (18, 'order_id', false, '{ordernumber,number,orderno,incrementid,displayid,reference,code}')
 $$;
 
+-- Does a reference by this column lead to the buyer, as its name says?  A present is
+-- shipped to somebody else, and staff and sellers have addresses, too.
+CREATE FUNCTION capi._is_buyers(col name) RETURNS boolean
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (col ~* 'bill|invoice|customer|user|buyer|account|client|partner|purchaser|payer|shopper|member|guest|contact|person|profile'
+     OR col ~* '^addr(ess)?_?(id)?$')
+    AND col !~* 'ship(ping|to|_)|deliver|recipient|receiver|consignee|gift|seller|vendor|merchant|supplier|staff|employee|agent|sales|manager|operator|admin|courier|driver|referr|affiliate|assign|approv|creat|updat|modif|_by\M|_by_|support|author|owner'
+$$;
+
 -- What the table refers to by one column: the billing address before the
--- customer, and both before the rest.  The buyer's are those that say so; a present
--- is shipped to somebody else, and staff and sellers have addresses, too.
+-- customer, and both before the rest.
 CREATE FUNCTION capi._references(tab regclass)
-    RETURNS TABLE (alias text, col name, target regclass, target_col name, buyers boolean)
+    RETURNS TABLE (alias text, col name, target regclass, target_col name)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'r' || row_number() OVER (ORDER BY CASE WHEN a.attname ~* 'bill|invoice' THEN 1
                                                    WHEN a.attname ~* 'customer|user|buyer|account|client' THEN 2
                                                    WHEN a.attname ~* 'ship|deliver' THEN 4
                                                    ELSE 3 END, a.attnum),
-           a.attname, c.confrelid::regclass, f.attname,
-           (a.attname ~* 'bill|invoice|customer|user|buyer|account|client|partner|purchaser|payer|shopper|member|guest|contact|person|profile'
-            OR a.attname ~* '^addr(ess)?_?(id)?$')
-           AND a.attname !~* 'ship(ping|to|_)|deliver|recipient|receiver|consignee|gift|seller|vendor|merchant|supplier|staff|employee|agent|sales|manager|operator|admin|courier|driver|referr|affiliate|assign|approv|creat|updat|modif|_by\M|_by_|support|author|owner'
+           a.attname, c.confrelid::regclass, f.attname
       FROM pg_constraint c
       JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
       JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
@@ -176,7 +181,7 @@ CREATE FUNCTION capi._others_data(tab regclass) RETURNS text[]
                     AND (substring(regexp_replace(lower(a.attname), '[^a-z0-9]', '', 'g') FROM '^(?:shipping|shipto|ship|delivery|recipient|receiver)(?:address)?(.+)$')
                          IN (SELECT name FROM usual UNION VALUES ('name'))
                          OR EXISTS (SELECT FROM capi._references(tab) r
-                                     WHERE r.col = a.attname AND NOT r.buyers
+                                     WHERE r.col = a.attname AND NOT capi._is_buyers(r.col)
                                        AND EXISTS (SELECT FROM pg_attribute t, usual
                                                     WHERE t.attrelid = r.target AND t.attnum > 0 AND NOT t.attisdropped
                                                       AND usual.name NOT IN ('state', 'country', 'region', 'countrycode', 'countryiso', 'statecode')
@@ -222,7 +227,7 @@ BEGIN
               INTO places, used
               FROM capi._references(tab) r
              CROSS JOIN LATERAL capi._places(r.target, r.alias, usual.field, usual.names, minor) AS p (place)
-             WHERE p.place IS NOT NULL AND r.buyers;
+             WHERE p.place IS NOT NULL AND capi._is_buyers(r.col);
         END IF;
         IF cardinality(places) = 0 THEN
             missing := missing || CASE WHEN usual.field IN ('em', 'value', 'currency')
