@@ -30,15 +30,6 @@ $node->sql('CREATE TABLE shop.customers (id int PRIMARY KEY, email text); INSERT
 $node->sql("SELECT capi.create_audience(name => 'buyers', dataset => 'main', audience_id => '777',"
 	  . " query => 'SELECT id AS key, email AS em, true AS consent FROM shop.customers')", 'shop_owner');
 $node->wait_for("SELECT state = 'ok' FROM capi.audience_status") or die;
-# before anything fails, after which nothing is asked; what something else came
-# before is put off by a minute, but not beyond a new configuration
-my $asked = 'SELECT count(*) = 3 FROM capi.meta_ask';
-foreach (1 .. 60)
-{
-	last if $node->wait_for($asked, 3);
-	$node->sql('SELECT capi._config_changed()');
-}
-$node->wait_for($asked, 3) or die 'Meta is not asked';
 
 sub order
 {
@@ -83,6 +74,16 @@ foreach my $set ([ 'an hour', 3600 ], [ 'a day', 86400 ], [ 'forty days', 40 * 8
 
 	restart($ahead);
 	$n++;
+
+	# before anything fails, after which nothing is asked; what something else came
+	# before is put off by a minute, but not beyond a new configuration
+	my $asked = 'SELECT count(*) = 3 FROM capi.meta_ask';
+	foreach (1 .. 60)
+	{
+		last if $node->wait_for($asked, 3);
+		$node->sql('SELECT capi._config_changed()');
+	}
+	$node->wait_for($asked, 3) or die 'Meta is not asked';
 
 	# they rest, are held, fail and are looked for; and two are not read yet
 	$sandbox->misbehave(status => 503, times => undef);
