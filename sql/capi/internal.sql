@@ -11,6 +11,8 @@ CREATE FUNCTION capi._rotate_hint(segment int) RETURNS void
 CREATE FUNCTION capi._unread_rows(snapshot text)
     RETURNS TABLE (xid xid8, captured_at timestamptz, source_id int, missed int, key text)
     LANGUAGE C STABLE STRICT ROWS 100 AS 'MODULE_PATHNAME', 'capi_sql_unread_rows';
+CREATE FUNCTION capi._bucket(at timestamptz, length interval) RETURNS timestamptz
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'capi_sql_bucket';
 CREATE FUNCTION capi._seal(secret text, OUT encrypted boolean, OUT value bytea)
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_seal';
 CREATE FUNCTION capi._check_endpoint(endpoint text) RETURNS text

@@ -116,9 +116,10 @@ CREATE FUNCTION capi._report_chart(rows jsonb, since timestamptz, until timestam
     ), slot AS (
         SELECT b.bucket, (row_number() OVER w - 1) * 100.0 / count(*) OVER () AS x, 100.0 / count(*) OVER () AS width,
                row_number() OVER w AS n, count(*) OVER () AS slots
-          FROM (SELECT generate_series(CASE unit WHEN 'day' THEN date_trunc('day', since) ELSE min(d.bucket) END,
-                                       CASE unit WHEN 'day' THEN until - interval '1 microsecond' ELSE max(d.bucket) END,
-                                       ('1 ' || unit)::interval) AS bucket FROM day d) b
+          -- by the clock on the wall: midnight may be skipped on one day, and is there on the next
+          FROM (SELECT generate_series(date_trunc(unit, (CASE unit WHEN 'day' THEN since ELSE min(d.bucket) END)::timestamp),
+                                       (CASE unit WHEN 'day' THEN until - interval '1 microsecond' ELSE max(d.bucket) END)::timestamp,
+                                       ('1 ' || unit)::interval)::timestamptz AS bucket FROM day d) b
         WINDOW w AS (ORDER BY b.bucket)
     ), scale AS (
         SELECT capi._report_scale(max(d.orders)) AS top FROM day d

@@ -136,11 +136,10 @@ lend(const char *name, CapiRows *rows)
 static void
 run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 {
-	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
 	Datum		values[] = {
 		Int32GetDatum(ledger->source_id), TimestampTzGetDatum(ledger->since),
-		TimestampTzGetDatum(ledger->until), CStringGetTextDatum(ledger->zone),
-		CStringGetTextDatum(ledger->unit)
+		TimestampTzGetDatum(ledger->until), IntervalPGetDatum(&ledger->bucket)
 	};
 	SPIExecuteOptions options = {.read_only = true, .params = makeParamList(lengthof(types))};
 	SPIPlanPtr	plan = SPI_prepare(sql, lengthof(types), types);
@@ -344,7 +343,7 @@ answer_sql(const CapiLedger *ledger)
 		default:
 			return ", s AS (SELECT k.at AS bucket, k.currency, k.class, k.orders, k.value,"
 				" k.sent_value, k.sent_currency FROM capi_known k WHERE k.key IS NULL"
-				" UNION ALL SELECT date_trunc($5, " AT ", $4), " CURRENCY ", " CLASS ", 1,"
+				" UNION ALL SELECT capi._bucket(" AT ", $4), " CURRENCY ", " CLASS ", 1,"
 				" b.value, CASE WHEN b.rank = 5 THEN b.sent_value END, b.sent_currency FROM b WHERE " IN_WINDOW "),"
 	/* what was sent in another currency than the order has today */
 				" t AS (SELECT s.bucket, s.currency, s.class, s.orders, s.value,"
