@@ -92,6 +92,16 @@ CREATE FUNCTION capi._may_tell(writer oid, tab oid) RETURNS boolean
              WHERE s.detached_at IS NULL AND s.table_name <> 'capi.direct_event'::regclass)
 $$;
 
+-- Of which sources a word that names one is also said of this one: it may have
+-- taken the place, under another name, of one that is detached.
+CREATE FUNCTION capi._same_orders(source int) RETURNS int[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT o.id FROM capi.source o
+                  WHERE o.id = source
+                     OR (o.detached_at IS NOT NULL
+                         AND o.table_name = (SELECT s.table_name FROM capi.source s WHERE s.id = source)))
+$$;
+
 -- What was said last.  Also a consent that nothing preceded: a refusal that is
 -- not committed yet may be the earlier word.  Reading what others write would
 -- fail a serializable transaction.

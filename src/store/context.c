@@ -120,7 +120,7 @@ read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* The last word of the source, or that of all, is no. */
+/* The last word of the source, or of one before it, or that of all, is no. */
 static const char refused_sql[] =
 "WITH told AS MATERIALIZED (SELECT w.writer, r.oid IS NOT NULL AS known FROM (SELECT DISTINCT x.writer"
 " FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi.consent y"
@@ -129,10 +129,10 @@ static const char refused_sql[] =
 " WHERE r.oid IS NULL OR $2 IN (SELECT capi._told(r.oid)))"
 " SELECT u.n::int4"
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
-" CROSS JOIN (VALUES ($2), (0)) AS s (id)"
-" CROSS JOIN LATERAL (SELECT x.given FROM capi.consent x WHERE x.key = u.key AND x.source_id = s.id"
+" CROSS JOIN (VALUES (false, capi._same_orders($2)), (true, '{0}')) AS s (of_all, ids)"
+" CROSS JOIN LATERAL (SELECT x.given FROM capi.consent x WHERE x.key = u.key AND x.source_id = ANY (s.ids)"
 /* of a role that is gone nobody knows whose customers it spoke of: only its no counts */
-" AND (s.id <> 0 OR EXISTS (SELECT FROM told t WHERE t.writer = x.writer AND (t.known OR NOT x.given)))"
+" AND (NOT s.of_all OR EXISTS (SELECT FROM told t WHERE t.writer = x.writer AND (t.known OR NOT x.given)))"
 " ORDER BY x.said_at DESC LIMIT 1) c"
 " WHERE NOT c.given";
 

@@ -22,7 +22,7 @@ extern void capi_outcome_request(int64 request_id, int dataset_id,
 /* False when somebody has changed the source and not committed yet. */
 extern bool capi_outcome_missed(int source_id, int count);
 /* The same for a table whose numbers begin again. */
-extern bool capi_outcome_renumbered(int source_id);
+extern bool capi_outcome_renumbered(int source_id, TimestampTz at);
 
 /* ---------- in due.c ---------- */
 
