@@ -50,11 +50,12 @@ BEGIN
          counted AS (
              UPDATE capi.source s
                 SET missed_captures = s.missed_captures + m.missed,
-                    renumbered_at = CASE WHEN NOT m.renumbered THEN s.renumbered_at
-                                         WHEN EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = s.id) THEN now() END
+                    renumbered_at = CASE WHEN m.renumbered_at IS NULL THEN s.renumbered_at
+                                         WHEN EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = s.id)
+                                         THEN least(m.renumbered_at, now()) END
                -- below 0: numbers of the table began again (capture/renumber.c)
                FROM (SELECT u.source_id, coalesce(sum(u.missed) FILTER (WHERE u.missed > 0), 0) AS missed,
-                            bool_or(u.missed < 0) AS renumbered
+                            max(u.captured_at) FILTER (WHERE u.missed < 0) AS renumbered_at
                        FROM unread u
                       WHERE u.missed IS NOT NULL GROUP BY u.source_id) m
               WHERE m.source_id = s.id)

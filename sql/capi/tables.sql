@@ -142,6 +142,20 @@ CREATE TABLE capi.state (
     delivered_at      timestamptz   -- the end of the last capi.deliver()
 ) WITH (fillfactor = 10);
 
+-- A row that a dump brings is a copy's, also in the very database that the dump is
+-- of: what was sent since is not in it.
+CREATE FUNCTION capi._note_restore() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.saved_at <> now() THEN
+        NEW.database_oid := 0;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER note_restore BEFORE INSERT ON capi.state
+    FOR EACH ROW EXECUTE FUNCTION capi._note_restore();
+ALTER TABLE capi.state ENABLE ALWAYS TRIGGER note_restore;
+
 -- Insert-only, no index: see doc/design.md "The queue".
 CREATE TABLE capi.queue_0 (
     xid         xid8 NOT NULL,

@@ -17,6 +17,9 @@ ALTER TABLE capi.dataset ADD CONSTRAINT dataset_state_check
     CHECK (state IN ('active', 'paused', 'credential', 'version', 'refused'));
 
 ALTER TABLE capi.state ADD COLUMN delivered_at timestamptz;
+CREATE TRIGGER note_restore BEFORE INSERT ON capi.state
+    FOR EACH ROW EXECUTE FUNCTION capi._note_restore();
+ALTER TABLE capi.state ENABLE ALWAYS TRIGGER note_restore;
 CREATE TABLE capi.dataset_state (
     dataset_id int PRIMARY KEY,
     rest_until timestamptz,

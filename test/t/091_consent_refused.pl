@@ -71,6 +71,30 @@ $node->sql("SELECT capi._tidy_consent(8192)");
 is($node->sql("SELECT string_agg(given::text, ' ') FROM capi.consent WHERE key = '$regretted'"), 'true',
 	'and what it took back goes');
 
+# the history is forgotten, and what is missing then is queued again
+my ($again) = $node->place_orders(1);
+say_of($again, 'false');
+$node->sql("SELECT capi.set_context('$again', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
+$node->pay($again);
+$node->wait_until_idle;
+cmp_ok($node->sql("SELECT capi.forget_history('paid_orders')", 'shop_owner'), '>', 0, 'the history is forgotten');
+$node->sql("CALL capi.backfill('paid_orders', now() - interval '1 day', now() + interval '1 minute')", 'shop_owner');
+$node->wait_until_idle;
+is(status_of($_), 'ignored|no consent', 'P4: nor when the history is forgotten, and it is queued again') foreach $refused, $again;
+
+# another source takes the place of the one that was named
+my ($named) = $node->place_orders(1);
+$node->sql("SELECT capi.set_context('$named', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
+$node->sql("SELECT capi.detach('paid_orders')", 'shop_owner');
+$node->attach(source => 'sold_orders');
+$node->pay($named);
+$node->wait_until_idle;
+is(status_of($named), 'ignored|no consent', 'P4: nor by a source that took the place of the one that was named');
+$node->sql("SELECT capi.set_context('$named', '{\"consent\": true}', 'sold_orders')", 'shop_owner');
+$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$named')");
+$node->wait_until_idle;
+is(status_of($named), 'delivered|', 'until consent is given');
+
 # no room for contexts is no reason to forget a refusal
 my ($full) = $node->place_orders(1);
 $node->change('capi.context_size' => '1MB');
