@@ -124,17 +124,21 @@ EXCEPTION WHEN OTHERS THEN
     RETURN;
 END $$;
 
--- POSIX counts to the west: UTC+2 is two hours behind.
+-- POSIX counts to the west: UTC+2 is two hours behind.  And an abbreviation is one
+-- offset, where the clocks of those who use it change twice a year.
 CREATE FUNCTION capi._advise_zone(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END),
-           'In such names + is to the west of Greenwich, by the rules of POSIX.',
+    SELECT CASE WHEN p.is_posix THEN format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END)
+                ELSE format('time zone "%s" of source "%s" knows no change of summer time', z.name, src.name) END,
+           CASE WHEN p.is_posix THEN 'In such names + is to the west of Greenwich, by the rules of POSIX.'
+                ELSE 'It is an abbreviation: the same offset from UTC in the whole year.' END,
            'Take the name of a place, for example Europe/Berlin.'
       FROM (SELECT src.time_zone
             UNION
             SELECT m.zone[1] FROM regexp_matches(src.query, 'AT\s+TIME\s+ZONE\s+''([^'']+)''', 'gi') AS m (zone)) AS z (name)
-     WHERE z.name ~ '^[A-Za-z/]*[+-][0-9:]+$' AND z.name !~ '[+-][0:]+$'
+     CROSS JOIN LATERAL (SELECT z.name ~ '^[A-Za-z/]*[+-][0-9:]+$' AND z.name !~ '[+-][0:]+$' AS is_posix) p
+     WHERE p.is_posix OR z.name ~* '^(WES?T|MES?T|MEZ|MESZ|CES?T|EES?T|BST|[AECMP][SD]T|AK[SD]T|A[CE][SD]T|N[SD]T|NZ[SD]T)$'
 $$;
 
 -- An amount whose name says that it is in cents, given as it is.
@@ -192,7 +196,9 @@ CREATE FUNCTION capi._advice_check()
     RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'advice', count(*) = 0,
-           coalesce(string_agg(a.message, '; ' ORDER BY a.n) || '.', 'Nothing about the sources looks like a mistake.'),
+           coalesce(string_agg(a.message, '; ' ORDER BY a.n) FILTER (WHERE a.n <= 5)
+                    || CASE WHEN count(*) > 5 THEN format('; and %s more', count(*) - 5) ELSE '' END || '.',
+                    'Nothing about the sources looks like a mistake.'),
            -- in the same order, each once
            string_agg(a.hint, ' ' ORDER BY a.n) FILTER (WHERE a.nth = 1)
       FROM (SELECT a.message, a.hint, row_number() OVER (ORDER BY s.name, a.message) AS n,

@@ -134,7 +134,7 @@ lend(const char *name, CapiRows *rows)
 }
 
 static void
-run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
+execute(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 {
 	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
 	Datum		values[] = {
@@ -157,6 +157,29 @@ run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 	if (SPI_execute_plan_extended(plan, &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not count orders");
 	SPI_freeplan(plan);
+}
+
+/* Who is cancelled here, or comes to his timeout, is not told our statement. */
+static void
+run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		execute(ledger, sql, dest);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		edata->context = NULL;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
 }
 
 char *

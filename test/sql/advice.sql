@@ -104,6 +104,22 @@ SELECT capi.attach('zone', 'orders', 'main', query => 'WITH o AS (SELECT *, time
 SELECT capi.alter_source('good', query => 'SELECT id AS key, date_trunc(''day'', created_at, ''Vienna'') AS event_time FROM orders');
 SELECT capi.alter_source('good', query => 'SELECT id AS key, (SELECT placed AT TIME ZONE ''cet'') AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders WHERE placed AT TIME ZONE ''Europe/Vienna'' > ''-infinity''');
 
+-- and abbreviations have no summer time
+SELECT capi.attach('zone', 'orders', 'main', time_zone => 'CET', query => 'SELECT id AS key, placed AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('zone', time_zone => 'Asia/Tokyo');
+SELECT capi.alter_source('zone', time_zone => 'JST');
+SELECT capi.detach('zone');
+-- attach() goes by all that it was given
+SELECT capi.attach('zone', 'orders', 'main', time_zone => 'UTC+2', query => 'SELECT id AS key, placed AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.detach('zone');
+SELECT capi.attach('zone', 'orders', 'main', minor_units => '2', query => 'SELECT id AS key, created_at AS event_time, total_cents AS value, 1 AS event_source_url, 2 AS client_user_agent FROM (SELECT *, amount AS total_cents FROM orders) o');
+SELECT capi.detach('zone');
+
+-- of many only some are told at once
+SELECT count(capi.attach('many' || n, 'orders', 'main', event_name => 'lead', query => :'query')) FROM generate_series(1, 7) n;
+SELECT detail, hint FROM advice;
+SELECT count(capi.detach('many' || n)) FROM generate_series(1, 7) n;
+
 RESET SESSION AUTHORIZATION;
 SET client_min_messages = error;
 DROP EXTENSION capi CASCADE;

@@ -219,7 +219,9 @@ SELECT * FROM capi.reconcile('orders', bucket => '-1 day');
 SELECT * FROM capi.reconcile('orders', bucket => '25 hours');
 SELECT * FROM capi.reconcile('orders', bucket => '1 month 1 day');
 SELECT capi.alter_source('times', query => 'SELECT 1 AS key, ''1999-12-31''::timestamptz AS event_time');
+\set SHOW_CONTEXT errors
 SELECT * FROM capi.reconcile('times', '-infinity', bucket => '2000000000 days');
+\set SHOW_CONTEXT never
 -- a query that fails for one order, or altogether
 SELECT capi.alter_source('times', query => 'SELECT id AS key, created_at AS event_time, (1 / (id - 2))::text AS currency FROM orders');
 SELECT * FROM capi.reconcile('times', '2026-03-01', '2026-03-10');
