@@ -109,7 +109,10 @@ CREATE VIEW capi._consents AS
 
 CREATE FUNCTION capi._adopt_consent() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    WITH moved AS (DELETE FROM capi_reserve.consent r RETURNING r.*)
+    WITH moved AS (
+        DELETE FROM capi_reserve.consent r
+         WHERE r.ctid = ANY (ARRAY(SELECT o.ctid FROM capi_reserve.consent o LIMIT 20000 FOR UPDATE SKIP LOCKED))
+        RETURNING r.*)
     INSERT INTO capi.consent (key, source_id, said_at, given, writer)
     SELECT m.key, m.source_id, m.said_at, m.given, m.writer FROM moved m
 $$;
@@ -145,38 +148,49 @@ END $$;
 -- Words that a later one took back go, and then a consent that takes nothing
 -- back.  A refusal stays, without a limit of time; only when all take more room
 -- than that do the oldest go of orders that nobody knows: those of the last 62
--- days not, unless somebody floods us.
+-- days not, unless somebody floods us.  So many at once, and none that somebody
+-- has locked.
 CREATE FUNCTION capi._tidy_consent(keep_bytes bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     bytes bigint := pg_relation_size('capi.consent');
+    most CONSTANT int := 20000;
 BEGIN
     PERFORM capi._adopt_consent();
-    DELETE FROM capi.consent c USING capi.consent later
-     WHERE later.said_at > now() - interval '2 days'
-       AND later.key = c.key AND later.source_id = c.source_id AND later.said_at > c.said_at
-       AND (c.source_id <> 0 OR later.writer = c.writer);
     DELETE FROM capi.consent c
-     WHERE c.given AND c.said_at < now() - interval '1 day'
-       AND NOT EXISTS (SELECT FROM capi.consent earlier
-                        WHERE earlier.key = c.key AND earlier.source_id = c.source_id
-                          AND earlier.said_at < c.said_at
-                          AND (c.source_id <> 0 OR earlier.writer = c.writer));
+     WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM capi.consent o JOIN capi.consent later
+                ON later.key = o.key AND later.source_id = o.source_id AND later.said_at > o.said_at
+               AND (o.source_id <> 0 OR later.writer = o.writer)
+             WHERE later.said_at > now() - interval '2 days'
+             LIMIT most FOR UPDATE OF o SKIP LOCKED));
+    DELETE FROM capi.consent c
+     WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM capi.consent o
+             WHERE o.given AND o.said_at < now() - interval '1 day'
+               AND NOT EXISTS (SELECT FROM capi.consent earlier
+                                WHERE earlier.key = o.key AND earlier.source_id = o.source_id
+                                  AND earlier.said_at < o.said_at
+                                  AND (o.source_id <> 0 OR earlier.writer = o.writer))
+             LIMIT most FOR UPDATE OF o SKIP LOCKED));
     IF bytes <= keep_bytes THEN
         RETURN;
     END IF;
     DELETE FROM capi.consent c
      WHERE c.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM capi.consent o
-             WHERE o.said_at < now() - CASE WHEN bytes > 4 * keep_bytes THEN interval '1 hour'
-                                            ELSE interval '62 days' END
-               AND NOT EXISTS (SELECT FROM capi.backlog b
-                                WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
-               AND NOT EXISTS (SELECT FROM capi.delivery d
-                                WHERE d.key = o.key AND o.source_id IN (0, d.source_id))
-               AND NOT EXISTS (SELECT FROM capi._unread u
-                                WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
-             ORDER BY o.said_at LIMIT 100000));
+            SELECT l.ctid FROM capi.consent l
+             WHERE l.ctid = ANY (ARRAY(
+                    SELECT o.ctid FROM capi.consent o
+                     WHERE o.said_at < now() - CASE WHEN bytes > 4 * keep_bytes THEN interval '1 hour'
+                                                    ELSE interval '62 days' END
+                       AND NOT EXISTS (SELECT FROM capi.backlog b
+                                        WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
+                       AND NOT EXISTS (SELECT FROM capi.delivery d
+                                        WHERE d.key = o.key AND o.source_id IN (0, d.source_id))
+                       AND NOT EXISTS (SELECT FROM capi._unread u
+                                        WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
+                     ORDER BY o.said_at LIMIT most))
+               FOR UPDATE SKIP LOCKED));
 END $$;
 
 CREATE FUNCTION capi._set_context(caller oid, order_key text, context jsonb, source text) RETURNS void
@@ -260,14 +274,17 @@ BEGIN
     END IF;
     DELETE FROM capi.context c
      WHERE c.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM capi.context o
-             WHERE o.set_at < now() - interval '1 hour'
-               AND NOT EXISTS (SELECT FROM capi.backlog b
-                                WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
-               AND NOT EXISTS (SELECT FROM capi._unread u
-                                WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
-             ORDER BY o.set_at
-             LIMIT least(100000, ceil(present * (1 - keep_bytes::numeric / bytes)))));
+            SELECT l.ctid FROM capi.context l
+             WHERE l.ctid = ANY (ARRAY(
+                    SELECT o.ctid FROM capi.context o
+                     WHERE o.set_at < now() - interval '1 hour'
+                       AND NOT EXISTS (SELECT FROM capi.backlog b
+                                        WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
+                       AND NOT EXISTS (SELECT FROM capi._unread u
+                                        WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
+                     ORDER BY o.set_at
+                     LIMIT least(20000, ceil(present * (1 - keep_bytes::numeric / bytes)))))
+               FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS gone = ROW_COUNT;
     RETURN gone;
 END $$;

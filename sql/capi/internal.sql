@@ -29,8 +29,8 @@ CREATE FUNCTION capi._try_in_reader(query text, search_path text, run_as oid) RE
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_try_in_reader';
 CREATE FUNCTION capi._query_columns(query text, search_path text, run_as oid) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_columns';
-CREATE FUNCTION capi._query_is_limited(query text) RETURNS boolean
-    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_is_limited';
+CREATE FUNCTION capi._query_limit(query text) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_limit';
 CREATE FUNCTION capi._single_select(query text) RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_single_select';
 CREATE FUNCTION capi._nearest(given text, known text[]) RETURNS text

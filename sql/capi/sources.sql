@@ -298,6 +298,8 @@ BEGIN
     draft.on_column := on_column;
     draft.on_type := on_kind;
     draft.on_values := on_values;
+    draft.time_zone := nullif(time_zone, '');
+    draft.minor_units := nullif(minor_units, '');
     PERFORM capi._try_query(query, path, role);
     PERFORM capi._give_advice(caller, draft);
 

@@ -57,7 +57,8 @@ capi_reconcile(CapiCaller *reader, CapiLedger *ledger, Tuplestorestate *result,
 	ledger->source_id = reader->source->id;
 	ledger->key_type = reader->source->key_type;
 	ledger->orders = capi_ledger_orders();
-	ledger->orders->with_raw_keys = ledger->kind == CAPI_LEDGER_BACKFILL;
+	ledger->orders->with_raw_keys = ledger->kind == CAPI_LEDGER_BACKFILL ||
+		ledger->kind == CAPI_LEDGER_MISSING;
 	ledger->elsewhere = capi_ledger_orders();
 	capi_ledger_begin(reader->owner);
 	if (has_query)

@@ -10,7 +10,8 @@
  *
  * A web tier may tell of orders that never come, and somebody may make it do so
  * without end: capi.context_size bounds the table.  It never grows beyond; from
- * half of it on the dispatcher deletes what has waited longest for nothing.
+ * half of it on the dispatcher deletes what has waited longest for nothing.  Why
+ * there are no partitions is told and measured in doc/design.md.
  *
  * Called by run.c in a reader, by outcome.c and caller.c.
  */
@@ -29,6 +30,7 @@
 #include "base/capi.h"
 #include "base/encoding.h"
 #include "base/guc.h"
+#include "base/lock.h"
 #include "base/txn.h"
 #include "event/none.h"
 #include "store/context.h"
@@ -37,7 +39,10 @@
 /* A page has room if it has as much: two rows of usual size. */
 #define USUAL_ROW_BYTES		1024
 
-/* Old ones that go in one transaction; the next has its turn some seconds later. */
+/*
+ * Old ones that go in one transaction, as in capi._evict_contexts(); the next
+ * has its turn some seconds later.
+ */
 #define OLD_AT_ONCE			20000
 
 PG_FUNCTION_INFO_V1(capi_sql_consent_place);
@@ -316,8 +321,11 @@ capi_sql_context_obstacle(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Half of the room is for orders to come: what was given for nothing leaves it. */
-static void
+/*
+ * Half of the room is for orders to come: what was given for nothing leaves it.
+ * Whether there may be more.
+ */
+static bool
 make_room(void)
 {
 	Relation	rel = table_open(capi_config_table("context"), AccessShareLock);
@@ -328,7 +336,7 @@ make_room(void)
 
 	table_close(rel, AccessShareLock);
 	if (!crowded)
-		return;
+		return false;
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not make room for browser contexts");
 	gone = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -337,6 +345,14 @@ make_room(void)
 		ereport(LOG,
 				(errmsg("capi deleted " INT64_FORMAT " browser contexts that no event waits for", gone),
 				 errdetail("They took more than half of capi.context_size.")));
+	return gone == OLD_AT_ONCE;
+}
+
+/* Without waiting: what is not deleted now is next time. */
+static bool
+is_free(const char *name)
+{
+	return capi_lock_at_once(capi_config_table(name), RowExclusiveLock);
 }
 
 /* Some of the old ones, no row that somebody holds; whether there may be more. */
@@ -357,16 +373,22 @@ delete_old(void)
 bool
 capi_context_expire(void)
 {
-	bool		more = false;
+	bool		more;
 
-	if (has_contexts())
-	{
-		more = delete_old();
-		make_room();
-	}
-	if (has_consents() &&
-		capi_txn_execute(psprintf("SELECT capi._tidy_consent(%d::bigint * 1024)",
-								  capi_context_size), false, 0) != SPI_OK_SELECT)
+	if (!is_free("context") || !has_contexts())
+		return false;
+	more = delete_old();
+	return make_room() || more;
+}
+
+bool
+capi_context_tidy_consent(void)
+{
+	char	   *sql = psprintf("SELECT capi._tidy_consent(%d::bigint * 1024)", capi_context_size);
+
+	if (is_free("consent") &&
+		capi_lock_at_once(capi_config_reserve_table("consent"), RowExclusiveLock) &&
+		has_consents() && capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not tidy up what was said of consent");
-	return more;
+	return false;
 }

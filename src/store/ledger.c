@@ -134,7 +134,7 @@ lend(const char *name, CapiRows *rows)
 }
 
 static void
-run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
+execute(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 {
 	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
 	Datum		values[] = {
@@ -157,6 +157,29 @@ run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 	if (SPI_execute_plan_extended(plan, &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not count orders");
 	SPI_freeplan(plan);
+}
+
+/* Who is cancelled here, or comes to his timeout, is not told our statement. */
+static void
+run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		execute(ledger, sql, dest);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		edata->context = NULL;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
 }
 
 char *
@@ -213,6 +236,9 @@ capi_ledger_key_sql(const char *type, const char *key)
 #define DRIFTED \
 	"b.rank = 5 AND (NOT " RETURNED " OR b.ignored OR b.value IS DISTINCT FROM b.sent_value" \
 	" OR b.currency IS DISTINCT FROM b.sent_currency)"
+
+/* As the views show it: as it was captured, or else as the query tells it. */
+#define RAW_KEY		"coalesce(b.raw_key, b.key)"
 
 /* One row for each key, of the rows that say something of it. */
 static char *
@@ -318,7 +344,7 @@ settled_rows(const CapiLedger *ledger)
 						   " l.raw_key, l.rank, l.ignored_at, l.unread_at, l.event_time, l.seen_at,"
 						   " l.sent_value, l.sent_currency FROM capi_known l WHERE l.key IS NOT NULL"
 						   " UNION ALL SELECT o.key, " ORDER_ROW " FROM capi_elsewhere o"
-						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, NULL, " DELIVERY_RECORD
+						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, d.key, " DELIVERY_RECORD
 						   " FROM capi_known l"
 						   " JOIN capi.delivery d ON d.source_id = $1 AND %s = l.key",
 						   capi_ledger_key_sql(ledger->key_type, "d.key")));
@@ -330,13 +356,13 @@ answer_sql(const CapiLedger *ledger)
 	switch (ledger->kind)
 	{
 		case CAPI_LEDGER_MISSING:
-			return "SELECT b.key, b.at, b.value, b.currency FROM b"
+			return "SELECT " RAW_KEY ", b.at, b.value, b.currency FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_BACKFILL:
-			return "SELECT coalesce(b.raw_key, b.key), b.at, b.action_source FROM b"
+			return "SELECT " RAW_KEY ", b.at, b.action_source FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_DRIFT:
-			return "SELECT b.key, b.sent_value, b.value,"
+			return "SELECT " RAW_KEY ", b.sent_value, b.value,"
 				" CASE WHEN NOT " RETURNED " THEN 'gone' WHEN b.ignored THEN 'ignored now'"
 				" ELSE 'changed' END, b.sent_currency, b.currency, " AT " FROM b"
 				" WHERE " IN_WINDOW " AND " DRIFTED " ORDER BY " AT ", b.key";

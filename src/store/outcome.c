@@ -538,9 +538,10 @@ capi_outcome_maintain(void)
 {
 	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
 
-	bool		again = capi_context_expire();
-
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
-	return capi_direct_shrink() || again;
+	if (capi_txn_execute("SELECT FROM capi._logs() l WHERE capi._partition_now(l.parent) IS NULL",
+						 false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look at the partitions of the logs");
+	return SPI_processed > 0;
 }

@@ -130,7 +130,23 @@ SELECT public.record('receipts', '2.00', 'delivered', 12.34, 'EUR', '2026-10-27 
 SET SESSION AUTHORIZATION regress_shop;
 SELECT currency, orders, delivered, missing, order_value, delivered_value FROM capi.reconcile('receipts', '2026-10-25', '2026-10-26');
 SELECT * FROM capi.reconcile('receipts', '2026-10-27', '2026-10-28');
-SELECT capi.detach('receipts');
+-- orders are named by the keys of capi.delivery_status
+RESET SESSION AUTHORIZATION;
+UPDATE capi.delivery SET value = 1 WHERE key = '2.00';
+SET SESSION AUTHORIZATION regress_shop;
+SELECT d.order_key, d.what, s.status FROM capi.drift('receipts', '2026-10-25', '2026-10-28') d
+  LEFT JOIN capi.delivery_status s ON s.source = 'receipts' AND s.order_key = d.order_key;
+ALTER TABLE receipts ADD COLUMN code char(8);
+ALTER TABLE receipts DISABLE TRIGGER capi_capture;
+UPDATE receipts SET code = number::int;
+SELECT capi.attach('codes', 'receipts', 'main', key_columns => '{code}', query =>
+    'SELECT code AS key, ''2026-10-25 00:00+00''::timestamptz AS event_time, number AS value, ''EUR'' AS currency FROM receipts');
+SELECT concat('"', order_key, '"') AS order_key FROM capi.missing_orders('codes', '2026-10-25', '2026-10-26') WHERE value > 3;
+ALTER TABLE receipts ENABLE TRIGGER capi_capture;
+DELETE FROM receipts WHERE number = 4;
+INSERT INTO receipts VALUES (4, '4');
+SELECT concat('"', order_key, '"') AS order_key FROM capi.delivery_status WHERE source = 'codes';
+SELECT capi.detach('codes'), capi.detach('receipts');
 
 -- seconds
 SELECT capi.alter_source('times', minor_units => '', query =>
@@ -203,7 +219,9 @@ SELECT * FROM capi.reconcile('orders', bucket => '-1 day');
 SELECT * FROM capi.reconcile('orders', bucket => '25 hours');
 SELECT * FROM capi.reconcile('orders', bucket => '1 month 1 day');
 SELECT capi.alter_source('times', query => 'SELECT 1 AS key, ''1999-12-31''::timestamptz AS event_time');
+\set SHOW_CONTEXT errors
 SELECT * FROM capi.reconcile('times', '-infinity', bucket => '2000000000 days');
+\set SHOW_CONTEXT never
 -- a query that fails for one order, or altogether
 SELECT capi.alter_source('times', query => 'SELECT id AS key, created_at AS event_time, (1 / (id - 2))::text AS currency FROM orders');
 SELECT * FROM capi.reconcile('times', '2026-03-01', '2026-03-10');
