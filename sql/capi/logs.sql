@@ -170,44 +170,59 @@ EXCEPTION WHEN lock_not_available THEN
 END $$;
 
 -- Rows that no partition takes along, some of them at once: what is done to one
--- table waits for no lock on another, nor for a row that somebody has locked.
+-- table waits for no lock on another, nor for a row that somebody has locked.  The
+-- log is read once, that of a day, and else looked up by key.
 CREATE FUNCTION capi._sweep_logs(most int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    ids int[];
+    keys text[];
 BEGIN
-    FOR which IN 1..4 LOOP
+    FOR which IN 1..5 LOOP
         BEGIN
             CASE which
             WHEN 1 THEN
+                SELECT array_agg(f.source_id), array_agg(f.key) INTO ids, keys
+                  FROM capi.delivery f
+                 WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day';
+            WHEN 2 THEN
                 -- outcomes of what was under way when it was to be forgotten
                 DELETE FROM capi.delivery d
                  USING (SELECT o.tableoid, o.ctid
-                          FROM capi.delivery f JOIN capi.delivery o ON o.source_id = f.source_id AND o.key = f.key
-                         WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
-                           AND o.outcome <> 'forgotten'
+                          FROM unnest(ids, keys) AS f (source_id, key)
+                          JOIN capi.delivery o ON o.source_id = f.source_id AND o.key = f.key
+                         WHERE o.outcome <> 'forgotten'
                          LIMIT most FOR UPDATE OF o SKIP LOCKED) g
                  WHERE d.tableoid = g.tableoid AND d.ctid = g.ctid;
-            WHEN 2 THEN
+            WHEN 3 THEN
                 -- and what came to wait
                 DELETE FROM capi.backlog b
                  WHERE b.ctid = ANY (ARRAY(
                         SELECT o.ctid
-                          FROM capi.delivery f JOIN capi.backlog o ON o.source_id = f.source_id AND o.key = f.key
-                         WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
+                          FROM unnest(ids, keys) AS f (source_id, key)
+                          JOIN capi.backlog o ON o.source_id = f.source_id AND o.key = f.key
                          LIMIT most FOR UPDATE OF o SKIP LOCKED));
-            WHEN 3 THEN
+            WHEN 4 THEN
                 DELETE FROM capi.history h
                  USING (SELECT o.tableoid, o.ctid
-                          FROM capi.delivery f JOIN capi.history o ON o.source_id = f.source_id AND o.key = f.key
-                         WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
+                          FROM unnest(ids, keys) AS f (source_id, key)
+                          JOIN capi.history o ON o.source_id = f.source_id AND o.key = f.key
                          LIMIT most FOR UPDATE OF o SKIP LOCKED) g
                  WHERE h.tableoid = g.tableoid AND h.ctid = g.ctid;
-            WHEN 4 THEN
-                -- events that were given twice, and whose first has its outcome
+            WHEN 5 THEN
+                -- events that were given twice, and whose first has its outcome: of
+                -- those that do not wait, for there may be a million that do
                 DELETE FROM capi.direct_event e
                  WHERE e.ctid = ANY (ARRAY(
-                        SELECT o.ctid FROM capi.direct_event o
-                         WHERE EXISTS (SELECT FROM capi.delivery d WHERE d.key = o.key AND d.source_id = o.source_id)
-                         LIMIT most FOR UPDATE SKIP LOCKED));
+                        WITH idle AS MATERIALIZED (
+                            SELECT o.ctid AS at, o.source_id, o.key FROM capi.direct_event o
+                             WHERE NOT EXISTS (SELECT FROM capi.backlog b WHERE b.source_id = o.source_id AND b.key = o.key)
+                             LIMIT most)
+                        SELECT l.ctid FROM capi.direct_event l
+                         WHERE l.ctid = ANY (ARRAY(
+                                SELECT i.at FROM idle i
+                                 WHERE EXISTS (SELECT FROM capi.delivery d WHERE d.key = i.key AND d.source_id = i.source_id)))
+                           FOR UPDATE SKIP LOCKED));
             END CASE;
         EXCEPTION WHEN lock_not_available THEN
             NULL;

@@ -103,7 +103,7 @@ CREATE FUNCTION capi._steps(src capi.source, order_key text)
             SELECT q.captured_at FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key) c
     UNION ALL
     SELECT c.said_at, 'consent', CASE WHEN c.given THEN 'given' ELSE 'refused' END
-      FROM capi.consent c
+      FROM capi._consents c
      WHERE c.key = order_key
        AND (c.source_id = ANY (capi._same_orders(src.id))
             OR (c.source_id = 0 AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.writer AND src.id IN (SELECT capi._told(r.oid)))))

@@ -12,9 +12,14 @@
 #include "event/number.h"
 #include "event/text.h"
 
-/* Whole numbers beyond 2^53 are not told from their neighbours by a float8. */
+/* Whole numbers from 2^53 on are not told from their neighbours by a float8. */
 #define MAX_EXACT			"9007199254740992"
 #define MAX_EXACT_DIGITS	16
+
+/* The same of a float4, from 2^24 on, of which nine digits are printed at most. */
+#define MAX_EXACT_REAL			"16777216"
+#define MAX_EXACT_REAL_DIGITS	8
+#define MAX_REAL_DIGITS			9
 
 #define MAX_EXPONENT_DIGITS	3
 
@@ -96,7 +101,16 @@ is_inexact(const char *digits, int n)
 		n--;
 	}
 	return n > MAX_EXACT_DIGITS ||
-		(n == MAX_EXACT_DIGITS && memcmp(digits, MAX_EXACT, n) > 0);
+		(n == MAX_EXACT_DIGITS && memcmp(digits, MAX_EXACT, n) >= 0);
+}
+
+/* The same of a float4's.  More digits than those it is never printed with. */
+static bool
+is_inexact_real(const char *digits, int n)
+{
+	return n <= MAX_REAL_DIGITS &&
+		(n > MAX_EXACT_REAL_DIGITS ||
+		 (n == MAX_EXACT_REAL_DIGITS && memcmp(digits, MAX_EXACT_REAL, n) >= 0));
 }
 
 /* Puts the digits into the place of the text, behind the sign it had. */
@@ -141,6 +155,7 @@ typedef struct Exponent
 	const char *begins;			/* where the digits end */
 	int			value;
 	bool		explicit;		/* nobody's id has it */
+	bool		real;			/* written as float4 columns are printed: e+07 */
 } Exponent;
 
 static const char *
@@ -174,6 +189,7 @@ find_exponent(const char *s, const char *end, Exponent *exponent)
 	if (minus)
 		exponent->value = -exponent->value;
 	exponent->explicit = sign && !minus;
+	exponent->real = end - p == 3 && *p == '+' && p > s && p[-1] == 'e';
 	if (p - s > 3 && p[-1] == '^' && p[-2] == '0' && p[-3] == '1')
 	{
 		p = skip_spaces_back(s, p - 3);
@@ -216,7 +232,8 @@ mend_exponent(CapiInput *in, const char *s, const Exponent *exponent,
 		n--;
 	if (*digits == '0')
 		n = point = 1;
-	if (n != point || is_inexact(digits, n))
+	if (n != point || is_inexact(digits, n) ||
+		(exponent->real && is_inexact_real(digits, n)))
 		return capi_form_refuse(in, digits_lost);
 	replace_text(in, digits, n);
 	return true;

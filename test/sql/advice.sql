@@ -57,6 +57,44 @@ SELECT capi.alter_source('limited', query => 'WITH latest AS (' || :'query' || '
 SELECT capi.alter_source('limited', query => :'query' || ' LIMIT ALL;');
 SELECT capi.alter_source('limited', query => 'SELECT x.* FROM (' || :'query' || ') AS x LEFT JOIN LATERAL (SELECT note FROM orders LIMIT 1) AS n ON true');
 
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT ON (status) id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders ORDER BY status, id DESC');
+SELECT * FROM advice;
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT ON (o.id) o.id AS key, o.created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders o JOIN orders p USING (status) ORDER BY o.id');
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT ON (status, 1) id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('limited', query => :'query' || ' TABLESAMPLE SYSTEM (50)');
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at >= current_date');
+SELECT * FROM advice;
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at > (now() - interval ''7 days'')');
+SELECT capi.alter_source('limited', query => 'SELECT id AS key, now() AS event_time, CASE WHEN created_at < now() THEN 1 END AS event_source_url, 2 AS client_user_agent FROM orders WHERE created_at <= placed');
+
+-- amounts in cents
+CREATE TABLE cents (id int PRIMARY KEY, created_at timestamptz, total_cents int, "Total Minor" int);
+CREATE FUNCTION query_of(value text) RETURNS text LANGUAGE sql AS $$ SELECT 'SELECT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent, ' || value || ' AS value FROM cents' $$;
+SELECT capi.attach('cents', 'cents', 'main', query => query_of('total_cents'));
+SELECT capi.alter_source('cents', query => query_of('coalesce(cents."total_cents", 0)::numeric'));
+SELECT capi.alter_source('cents', query => query_of('cents.id'));
+SELECT capi.alter_source('cents', query => query_of('total_cents / 100'));
+SELECT capi.alter_source('cents', query => query_of('total_cents / 100.0'));
+SELECT capi.alter_source('cents', minor_units => '2');
+SELECT capi.alter_source('cents', query => query_of('total_cents'));
+SELECT capi.detach('cents');
+SELECT capi.attach('cents', 'cents', 'main', minor_units => '2', query => query_of('total_cents'));
+SELECT capi.detach('cents');
+
+-- zones by the rules of POSIX, and slips in names of events
+SELECT capi.attach('posix', 'orders', 'main', time_zone => 'UTC+2', event_name => 'Purchse', query => 'SELECT id AS key, placed AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('posix', time_zone => '+02:00', event_name => 'Donation');
+SELECT capi.alter_source('posix', time_zone => 'Europe/Berlin', event_name => 'Purchases');
+SELECT capi.alter_source('posix', event_name => 'Reservation');
+SELECT capi.detach('posix');
+-- values of a type that is written in two ways
+CREATE TABLE flags (id int PRIMARY KEY, created_at timestamptz, paid boolean);
+INSERT INTO flags SELECT n, now(), true FROM generate_series(1, 300) AS n;
+ANALYZE flags;
+SELECT capi.attach('flags', 'flags', 'main', on_column => 'paid', on_values => '{no}', query => 'SELECT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM flags');
+SELECT capi.detach('flags');
+
 -- a dataset for tests
 SELECT capi.alter_source('limited', dataset => 'trial');
 SELECT * FROM advice;
