@@ -56,8 +56,10 @@ CREATE FUNCTION capi._rule_problem(source int) RETURNS text
 
 CREATE FUNCTION capi._context_obstacle(with_source boolean) RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_context_obstacle';
-CREATE FUNCTION capi._consent_obstacle(with_source boolean) RETURNS text
-    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_consent_obstacle';
+CREATE FUNCTION capi._source_is_free() RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_source_is_free';
+CREATE FUNCTION capi._consent_place() RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_consent_place';
 CREATE FUNCTION capi._context_is_full() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_context_is_full';
 

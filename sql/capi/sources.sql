@@ -467,6 +467,7 @@ DECLARE
     gone bigint;
 BEGIN
     PERFORM capi._check_source_owner(caller, old);
+    PERFORM capi._adopt_consent();
     DELETE FROM capi.consent c
      WHERE c.said_at < old.renumbered_at
        AND (c.source_id = old.id

@@ -280,6 +280,11 @@ CREATE TABLE capi.consent (
 CREATE INDEX consent_key ON capi.consent (key, source_id, said_at);
 ALTER TABLE capi.consent REPLICA IDENTITY FULL;
 
+-- Where that is noted while a lock on that table cannot be had, as long as an index
+-- of it is rebuilt say; the dispatcher moves it there.
+CREATE TABLE capi_reserve.consent (LIKE capi.consent) WITH (vacuum_truncate = off);
+ALTER TABLE capi_reserve.consent REPLICA IDENTITY FULL;
+
 -- The logs' indexes are those of their partitions (capi._add_partition): a dump
 -- holds the partitions, and could not be restored if these had their indexes
 -- from here.
@@ -394,6 +399,7 @@ SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_name', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');
+SELECT pg_catalog.pg_extension_config_dump('capi_reserve.consent', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.audience_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.audience', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.audience_state', '');

@@ -292,7 +292,7 @@ BEGIN
      WHERE b.reason LIKE 'the query %' OR b.reason LIKE 'the reader %';
     strangers := ARRAY(SELECT r.rolname::text FROM pg_roles r
                         WHERE (r.oid IN (SELECT c.writer FROM capi.context c WHERE c.source_id = 0)
-                               OR r.rolname IN (SELECT c.writer FROM capi.consent c WHERE c.source_id = 0))
+                               OR r.rolname IN (SELECT c.writer FROM capi._consents c WHERE c.source_id = 0))
                           AND NOT EXISTS (SELECT FROM capi._told(r.oid))
                           AND EXISTS (SELECT FROM capi.source) ORDER BY 1);
     RETURN QUERY SELECT 'contexts', NOT capi._context_is_full() AND strangers = '{}',

@@ -77,10 +77,37 @@ say_of($again, 'false');
 $node->sql("SELECT capi.set_context('$again', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
 $node->pay($again);
 $node->wait_until_idle;
+$node->wait_for('SELECT count(*) = 0 FROM capi._unread') or die 'the cursor is not saved';
 cmp_ok($node->sql("SELECT capi.forget_history('paid_orders')", 'shop_owner'), '>', 0, 'the history is forgotten');
 $node->sql("CALL capi.backfill('paid_orders', now() - interval '1 day', now() + interval '1 minute')", 'shop_owner');
 $node->wait_until_idle;
 is(status_of($_), 'ignored|no consent', 'P4: nor when the history is forgotten, and it is queued again') foreach $refused, $again;
+
+# somebody is at work on the table, the nightly REINDEX say
+foreach my $case ([ 'capi.consent', 'SHARE' ], [ 'capi.consent', 'ACCESS EXCLUSIVE' ], [ 'capi.source', 'ACCESS EXCLUSIVE' ])
+{
+	my ($table, $mode) = @$case;
+	my $session = $node->session;
+	my ($beside, $other) = $node->place_orders(2);
+
+	$session->sql("BEGIN; LOCK TABLE $table IN $mode MODE");
+	say_of($beside, 'false');
+	$node->sql("SELECT capi.set_context('$other', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
+	$session->sql('COMMIT');
+	$session->quit;
+	$node->pay($beside, $other);
+	$node->wait_until_idle;
+	is(status_of($_), 'ignored|no consent', "P4: nor when $table was locked as it was said") foreach $beside, $other;
+	$node->sql('SELECT capi._tidy_consent(8192)');
+	is($node->sql('SELECT count(*) FROM capi_reserve.consent'), '0', 'it finds its place later');
+	$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$beside')");
+	$node->wait_until_idle;
+	is(status_of($beside), 'ignored|no consent', 'where it is found, too');
+	say_of($beside, 'true');
+	$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$beside')");
+	$node->wait_until_idle;
+	is(status_of($beside), 'delivered|', 'and is taken back');
+}
 
 # another source takes the place of the one that was named
 my ($named) = $node->place_orders(1);
