@@ -19,7 +19,7 @@ OBJS = $(patsubst %,src/%.o, \
 		currency customer date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
-	$(addprefix process/,database_hook deliver init launcher reader worker) \
+	$(addprefix process/,database_hook deliver event_trigger init launcher reader worker) \
 	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
