@@ -25,7 +25,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
 		evaluate health in_flight intake meta portion_end portions record remains role_rest \
 		share suspect transfer_curl transport_curl) \
-	$(addprefix store/,append audience config context delivery direct due event_name \
+	$(addprefix store/,append audience bucket config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 
 # What CREATE EXTENSION runs is put together from these, in this order.

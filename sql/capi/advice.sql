@@ -34,8 +34,13 @@ CREATE FUNCTION capi._advise_event_name(src capi.source)
            'Case and spelling count: Meta takes it for an event of your own.',
            format('Perhaps you meant "%s".', e.name)
       FROM unnest(capi._standard_events()) AS e (name)
-     WHERE lower(e.name) = regexp_replace(lower(src.event_name), '[^a-z]', '', 'g')
-       AND e.name <> src.event_name
+     WHERE src.event_name <> ALL (capi._standard_events())
+       AND (lower(e.name) = regexp_replace(lower(src.event_name), '[^a-z]', '', 'g')
+            -- one letter left out, or too many, in a long word
+            OR length(src.event_name) > 6
+               AND EXISTS (SELECT FROM generate_series(1, greatest(length(e.name), length(src.event_name))) AS i
+                            WHERE overlay(e.name PLACING '' FROM i FOR 1) = src.event_name
+                               OR overlay(src.event_name PLACING '' FROM i FOR 1) = e.name))
 $$;
 
 -- Values of the watched column in the rows at the beginning of the table, and
@@ -47,9 +52,9 @@ CREATE FUNCTION capi._values_seen(src capi.source) RETURNS text[]
      CROSS JOIN LATERAL unnest(
            capi._look_at(src, format('SELECT DISTINCT s.v::pg_catalog.text FROM (SELECT t.%I AS v FROM %s AS t LIMIT 10000) AS s',
                                      src.on_column, src.table_name::regclass), 1000)
-        || capi._look_at(src, format('SELECT pg_catalog.unnest(s.most_common_vals::pg_catalog.text::pg_catalog.text[]) FROM pg_catalog.pg_stats AS s '
+        || capi._look_at(src, format('SELECT pg_catalog.unnest(s.most_common_vals::pg_catalog.text::%s[])::pg_catalog.text FROM pg_catalog.pg_stats AS s '
                                      'WHERE s.schemaname = %L AND s.tablename = %L AND s.attname = %L',
-                                     c.relnamespace::regnamespace::text, c.relname, src.on_column), 1000)) AS u (v)
+                                     format_type(src.on_type::oid, -1), c.relnamespace::regnamespace::text, c.relname, src.on_column), 1000)) AS u (v)
      WHERE c.oid = src.table_name
 $$;
 
@@ -102,12 +107,24 @@ CREATE FUNCTION capi._advise_query(src capi.source)
 DECLARE
     columns text[];
     missing text[];
+    limited text := capi._query_limit(src.query);
 BEGIN
-    IF capi._query_is_limited(src.query) THEN
+    IF limited = 'LIMIT' THEN
         RETURN QUERY SELECT
             format('the query of source "%s" has a LIMIT', src.name),
             'It is asked for single orders, and its LIMIT is applied before: an order beyond it is ignored, not returned by the query.',
             'Leave LIMIT and OFFSET out; capi reads only the orders it needs.';
+    ELSIF limited IS NOT NULL THEN
+        RETURN QUERY SELECT
+            format('the query of source "%s" has a %s, which leaves orders out', src.name, limited),
+            'It is asked for single orders, and this is applied before: the orders it leaves out are ignored, not returned by the query.',
+            CASE limited WHEN 'DISTINCT ON' THEN 'Leave it out, or name the key in it.' ELSE 'Leave it out; capi reads only the orders it needs.' END;
+    END IF;
+    IF src.query ~* '\mWHERE\M.*(<|>|BETWEEN)=?\s*\(?\s*(now\s*\(|current_date|current_timestamp|localtimestamp|clock_timestamp\s*\()' THEN
+        RETURN QUERY SELECT
+            format('the query of source "%s" compares with the present time', src.name),
+            'Orders are read when they are sent: one that waited longer, after an outage say, is ignored then, not returned by the query.',
+            'Leave the comparison out; capi reads only the orders it needs, and sends none that is too old.';
     END IF;
     columns := capi._query_columns(src.query, src.search_path, src.run_as::oid);
     missing := ARRAY(SELECT m FROM unnest('{event_source_url,client_user_agent}'::text[]) AS m WHERE m <> ALL (columns));
@@ -124,28 +141,45 @@ EXCEPTION WHEN OTHERS THEN
     RETURN;
 END $$;
 
--- POSIX counts to the west: UTC+2 is two hours behind.
+-- POSIX counts to the west: UTC+2 is two hours behind.  And an abbreviation is one
+-- offset, where the clocks of those who use it change twice a year.
 CREATE FUNCTION capi._advise_zone(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END),
-           'In such names + is to the west of Greenwich, by the rules of POSIX.',
+    SELECT CASE WHEN p.is_posix THEN format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END)
+                ELSE format('time zone "%s" of source "%s" knows no change of summer time', z.name, src.name) END,
+           CASE WHEN p.is_posix THEN 'In such names + is to the west of Greenwich, by the rules of POSIX.'
+                ELSE 'It is an abbreviation: the same offset from UTC in the whole year.' END,
            'Take the name of a place, for example Europe/Berlin.'
       FROM (SELECT src.time_zone
             UNION
             SELECT m.zone[1] FROM regexp_matches(src.query, 'AT\s+TIME\s+ZONE\s+''([^'']+)''', 'gi') AS m (zone)) AS z (name)
-     WHERE z.name ~ '^[A-Za-z/]*[+-][0-9:]+$' AND z.name !~ '[+-][0:]+$'
+     CROSS JOIN LATERAL (SELECT z.name ~ '^[A-Za-z/]*[+-][0-9:]+$' AND z.name !~ '[+-][0:]+$' AS is_posix) p
+     WHERE p.is_posix OR z.name ~* '^(WES?T|MES?T|MEZ|MESZ|CES?T|EES?T|BST|[AECMP][SD]T|AK[SD]T|A[CE][SD]T|N[SD]T|NZ[SD]T)$'
 $$;
 
--- An amount whose name says that it is in cents, given as it is.
+-- An amount whose name says that it is in cents, given as it is, divided twice, or
+-- divided without its cents.
 CREATE FUNCTION capi._advise_cents(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('the query of source "%s" gives "%s" as value, whose name says cents', src.name, m.col[1]),
            'Without minor_units 1250 is reported as 1250.00, and not as 12.50.',
            'Say minor_units => ''2'', or ''currency'' where currencies differ, or divide in the query.'
-      FROM regexp_match(src.query, '\m("?\w*(?:cents|minor)\w*"?)\s+AS\s+"?value\M', 'i') AS m (col)
+      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)\M(?!"?\.)(?:(?!\mAS\M)[^/*]){0,40}?\s+AS\s+"?value\M', 'i') AS m (col)
      WHERE m.col IS NOT NULL AND src.minor_units IS NULL
+    UNION ALL
+    SELECT format('the query of source "%s" divides "%s" as a whole number', src.name, m.col[1]),
+           'The server drops what is left over: 1250 / 100 is 12.',
+           'Write / 100.0, or leave the division out and say minor_units => ''2''.'
+      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)"?\s*/\s*100\M(?!\.)', 'i') AS m (col)
+     WHERE m.col IS NOT NULL
+    UNION ALL
+    SELECT format('the query of source "%s" divides "%s", and minor_units does, too', src.name, m.col[1]),
+           '1250 is reported as 0.125, and not as 12.50.',
+           'Leave one of them out.'
+      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)"?(?:::\w+)?\s*/\s*100(?:\.0*)?\M(?:(?!\mAS\M)[^,]){0,40}?\s+AS\s+"?value\M', 'i') AS m (col)
+     WHERE m.col IS NOT NULL AND src.minor_units IS NOT NULL
 $$;
 
 CREATE FUNCTION capi._advise_test(src capi.source)
@@ -192,7 +226,9 @@ CREATE FUNCTION capi._advice_check()
     RETURNS TABLE ("check" text, ok boolean, detail text, hint text)
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'advice', count(*) = 0,
-           coalesce(string_agg(a.message, '; ' ORDER BY a.n) || '.', 'Nothing about the sources looks like a mistake.'),
+           coalesce(string_agg(a.message, '; ' ORDER BY a.n) FILTER (WHERE a.n <= 5)
+                    || CASE WHEN count(*) > 5 THEN format('; and %s more', count(*) - 5) ELSE '' END || '.',
+                    'Nothing about the sources looks like a mistake.'),
            -- in the same order, each once
            string_agg(a.hint, ' ' ORDER BY a.n) FILTER (WHERE a.nth = 1)
       FROM (SELECT a.message, a.hint, row_number() OVER (ORDER BY s.name, a.message) AS n,

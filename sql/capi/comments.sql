@@ -45,6 +45,7 @@ COMMENT ON TABLE capi.delivery IS 'one row per finished event with its outcome, 
 COMMENT ON TABLE capi.request IS 'one row per HTTP request, partitioned by time';
 
 COMMENT ON SCHEMA capi_reserve IS 'what capture uses while locks on the tables of capi cannot be had';
+COMMENT ON TABLE capi_reserve.consent IS 'what was said of consent while capi.consent was locked';
 COMMENT ON TABLE capi_reserve.queue IS 'segment of the queue for when the others cannot be locked';
 COMMENT ON TABLE capi_reserve.source IS 'copy of the rules in capi.source, kept by its trigger';
 COMMENT ON TRIGGER copy_source ON capi.source IS 'keeps the copy in capi_reserve';

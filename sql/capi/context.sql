@@ -92,10 +92,35 @@ CREATE FUNCTION capi._may_tell(writer oid, tab oid) RETURNS boolean
              WHERE s.detached_at IS NULL AND s.table_name <> 'capi.direct_event'::regclass)
 $$;
 
+-- Of which sources a word that names one is also said of this one: it may have
+-- taken the place, under another name, of one that is detached.
+CREATE FUNCTION capi._same_orders(source int) RETURNS int[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT o.id FROM capi.source o
+                  WHERE o.id = source
+                     OR (o.detached_at IS NOT NULL
+                         AND o.table_name = (SELECT s.table_name FROM capi.source s WHERE s.id = source)))
+$$;
+
+CREATE VIEW capi._consents AS
+    SELECT c.key, c.source_id, c.said_at, c.given, c.writer FROM capi.consent c
+    UNION ALL
+    SELECT r.key, r.source_id, r.said_at, r.given, r.writer FROM capi_reserve.consent r;
+
+CREATE FUNCTION capi._adopt_consent() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    WITH moved AS (
+        DELETE FROM capi_reserve.consent r
+         WHERE r.ctid = ANY (ARRAY(SELECT o.ctid FROM capi_reserve.consent o LIMIT 20000 FOR UPDATE SKIP LOCKED))
+        RETURNING r.*)
+    INSERT INTO capi.consent (key, source_id, said_at, given, writer)
+    SELECT m.key, m.source_id, m.said_at, m.given, m.writer FROM moved m
+$$;
+
 -- What was said last.  Also a consent that nothing preceded: a refusal that is
 -- not committed yet may be the earlier word.  Reading what others write would
 -- fail a serializable transaction.
-CREATE FUNCTION capi._note_consent(caller oid, order_key text, source int, said boolean)
+CREATE FUNCTION capi._note_consent(caller oid, order_key text, source int, said boolean, place text)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -103,8 +128,13 @@ DECLARE
     last_at timestamptz;
     me text := pg_get_userbyid(caller);
 BEGIN
+    IF place = 'capi_reserve' THEN
+        INSERT INTO capi_reserve.consent (key, source_id, said_at, given, writer)
+        VALUES (order_key, source, clock_timestamp(), said, me);
+        RETURN;
+    END IF;
     IF current_setting('transaction_isolation') <> 'serializable' THEN
-        SELECT c.given, c.said_at INTO last, last_at FROM capi.consent c
+        SELECT c.given, c.said_at INTO last, last_at FROM capi._consents c
          WHERE c.key = order_key AND c.source_id = source AND (source <> 0 OR c.writer = me)
          ORDER BY c.said_at DESC LIMIT 1;
         IF last = said THEN
@@ -118,37 +148,49 @@ END $$;
 -- Words that a later one took back go, and then a consent that takes nothing
 -- back.  A refusal stays, without a limit of time; only when all take more room
 -- than that do the oldest go of orders that nobody knows: those of the last 62
--- days not, unless somebody floods us.
+-- days not, unless somebody floods us.  So many at once, and none that somebody
+-- has locked.
 CREATE FUNCTION capi._tidy_consent(keep_bytes bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     bytes bigint := pg_relation_size('capi.consent');
+    most CONSTANT int := 20000;
 BEGIN
-    DELETE FROM capi.consent c USING capi.consent later
-     WHERE later.said_at > now() - interval '2 days'
-       AND later.key = c.key AND later.source_id = c.source_id AND later.said_at > c.said_at
-       AND (c.source_id <> 0 OR later.writer = c.writer);
+    PERFORM capi._adopt_consent();
     DELETE FROM capi.consent c
-     WHERE c.given AND c.said_at < now() - interval '1 day'
-       AND NOT EXISTS (SELECT FROM capi.consent earlier
-                        WHERE earlier.key = c.key AND earlier.source_id = c.source_id
-                          AND earlier.said_at < c.said_at
-                          AND (c.source_id <> 0 OR earlier.writer = c.writer));
+     WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM capi.consent o JOIN capi.consent later
+                ON later.key = o.key AND later.source_id = o.source_id AND later.said_at > o.said_at
+               AND (o.source_id <> 0 OR later.writer = o.writer)
+             WHERE later.said_at > now() - interval '2 days'
+             LIMIT most FOR UPDATE OF o SKIP LOCKED));
+    DELETE FROM capi.consent c
+     WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM capi.consent o
+             WHERE o.given AND o.said_at < now() - interval '1 day'
+               AND NOT EXISTS (SELECT FROM capi.consent earlier
+                                WHERE earlier.key = o.key AND earlier.source_id = o.source_id
+                                  AND earlier.said_at < o.said_at
+                                  AND (o.source_id <> 0 OR earlier.writer = o.writer))
+             LIMIT most FOR UPDATE OF o SKIP LOCKED));
     IF bytes <= keep_bytes THEN
         RETURN;
     END IF;
     DELETE FROM capi.consent c
      WHERE c.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM capi.consent o
-             WHERE o.said_at < now() - CASE WHEN bytes > 4 * keep_bytes THEN interval '1 hour'
-                                            ELSE interval '62 days' END
-               AND NOT EXISTS (SELECT FROM capi.backlog b
-                                WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
-               AND NOT EXISTS (SELECT FROM capi.delivery d
-                                WHERE d.key = o.key AND o.source_id IN (0, d.source_id))
-               AND NOT EXISTS (SELECT FROM capi._unread u
-                                WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
-             ORDER BY o.said_at LIMIT 100000));
+            SELECT l.ctid FROM capi.consent l
+             WHERE l.ctid = ANY (ARRAY(
+                    SELECT o.ctid FROM capi.consent o
+                     WHERE o.said_at < now() - CASE WHEN bytes > 4 * keep_bytes THEN interval '1 hour'
+                                                    ELSE interval '62 days' END
+                       AND NOT EXISTS (SELECT FROM capi.backlog b
+                                        WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
+                       AND NOT EXISTS (SELECT FROM capi.delivery d
+                                        WHERE d.key = o.key AND o.source_id IN (0, d.source_id))
+                       AND NOT EXISTS (SELECT FROM capi._unread u
+                                        WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
+                     ORDER BY o.said_at LIMIT most))
+               FOR UPDATE SKIP LOCKED));
 END $$;
 
 CREATE FUNCTION capi._set_context(caller oid, order_key text, context jsonb, source text) RETURNS void
@@ -156,6 +198,7 @@ CREATE FUNCTION capi._set_context(caller oid, order_key text, context jsonb, sou
 DECLARE
     kept jsonb := capi._context_fields(context);
     said boolean := (context->>'consent')::boolean;
+    place text;
     wanted int := 0;
     tab oid;
     obstacle text;
@@ -168,20 +211,24 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'It is the text of the value that the source''s query returns as key.';
     END IF;
-    obstacle := capi._consent_obstacle(source IS NOT NULL);
-    IF obstacle IS NULL AND source IS NOT NULL THEN
+    IF source IS NOT NULL AND capi._source_is_free() THEN
         SELECT s.id, s.table_name INTO wanted, tab FROM capi._source(source) s;
         IF NOT capi._may_tell(caller, tab) THEN
             obstacle := format('Role "%s" has neither INSERT nor UPDATE on the table of source "%s".',
                                pg_get_userbyid(caller), source);
         END IF;
     END IF;
-    IF obstacle IS NULL THEN
-        IF said IS NOT NULL THEN
-            PERFORM capi._note_consent(caller, order_key, wanted, said);
+    -- a refusal finds its place whoever has which table locked; when nobody can
+    -- tell which source is meant, it is of all that the caller tells of
+    IF obstacle IS NULL AND said IS NOT NULL AND (NOT said OR source IS NULL OR wanted <> 0) THEN
+        place := capi._consent_place();
+        IF place IS NULL THEN
+            obstacle := 'Another session holds locks on capi''s tables.';
+        ELSE
+            PERFORM capi._note_consent(caller, order_key, wanted, said, place);
         END IF;
-        obstacle := capi._context_obstacle(source IS NOT NULL);
     END IF;
+    obstacle := coalesce(obstacle, capi._context_obstacle(source IS NOT NULL));
     IF obstacle IS NOT NULL THEN
         -- a checkout must not fail, nor fill the server's log
         RAISE NOTICE 'the browser context is not kept'
@@ -227,14 +274,17 @@ BEGIN
     END IF;
     DELETE FROM capi.context c
      WHERE c.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM capi.context o
-             WHERE o.set_at < now() - interval '1 hour'
-               AND NOT EXISTS (SELECT FROM capi.backlog b
-                                WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
-               AND NOT EXISTS (SELECT FROM capi._unread u
-                                WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
-             ORDER BY o.set_at
-             LIMIT least(100000, ceil(present * (1 - keep_bytes::numeric / bytes)))));
+            SELECT l.ctid FROM capi.context l
+             WHERE l.ctid = ANY (ARRAY(
+                    SELECT o.ctid FROM capi.context o
+                     WHERE o.set_at < now() - interval '1 hour'
+                       AND NOT EXISTS (SELECT FROM capi.backlog b
+                                        WHERE b.key = o.key AND o.source_id IN (0, b.source_id))
+                       AND NOT EXISTS (SELECT FROM capi._unread u
+                                        WHERE u.key = o.key AND o.source_id IN (0, u.source_id))
+                     ORDER BY o.set_at
+                     LIMIT least(20000, ceil(present * (1 - keep_bytes::numeric / bytes)))))
+               FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS gone = ROW_COUNT;
     RETURN gone;
 END $$;

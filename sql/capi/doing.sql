@@ -46,15 +46,21 @@ BEGIN
                                            AND (d.outcome <> 'ignored' OR d.captured_at >= u.captured_at))
                       ORDER BY u.source_id, u.key, u.captured_at) q
                JOIN capi.source s ON s.id = q.source_id
-             ON CONFLICT DO NOTHING),
+             ON CONFLICT DO NOTHING
+             RETURNING source_id, key),
+         -- what waits again is not ignored any more (store/outcome.c)
+         replaced AS (
+             DELETE FROM capi.delivery d USING moved m
+              WHERE d.source_id = m.source_id AND d.key = m.key AND d.outcome = 'ignored'),
          counted AS (
              UPDATE capi.source s
                 SET missed_captures = s.missed_captures + m.missed,
-                    renumbered_at = CASE WHEN NOT m.renumbered THEN s.renumbered_at
-                                         WHEN EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = s.id) THEN now() END
+                    renumbered_at = CASE WHEN m.renumbered_at IS NULL THEN s.renumbered_at
+                                         WHEN EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = s.id)
+                                         THEN least(m.renumbered_at, now()) END
                -- below 0: numbers of the table began again (capture/renumber.c)
                FROM (SELECT u.source_id, coalesce(sum(u.missed) FILTER (WHERE u.missed > 0), 0) AS missed,
-                            bool_or(u.missed < 0) AS renumbered
+                            max(u.captured_at) FILTER (WHERE u.missed < 0) AS renumbered_at
                        FROM unread u
                       WHERE u.missed IS NOT NULL GROUP BY u.source_id) m
               WHERE m.source_id = s.id)

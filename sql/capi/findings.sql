@@ -21,7 +21,9 @@ $$;
 
 CREATE FUNCTION capi._moment(event_time text, time_zone text) RETURNS timestamptz
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-    SELECT CASE WHEN event_time ~ '^[0-9.]+$' THEN to_timestamp(event_time::float8)
+    SELECT CASE WHEN event_time ~ '^[0-9.]+$'
+                -- numbers this large are milliseconds (validate.c)
+                THEN to_timestamp(event_time::float8 / CASE WHEN event_time::float8 < 1e11 THEN 1 ELSE 1000 END)
                 WHEN event_time ~ '[+-]\d\d(:\d\d)*$' THEN event_time::timestamptz
                 ELSE event_time::timestamp AT TIME ZONE coalesce(time_zone, 'UTC') END
 $$;

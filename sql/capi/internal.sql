@@ -11,6 +11,8 @@ CREATE FUNCTION capi._rotate_hint(segment int) RETURNS void
 CREATE FUNCTION capi._unread_rows(snapshot text)
     RETURNS TABLE (xid xid8, captured_at timestamptz, source_id int, missed int, key text)
     LANGUAGE C STABLE STRICT ROWS 100 AS 'MODULE_PATHNAME', 'capi_sql_unread_rows';
+CREATE FUNCTION capi._bucket(at timestamptz, length interval) RETURNS timestamptz
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'capi_sql_bucket';
 CREATE FUNCTION capi._seal(secret text, OUT encrypted boolean, OUT value bytea)
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_seal';
 CREATE FUNCTION capi._check_endpoint(endpoint text) RETURNS text
@@ -27,8 +29,8 @@ CREATE FUNCTION capi._try_in_reader(query text, search_path text, run_as oid) RE
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_try_in_reader';
 CREATE FUNCTION capi._query_columns(query text, search_path text, run_as oid) RETURNS text[]
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_columns';
-CREATE FUNCTION capi._query_is_limited(query text) RETURNS boolean
-    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_is_limited';
+CREATE FUNCTION capi._query_limit(query text) RETURNS text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_query_limit';
 CREATE FUNCTION capi._single_select(query text) RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_single_select';
 CREATE FUNCTION capi._nearest(given text, known text[]) RETURNS text
@@ -54,8 +56,10 @@ CREATE FUNCTION capi._rule_problem(source int) RETURNS text
 
 CREATE FUNCTION capi._context_obstacle(with_source boolean) RETURNS text
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_context_obstacle';
-CREATE FUNCTION capi._consent_obstacle(with_source boolean) RETURNS text
-    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'capi_sql_consent_obstacle';
+CREATE FUNCTION capi._source_is_free() RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_source_is_free';
+CREATE FUNCTION capi._consent_place() RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_consent_place';
 CREATE FUNCTION capi._context_is_full() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_context_is_full';
 

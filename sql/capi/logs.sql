@@ -75,6 +75,13 @@ CREATE FUNCTION capi._partition_now(parent text, OUT oid oid)
        AND capi._bound(i.inhrelid, 1) <= clock_timestamp() AND capi._bound(i.inhrelid, 2) > clock_timestamp() + interval '1 minute'
 $$;
 
+-- A third of the retention: at most five partitions are looked up for a key.
+-- Minutes have no days to truncate to.
+CREATE FUNCTION capi._step(keep interval) RETURNS interval
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT make_interval(days => floor(extract(epoch FROM greatest(keep, interval '3 days')) / 259200)::int)
+$$;
+
 -- The partition that takes a row of that time; made now if it is missing.
 CREATE FUNCTION capi._partition(parent text, at timestamptz, OUT oid oid, OUT lower timestamptz, OUT upper timestamptz)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -85,7 +92,8 @@ BEGIN
          WHERE i.inhparent = ('capi.' || parent)::regclass
            AND capi._bound(i.inhrelid, 1) <= at AND capi._bound(i.inhrelid, 2) > at;
         EXIT WHEN oid IS NOT NULL;
-        PERFORM capi._maintain_logs(current_setting('capi.retention')::interval);
+        PERFORM capi._add_partitions(l.parent, l.back, capi._step(current_setting('capi.retention')::interval))
+           FROM capi._logs() l WHERE l.parent = _partition.parent;
     END LOOP;
 END $$;
 
@@ -150,46 +158,100 @@ CREATE FUNCTION capi._window() RETURNS interval
                 THEN interval '63 days' ELSE interval '8 days' END
 $$;
 
+-- Takes a partition away at once or not at all: to wait for who reads the log, a
+-- dump say, would have all others who read or write it wait behind.
+CREATE FUNCTION capi._drop_partition(parent text, child regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('LOCK TABLE ONLY capi.%I, ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', parent, child);
+    EXECUTE format('DROP TABLE %s', child);
+EXCEPTION WHEN lock_not_available THEN
+    NULL;
+END $$;
+
+-- Rows that no partition takes along, some of them at once: what is done to one
+-- table waits for no lock on another, nor for a row that somebody has locked.  The
+-- log is read once, that of a day, and else looked up by key.
+CREATE FUNCTION capi._sweep_logs(most int) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    ids int[];
+    keys text[];
+BEGIN
+    FOR which IN 1..5 LOOP
+        BEGIN
+            CASE which
+            WHEN 1 THEN
+                SELECT array_agg(f.source_id), array_agg(f.key) INTO ids, keys
+                  FROM capi.delivery f
+                 WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day';
+            WHEN 2 THEN
+                -- outcomes of what was under way when it was to be forgotten
+                DELETE FROM capi.delivery d
+                 USING (SELECT o.tableoid, o.ctid
+                          FROM unnest(ids, keys) AS f (source_id, key)
+                          JOIN capi.delivery o ON o.source_id = f.source_id AND o.key = f.key
+                         WHERE o.outcome <> 'forgotten'
+                         LIMIT most FOR UPDATE OF o SKIP LOCKED) g
+                 WHERE d.tableoid = g.tableoid AND d.ctid = g.ctid;
+            WHEN 3 THEN
+                -- and what came to wait
+                DELETE FROM capi.backlog b
+                 WHERE b.ctid = ANY (ARRAY(
+                        SELECT o.ctid
+                          FROM unnest(ids, keys) AS f (source_id, key)
+                          JOIN capi.backlog o ON o.source_id = f.source_id AND o.key = f.key
+                         LIMIT most FOR UPDATE OF o SKIP LOCKED));
+            WHEN 4 THEN
+                DELETE FROM capi.history h
+                 USING (SELECT o.tableoid, o.ctid
+                          FROM unnest(ids, keys) AS f (source_id, key)
+                          JOIN capi.history o ON o.source_id = f.source_id AND o.key = f.key
+                         LIMIT most FOR UPDATE OF o SKIP LOCKED) g
+                 WHERE h.tableoid = g.tableoid AND h.ctid = g.ctid;
+            WHEN 5 THEN
+                -- events that were given twice, and whose first has its outcome: of
+                -- those that do not wait, for there may be a million that do
+                DELETE FROM capi.direct_event e
+                 WHERE e.ctid = ANY (ARRAY(
+                        WITH idle AS MATERIALIZED (
+                            SELECT o.ctid AS at, o.source_id, o.key FROM capi.direct_event o
+                             WHERE NOT EXISTS (SELECT FROM capi.backlog b WHERE b.source_id = o.source_id AND b.key = o.key)
+                             LIMIT most)
+                        SELECT l.ctid FROM capi.direct_event l
+                         WHERE l.ctid = ANY (ARRAY(
+                                SELECT i.at FROM idle i
+                                 WHERE EXISTS (SELECT FROM capi.delivery d WHERE d.key = i.key AND d.source_id = i.source_id)))
+                           FOR UPDATE SKIP LOCKED));
+            END CASE;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- A table that somebody has locked keeps none of the others from what is due.
 CREATE FUNCTION capi._maintain_logs(keep interval) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     parent text;
     back interval;
-    child record;
+    child regclass;
     needed interval := greatest(keep, capi._window());
 BEGIN
-    -- events that were given twice, and whose first has its outcome
-    DELETE FROM capi.direct_event e
-     USING capi.delivery d WHERE d.key = e.key AND d.source_id = e.source_id;
-    -- outcomes of what was under way when it was to be forgotten, and what came to wait
-    DELETE FROM capi.delivery d
-     USING capi.delivery f
-     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
-       AND d.source_id = f.source_id AND d.key = f.key AND d.outcome <> 'forgotten';
-    DELETE FROM capi.backlog b
-     USING capi.delivery f
-     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
-       AND b.source_id = f.source_id AND b.key = f.key;
-    DELETE FROM capi.history h
-     USING capi.delivery f
-     WHERE f.outcome = 'forgotten' AND f.finished_at > now() - interval '1 day'
-       AND h.source_id = f.source_id AND h.key = f.key;
     FOR parent, back IN SELECT l.parent, l.back FROM capi._logs() l LOOP
-        -- minutes have no days to truncate to
-        PERFORM capi._add_partitions(parent, back, make_interval(
-            days => floor(extract(epoch FROM greatest(keep, interval '3 days')) / 259200)::int));
-        FOR child IN SELECT i.inhrelid::regclass AS rel
+        BEGIN
+            PERFORM capi._add_partitions(parent, back, capi._step(keep));
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        FOR child IN SELECT i.inhrelid
                        FROM pg_inherits i
                       WHERE i.inhparent = ('capi.' || parent)::regclass
                         AND capi._bound(i.inhrelid, 2)
                             < now() - CASE parent WHEN 'delivery' THEN needed ELSE greatest(keep, back) END LOOP
-            -- whoever reads the log, a dump say, is neither waited for nor in the
-            -- way of the partitions to come
-            BEGIN
-                EXECUTE format('DROP TABLE %s', child.rel);
-            EXCEPTION WHEN lock_not_available THEN
-                NULL;
-            END;
+            PERFORM capi._drop_partition(parent, child);
         END LOOP;
     END LOOP;
+    PERFORM capi._sweep_logs(20000);
 END $$;

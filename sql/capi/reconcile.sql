@@ -30,7 +30,7 @@ CREATE FUNCTION capi._reconciliation()
 CREATE VIEW capi.reconciliation AS
     SELECT r.source, r.bucket, r.currency, r.orders, r.delivered, r.waiting, r.ignored, r.rejected,
            r.expired, r.missing, r.order_value, r.delivered_value, r.reason
-      FROM capi._reconciliation() r;
+      FROM capi._reconciliation() r ORDER BY r.source, r.bucket, r.currency;
 
 -- Is everything all right?  In psql it is at most 120 columns wide; a sentence
 -- that would be longer is cut, look_at has all of it.

@@ -116,9 +116,10 @@ CREATE FUNCTION capi._report_chart(rows jsonb, since timestamptz, until timestam
     ), slot AS (
         SELECT b.bucket, (row_number() OVER w - 1) * 100.0 / count(*) OVER () AS x, 100.0 / count(*) OVER () AS width,
                row_number() OVER w AS n, count(*) OVER () AS slots
-          FROM (SELECT generate_series(CASE unit WHEN 'day' THEN date_trunc('day', since) ELSE min(d.bucket) END,
-                                       CASE unit WHEN 'day' THEN until - interval '1 microsecond' ELSE max(d.bucket) END,
-                                       ('1 ' || unit)::interval) AS bucket FROM day d) b
+          -- by the clock on the wall: midnight may be skipped on one day, and is there on the next
+          FROM (SELECT generate_series(date_trunc(unit, (CASE unit WHEN 'day' THEN since ELSE min(d.bucket) END)::timestamp),
+                                       (CASE unit WHEN 'day' THEN until - interval '1 microsecond' ELSE max(d.bucket) END)::timestamp,
+                                       ('1 ' || unit)::interval)::timestamptz AS bucket FROM day d) b
         WINDOW w AS (ORDER BY b.bucket)
     ), scale AS (
         SELECT capi._report_scale(max(d.orders)) AS top FROM day d
@@ -146,9 +147,14 @@ CREATE FUNCTION capi._report_chart(rows jsonb, since timestamptz, until timestam
                   (SELECT string_agg(format('<line class="grid" x1="0" x2="100%%" y1="%s" y2="%1$s"/>', 170 - 150 * g.n / 2), '')
                      FROM generate_series(0, 2) g (n)),
                   (SELECT string_agg(p.svg, '' ORDER BY p.n) FROM picture p),
-                  (SELECT string_agg(format('<text class="tick%s" x="%s%%" y="188">%s</text>',
-                                            CASE WHEN (s.n - 1) / (1 + (s.slots - 1) / 8) % 2 = 0 THEN '' ELSE ' between' END, round(s.x + s.width / 2, 3), capi._report_bucket(s.bucket, unit)), '')
-                     FROM slot s WHERE (s.n - 1) % (1 + (s.slots - 1) / 8) = 0))
+                  -- below a narrow column at the edge a text has no room to both sides
+                  (SELECT string_agg(format('<text class="tick%s%s" x="%s%%" y="188">%s</text>',
+                                            CASE WHEN (s.n - 1) / (1 + (s.slots - 1) / 8) % 2 = 0 THEN '' ELSE ' between' END,
+                                            CASE e.edge WHEN -1 THEN ' first' WHEN 1 THEN ' last' ELSE '' END,
+                                            round(s.x + s.width * (1 + e.edge) / 2, 3), capi._report_bucket(s.bucket, unit)), '')
+                     FROM slot s
+                    CROSS JOIN LATERAL (SELECT CASE WHEN s.slots <= 8 THEN 0 WHEN s.n = 1 THEN -1 WHEN s.x + s.width > 95 THEN 1 ELSE 0 END AS edge) e
+                    WHERE (s.n - 1) % (1 + (s.slots - 1) / 8) = 0))
       FROM scale c WHERE EXISTS (SELECT FROM day)
 $$;
 
@@ -348,7 +354,7 @@ section { margin-top: 3rem; padding-top: 1.25rem; border-top: 2px solid var(--in
 .key { margin-right: .4em; vertical-align: -1px; }
 .chart { display: grid; grid-template-columns: auto minmax(0, 1fr); column-gap: .6rem; }
 .chart svg { display: block; overflow: hidden; } .chart text { font-size: 11px; fill: var(--soft); text-anchor: middle; }
-.chart .axis text { text-anchor: end; } .chart .value { fill: var(--ink); }
+.chart .axis text, .chart .last { text-anchor: end; } .chart .first { text-anchor: start; } .chart .value { fill: var(--ink); }
 .grid { stroke: var(--rule); } .track { fill: var(--tint); } .mark { stroke: var(--ink); stroke-width: 2; }
 .fill-delivered { fill: var(--good); }
 .fill-waiting { fill: url(#capi-waiting); } .fill-ignored { fill: url(#capi-ignored); } .fill-rejected { fill: url(#capi-rejected); }

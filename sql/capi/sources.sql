@@ -298,6 +298,8 @@ BEGIN
     draft.on_column := on_column;
     draft.on_type := on_kind;
     draft.on_values := on_values;
+    draft.time_zone := nullif(time_zone, '');
+    draft.minor_units := nullif(minor_units, '');
     PERFORM capi._try_query(query, path, role);
     PERFORM capi._give_advice(caller, draft);
 
@@ -433,6 +435,11 @@ BEGIN
             new.on_type, new.on_values, new.hold, new.fire_on_replica, NULL, NULL,
             new.time_zone, new.minor_units, new.table_name, new.table_was, new.attached_at)
      WHERE s.id = new.id;
+    -- what is held is looked at again, by the hold of today
+    IF new.hold <> old_rule.hold THEN
+        UPDATE capi.backlog b SET next_attempt_at = now()
+         WHERE b.source_id = new.id AND b.status = 'held' AND b.reason IS NULL;
+    END IF;
     IF new.dataset_id <> old_dataset THEN
         PERFORM capi._move_waiting(old_dataset, new.dataset_id, new.id, false);
     END IF;
@@ -449,24 +456,30 @@ CREATE FUNCTION capi.alter_source(source text, event_name text = NULL, query tex
         table_name regclass = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'capi_sql_as_owner_path';
 
--- The source's orders may come again under the same keys, and are other ones:
--- what was said of consent for those of the log is forgotten with it.
+-- The source's orders may come again under the same keys, and are other ones.
+-- When it is known since when, what was said of consent before is forgotten with
+-- the log, but for what waits; else nobody knows of which orders it was said, and
+-- a refusal stays.
 CREATE FUNCTION capi._forget_history(caller oid, source text) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     old capi.source := capi._source(source);
-    until CONSTANT timestamptz := coalesce(old.renumbered_at, now());
     gone bigint;
 BEGIN
     PERFORM capi._check_source_owner(caller, old);
+    PERFORM capi._adopt_consent();
     DELETE FROM capi.consent c
-     WHERE c.said_at < until
+     WHERE c.said_at < old.renumbered_at
        AND (c.source_id = old.id
             -- of every source: only from who tells of this one alone
             OR (c.source_id = 0
                 AND EXISTS (SELECT FROM capi.delivery d WHERE d.source_id = old.id AND d.key = c.key)
                 AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.writer
-                               AND ARRAY(SELECT t FROM capi._told(r.oid) t) = ARRAY[old.id])));
+                               AND ARRAY(SELECT t FROM capi._told(r.oid) t) = ARRAY[old.id])))
+       AND NOT EXISTS (SELECT FROM capi.backlog b
+                        WHERE b.source_id = old.id AND b.key = c.key AND b.captured_at < old.renumbered_at)
+       AND NOT EXISTS (SELECT FROM capi._unread u
+                        WHERE u.source_id = old.id AND u.key = c.key AND u.captured_at < old.renumbered_at);
     DELETE FROM capi.delivery d WHERE d.source_id = old.id;
     GET DIAGNOSTICS gone = ROW_COUNT;
     UPDATE capi.source s SET renumbered_at = NULL WHERE s.id = old.id;

@@ -93,17 +93,19 @@ $$;
 CREATE FUNCTION capi._steps(src capi.source, order_key text)
     RETURNS TABLE (at timestamptz, step text, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- not what was to be forgotten before it was captured
     SELECT DISTINCT ON (c.captured_at) c.captured_at, 'captured', capi._rule_text(src)
-      FROM (SELECT d.captured_at FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key
+      FROM (SELECT d.captured_at FROM capi.delivery d
+             WHERE d.source_id = src.id AND d.key = order_key AND (d.outcome <> 'forgotten' OR d.captured_at < d.finished_at)
             UNION ALL
             SELECT b.captured_at FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key
             UNION ALL
             SELECT q.captured_at FROM capi._queued q WHERE q.source_id = src.id AND q.key = order_key) c
     UNION ALL
     SELECT c.said_at, 'consent', CASE WHEN c.given THEN 'given' ELSE 'refused' END
-      FROM capi.consent c
+      FROM capi._consents c
      WHERE c.key = order_key
-       AND (c.source_id = src.id
+       AND (c.source_id = ANY (capi._same_orders(src.id))
             OR (c.source_id = 0 AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = c.writer AND src.id IN (SELECT capi._told(r.oid)))))
     UNION ALL
     SELECT c.set_at, 'context', 'from the browser, for what the query leaves null: '

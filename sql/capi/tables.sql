@@ -142,6 +142,20 @@ CREATE TABLE capi.state (
     delivered_at      timestamptz   -- the end of the last capi.deliver()
 ) WITH (fillfactor = 10);
 
+-- A row that a dump brings is a copy's, also in the very database that the dump is
+-- of: what was sent since is not in it.
+CREATE FUNCTION capi._note_restore() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.saved_at <> now() THEN
+        NEW.database_oid := 0;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER note_restore BEFORE INSERT ON capi.state
+    FOR EACH ROW EXECUTE FUNCTION capi._note_restore();
+ALTER TABLE capi.state ENABLE ALWAYS TRIGGER note_restore;
+
 -- Insert-only, no index: see doc/design.md "The queue".
 CREATE TABLE capi.queue_0 (
     xid         xid8 NOT NULL,
@@ -266,6 +280,11 @@ CREATE TABLE capi.consent (
 CREATE INDEX consent_key ON capi.consent (key, source_id, said_at);
 ALTER TABLE capi.consent REPLICA IDENTITY FULL;
 
+-- Where that is noted while a lock on that table cannot be had, as long as an index
+-- of it is rebuilt say; the dispatcher moves it there.
+CREATE TABLE capi_reserve.consent (LIKE capi.consent) WITH (vacuum_truncate = off);
+ALTER TABLE capi_reserve.consent REPLICA IDENTITY FULL;
+
 -- The logs' indexes are those of their partitions (capi._add_partition): a dump
 -- holds the partitions, and could not be restored if these had their indexes
 -- from here.
@@ -380,6 +399,7 @@ SELECT pg_catalog.pg_extension_config_dump('capi.direct_event', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.direct_name', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.backlog', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');
+SELECT pg_catalog.pg_extension_config_dump('capi_reserve.consent', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.audience_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.audience', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.audience_state', '');

@@ -153,7 +153,7 @@ CREATE VIEW capi.health AS
            coalesce(w.queued, 0) AS queued,
            coalesce(w.retrying, 0) AS retrying,
            w.oldest AS oldest_waiting,
-           w.oldest + interval '7 days' - pg_catalog.now() AS expires_in,
+           w.too_old_at - pg_catalog.now() AS expires_in,
            coalesce(f.delivered, 0) AS delivered_1h,
            coalesce(f.rejected, 0) AS rejected_1h,
            (SELECT pg_catalog.max(r.sent_at) FROM capi.request r
@@ -170,15 +170,19 @@ CREATE VIEW capi.health AS
       LEFT JOIN (SELECT u.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE u.status <> 'retrying') AS queued,
                         pg_catalog.count(*) FILTER (WHERE u.status = 'retrying') AS retrying,
-                        pg_catalog.min(u.captured_at) AS oldest
+                        pg_catalog.min(u.captured_at) AS oldest,
+                        -- Meta goes by the event's own time, and takes sales of a physical store for longer (SPEC 1)
+                        pg_catalog.min(least(u.captured_at, u.event_time)
+                                       + CASE u.action_source WHEN 'physical_store' THEN interval '62 days' ELSE interval '7 days' END) AS too_old_at
                    FROM (SELECT CASE WHEN o.dropped_at IS NULL THEN b.dataset_id ELSE s.dataset_id END AS dataset_id,
-                               b.status, b.captured_at
+                               b.status, b.captured_at, b.event_time, s.action_source
                           FROM capi.backlog b
                           JOIN capi.source s ON s.id = b.source_id
                           LEFT JOIN capi.dataset o ON o.id = b.dataset_id
                          UNION ALL
-                         SELECT s.dataset_id, 'queued', q.captured_at
-                           FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id) u
+                         SELECT s.dataset_id, 'queued', q.captured_at, NULL, a.action_source
+                           FROM capi._queued q JOIN capi._sources s ON s.id = q.source_id
+                           LEFT JOIN capi.source a ON a.id = s.id) u
                   GROUP BY u.dataset_id) w ON w.dataset_id = d.id
       LEFT JOIN (SELECT v.dataset_id,
                         pg_catalog.count(*) FILTER (WHERE v.outcome = 'delivered') AS delivered,
@@ -288,7 +292,7 @@ BEGIN
      WHERE b.reason LIKE 'the query %' OR b.reason LIKE 'the reader %';
     strangers := ARRAY(SELECT r.rolname::text FROM pg_roles r
                         WHERE (r.oid IN (SELECT c.writer FROM capi.context c WHERE c.source_id = 0)
-                               OR r.rolname IN (SELECT c.writer FROM capi.consent c WHERE c.source_id = 0))
+                               OR r.rolname IN (SELECT c.writer FROM capi._consents c WHERE c.source_id = 0))
                           AND NOT EXISTS (SELECT FROM capi._told(r.oid))
                           AND EXISTS (SELECT FROM capi.source) ORDER BY 1);
     RETURN QUERY SELECT 'contexts', NOT capi._context_is_full() AND strangers = '{}',

@@ -17,6 +17,9 @@ ALTER TABLE capi.dataset ADD CONSTRAINT dataset_state_check
     CHECK (state IN ('active', 'paused', 'credential', 'version', 'refused'));
 
 ALTER TABLE capi.state ADD COLUMN delivered_at timestamptz;
+CREATE TRIGGER note_restore BEFORE INSERT ON capi.state
+    FOR EACH ROW EXECUTE FUNCTION capi._note_restore();
+ALTER TABLE capi.state ENABLE ALWAYS TRIGGER note_restore;
 CREATE TABLE capi.dataset_state (
     dataset_id int PRIMARY KEY,
     rest_until timestamptz,
@@ -91,6 +94,8 @@ CREATE TABLE capi.consent (
 ) WITH (vacuum_truncate = off);
 CREATE INDEX consent_key ON capi.consent (key, source_id, said_at);
 ALTER TABLE capi.consent REPLICA IDENTITY FULL;
+CREATE TABLE capi_reserve.consent (LIKE capi.consent) WITH (vacuum_truncate = off);
+ALTER TABLE capi_reserve.consent REPLICA IDENTITY FULL;
 INSERT INTO capi.consent (key, source_id, said_at, given)
 SELECT c.key, c.source_id, c.set_at, false FROM capi.old_context c WHERE NOT c.consent;
 INSERT INTO capi.context (key, source_id, set_at, fields)
@@ -102,6 +107,7 @@ ALTER EXTENSION capi DROP TABLE capi.secret;
 ALTER EXTENSION capi ADD TABLE capi.secret;
 SELECT pg_catalog.pg_extension_config_dump('capi.sealed_secret', '');
 SELECT pg_catalog.pg_extension_config_dump('capi.consent', '');
+SELECT pg_catalog.pg_extension_config_dump('capi_reserve.consent', '');
 
 CREATE SEQUENCE capi.audience_id_seq AS int;
 CREATE TABLE capi.audience (

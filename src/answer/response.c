@@ -322,10 +322,10 @@ classify_status(const CapiAnswer *answer, CapiResult *result)
 		result->class = CAPI_CLASS_THROTTLED;
 		return THROTTLED_REST_MS;
 	}
+	/* a proxy that says so of a single event may say so of all */
 	if (status == 413)
 		result->class = CAPI_CLASS_PERMANENT;
-	else
-		result->uncertain = status / 100 == 4 && status != 408;
+	result->uncertain = status / 100 == 4 && status != 408;
 	return 0;
 }
 

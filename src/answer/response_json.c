@@ -75,6 +75,12 @@ capi_response_read_json(const char *text, size_t len, CapiAnswerJson *json)
 	json->usage_percent = -1;
 	if (text == NULL || len == 0)
 		return;
+	/* a byte order mark is no part of it (RFC 8259, 8.1) */
+	if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+	{
+		text += 3;
+		len -= 3;
+	}
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "capi answer context",
 									ALLOCSET_DEFAULT_SIZES);

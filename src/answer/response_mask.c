@@ -9,9 +9,10 @@
  *		a step of a path as in $['data'][0]['user_data'];
  *	-	a word with "@" or "://", an address of the internet, a word of 20 or
  *		more letters and digits (tokens, hashes);
- *	-	digits that may be a phone, birth date or number of a customer: six in
- *		a row, or seven with separators between them; a number of more than
- *		three that is no code as in (#2500);
+ *	-	digits that may be a phone, a birth date, an address or the number of a
+ *		customer: six in a row, seven with separators between them, or three
+ *		groups of them as in 1.2.3.4; a number of more than three that is no
+ *		code as in (#2500);
  *	-	every other word that is not in the list.
  * Line breaks and other control characters become spaces.
  *
@@ -30,12 +31,13 @@
 #define LONG_WORD_BYTES		20
 #define RUN_OF_DIGITS		6
 #define SEPARATED_DIGITS	7
+#define DIGIT_GROUPS		3
 #define MAX_NAME_BYTES		40
 #define MAX_NUMBER_DIGITS	3
 #define MAX_CODE_DIGITS		7
 
 /* Characters that may stand between the digits of one number. */
-#define DIGIT_SEPARATORS	" ()-./+"
+#define DIGIT_SEPARATORS	" ()-./+:|,"
 
 /* Where the result goes; pieces that no longer fit are left out whole. */
 typedef struct MaskTarget
@@ -208,6 +210,7 @@ mask_digits(MaskTarget *target, const char *text, const char *p)
 	int			digits = 0;
 	int			run = 0;
 	int			longest = 0;
+	int			groups = 0;
 	size_t		last = 0;		/* bytes until after the last digit */
 
 	if (*p < '0' || *p > '9' ||
@@ -219,7 +222,7 @@ mask_digits(MaskTarget *target, const char *text, const char *p)
 		if (p[i] >= '0' && p[i] <= '9')
 		{
 			digits++;
-			run++;
+			groups += run++ == 0;
 			longest = Max(longest, run);
 			last = i + 1;
 		}
@@ -228,7 +231,7 @@ mask_digits(MaskTarget *target, const char *text, const char *p)
 		else
 			break;
 	}
-	if (longest < RUN_OF_DIGITS && digits < SEPARATED_DIGITS)
+	if (longest < RUN_OF_DIGITS && digits < SEPARATED_DIGITS && groups < DIGIT_GROUPS)
 		return 0;
 
 	put_mask(target);

@@ -128,6 +128,7 @@ static const struct
 	{100, 0, "invalid parameter"},
 	{102, 0, "the session key is not valid"},
 	{104, 0, "an access token is required"},
+	{105, 0, "too many parameters"},
 	{190, 460, "the password was changed"},
 	{190, 463, "the token has expired"},
 	{190, 467, "the token was revoked"},
@@ -135,10 +136,16 @@ static const struct
 	{294, 0, "the permission ads_management is missing"},
 	{341, 0, "limit of the app, or downtime"},
 	{368, 0, "blocked for policy or abuse"},
+	{506, 0, "duplicate post"},
 	{613, 0, "too many calls"},
 	{803, 0, "the id is unknown"},
 	{2500, 0, "unknown path"},
 	{2635, 0, "the API version is retired"},
+	{2650, 0, "the custom audience could not be updated"},
+	{2655, 0, "the terms of custom audiences are not accepted"},
+	{5000, 0, "unknown error"},
+	{21009, 0, "the dataset is not ready for uploads"},
+	{1713230, 0, "the custom audience is blocked"},
 };
 
 bool
@@ -203,5 +210,11 @@ capi_response_title(int code, int subcode)
 			(titles[i].subcode == subcode || titles[i].subcode == 0))
 			return titles[i].title;
 	}
+	if (code < 0)
+		return "internal error of the API";
+	if (code >= 200 && code <= 299)
+		return "a permission is missing";
+	if (code >= 80000 && code <= 80014)
+		return "request limit of the business use case";
 	return NULL;
 }

@@ -145,6 +145,8 @@ call_twin(FunctionCallInfo fcinfo, bool with_path, bool is_secret)
 		call->args[i + shift] = fcinfo->args[i];
 
 	capi_enter_owner(owner, &scope);
+	if (is_secret)
+		capi_pinned_locally(CAPI_PINNED_SECRET, GUC_ACTION_SAVE);
 	PG_TRY();
 	{
 		result = FunctionCallInvoke(call);

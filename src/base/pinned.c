@@ -68,7 +68,7 @@ static const struct
 	{"transaction_timeout", "0", PROCESS},
 
 	/* what gets into a log */
-	{"auto_explain.log_min_duration", "-1", PROCESS},
+	{"auto_explain.log_min_duration", "-1", PROCESS | CAPI_PINNED_SECRET},
 	{"debug_print_parse", "off", ALL},
 	{"debug_print_plan", "off", ALL},
 	{"debug_print_rewritten", "off", ALL},
@@ -81,6 +81,7 @@ static const struct
 	{"log_planner_stats", "off", PROCESS},
 	{"log_statement", "none", PROCESS},
 	{"log_statement_stats", "off", PROCESS},
+	{"pgaudit.log_parameter", "off", CAPI_PINNED_SECRET},
 	{"trace_sort", "off", PROCESS},
 
 	/* how it is carried out; shops tune this for their queries */

@@ -14,7 +14,8 @@ typedef enum CapiPinned
 	CAPI_PINNED_READER = 1 << 1,	/* in a process that runs shops' queries */
 	CAPI_PINNED_OWNER = 1 << 2, /* while code runs as the extension's owner */
 	CAPI_PINNED_TXN = 1 << 3,	/* in the transactions of txn.c */
-	CAPI_PINNED_QUERY = 1 << 4	/* around a source's query */
+	CAPI_PINNED_QUERY = 1 << 4, /* around a source's query */
+	CAPI_PINNED_SECRET = 1 << 5 /* while a function of ours has a secret */
 } CapiPinned;
 
 /*

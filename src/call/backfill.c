@@ -193,8 +193,7 @@ static void
 find_missing(Backfill *b)
 {
 	CapiLedger	ledger = {
-		.kind = CAPI_LEDGER_BACKFILL, .since = b->since, .until = b->until,
-		.unit = "day", .zone = "UTC"
+		.kind = CAPI_LEDGER_BACKFILL, .since = b->since, .until = b->until
 	};
 
 	b->desc = CreateTemplateTupleDesc(M_COLUMNS);

@@ -39,7 +39,7 @@
 
 PG_FUNCTION_INFO_V1(capi_sql_look);
 PG_FUNCTION_INFO_V1(capi_sql_query_columns);
-PG_FUNCTION_INFO_V1(capi_sql_query_is_limited);
+PG_FUNCTION_INFO_V1(capi_sql_query_limit);
 PG_FUNCTION_INFO_V1(capi_sql_single_select);
 
 /* A lock that somebody holds is not waited for longer. */
@@ -260,13 +260,16 @@ capi_sql_query_columns(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(look.result);
 }
 
-/* capi._query_is_limited(query text) */
+/* capi._query_limit(query text) */
 Datum
-capi_sql_query_is_limited(PG_FUNCTION_ARGS)
+capi_sql_query_limit(PG_FUNCTION_ARGS)
 {
 	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const char *limit = capi_query_text_limit(capi_query_single_select(query));
 
-	PG_RETURN_BOOL(capi_query_text_is_limited(capi_query_single_select(query)));
+	if (limit == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(limit));
 }
 
 /* capi._single_select(query text): without its semicolon */

@@ -151,7 +151,7 @@ capi_query_text_check_zones(const char *query)
 	}
 }
 
-/* ---------- LIMIT ---------- */
+/* ---------- some of the orders ---------- */
 
 static bool
 is_absent(Node *count)
@@ -186,8 +186,57 @@ first_from(SelectStmt *select)
 	return from;
 }
 
-bool
-capi_query_text_is_limited(const char *query)
+/* The expression of the target of that name or number, or NULL. */
+static Node *
+find_target(SelectStmt *select, const char *name, int number)
+{
+	ListCell   *lc;
+
+	foreach(lc, select->targetList)
+	{
+		ResTarget  *target = lfirst_node(ResTarget, lc);
+
+		if (--number == 0 ||
+			(name != NULL && target->name != NULL && strcmp(target->name, name) == 0))
+			return target->val;
+	}
+	return NULL;
+}
+
+/* What an expression of DISTINCT ON means: a target's name or number. */
+static Node *
+resolve(SelectStmt *select, Node *expression)
+{
+	Node	   *target = NULL;
+
+	if (IsA(expression, ColumnRef) &&
+		list_length(((ColumnRef *) expression)->fields) == 1 &&
+		IsA(linitial(((ColumnRef *) expression)->fields), String))
+		target = find_target(select, strVal(linitial(((ColumnRef *) expression)->fields)), 0);
+	else if (IsA(expression, A_Const) && IsA(&((A_Const *) expression)->val, Integer))
+		target = find_target(select, NULL, intVal(&((A_Const *) expression)->val));
+	return target != NULL ? target : expression;
+}
+
+/* DISTINCT ON something else than the key: of several orders one is left. */
+static bool
+drops_orders(SelectStmt *select)
+{
+	Node	   *key = find_target(select, "key", 0);
+	ListCell   *lc;
+
+	/* of plain DISTINCT the list holds NULL */
+	if (select->distinctClause == NIL || linitial(select->distinctClause) == NULL ||
+		key == NULL)
+		return false;
+	foreach(lc, select->distinctClause)
+		if (equal(resolve(select, lfirst(lc)), key))
+			return false;
+	return true;
+}
+
+const char *
+capi_query_text_limit(const char *query)
 {
 	SelectStmt *select = parse(query);
 
@@ -197,8 +246,12 @@ capi_query_text_is_limited(const char *query)
 		Node	   *from;
 
 		if (!is_absent(select->limitCount) || !is_absent(select->limitOffset))
-			return true;
+			return "LIMIT";
+		if (drops_orders(select))
+			return "DISTINCT ON";
 		from = first_from(select);
+		if (from != NULL && IsA(from, RangeTableSample))
+			return "TABLESAMPLE";
 		if (from != NULL && IsA(from, RangeSubselect) &&
 			IsA(((RangeSubselect *) from)->subquery, SelectStmt))
 			select = (SelectStmt *) ((RangeSubselect *) from)->subquery;
@@ -206,7 +259,7 @@ capi_query_text_is_limited(const char *query)
 				 ((RangeVar *) from)->schemaname == NULL)
 			select = find_with(select->withClause, ((RangeVar *) from)->relname);
 		else
-			return false;
+			return NULL;
 	}
-	return false;
+	return NULL;
 }

@@ -11,7 +11,10 @@
  */
 extern void capi_query_text_check_zones(const char *query);
 
-/* Does it return not more than some of its orders? */
-extern bool capi_query_text_is_limited(const char *query);
+/*
+ * By what it returns not more than some of its orders: LIMIT, DISTINCT ON,
+ * TABLESAMPLE.  NULL: by none of these.
+ */
+extern const char *capi_query_text_limit(const char *query);
 
 #endif							/* CAPI_QUERY_TEXT_H */

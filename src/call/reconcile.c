@@ -14,7 +14,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -24,42 +23,12 @@
 #include "base/entry.h"
 #include "call/reconcile.h"
 #include "read/orders.h"
+#include "store/bucket.h"
 
 PG_FUNCTION_INFO_V1(capi_sql_reconcile);
 PG_FUNCTION_INFO_V1(capi_sql_reconciliation);
 PG_FUNCTION_INFO_V1(capi_sql_missing_orders);
 PG_FUNCTION_INFO_V1(capi_sql_drift);
-
-/* Lengths of time that begin where the clock on the wall says. */
-static const struct
-{
-	int			months;
-	int			days;
-	int64		time;
-	const char *unit;			/* as date_trunc() calls it */
-}			units[] = {
-	{0, 0, USECS_PER_HOUR, "hour"},
-	{0, 1, 0, "day"},
-	{0, 7, 0, "week"},
-	{1, 0, 0, "month"},
-	{3, 0, 0, "quarter"},
-	{12, 0, 0, "year"},
-};
-
-static const char *
-unit_of(const Interval *bucket)
-{
-	for (int i = 0; i < (int) lengthof(units); i++)
-		if (bucket->month == units[i].months && bucket->day == units[i].days &&
-			bucket->time == units[i].time)
-			return units[i].unit;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown bucket"),
-			 errdetail("A bucket is 1 hour, 1 day, 1 week, 1 month, 3 months or 1 year, and begins where the session's time zone says."),
-			 errhint("For other lengths, sum up shorter ones.")));
-	return NULL;
-}
 
 void
 capi_reconcile_check_range(bool no_since, TimestampTz since, bool no_until,
@@ -88,7 +57,8 @@ capi_reconcile(CapiCaller *reader, CapiLedger *ledger, Tuplestorestate *result,
 	ledger->source_id = reader->source->id;
 	ledger->key_type = reader->source->key_type;
 	ledger->orders = capi_ledger_orders();
-	ledger->orders->with_raw_keys = ledger->kind == CAPI_LEDGER_BACKFILL;
+	ledger->orders->with_raw_keys = ledger->kind == CAPI_LEDGER_BACKFILL ||
+		ledger->kind == CAPI_LEDGER_MISSING;
 	ledger->elsewhere = capi_ledger_orders();
 	capi_ledger_begin(reader->owner);
 	if (has_query)
@@ -117,9 +87,6 @@ answer(FunctionCallInfo fcinfo, CapiLedger *ledger)
 
 	ledger->since = PG_ARGISNULL(1) ? 0 : PG_GETARG_TIMESTAMPTZ(1);
 	ledger->until = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
-	ledger->zone = pg_get_timezone_name(session_timezone);
-	if (ledger->unit == NULL)
-		ledger->unit = "day";
 	capi_reconcile_check_range(PG_ARGISNULL(1), ledger->since,
 							   PG_ARGISNULL(2), ledger->until);
 	InitMaterializedSRF(fcinfo, 0);
@@ -142,7 +109,13 @@ capi_sql_reconcile(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("bucket must not be null"),
 				 errhint("Leave it out to have a row for each day.")));
-	ledger.unit = unit_of(PG_GETARG_INTERVAL_P(3));
+	ledger.bucket = *PG_GETARG_INTERVAL_P(3);
+	if (!capi_bucket_is_usable(&ledger.bucket))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown bucket"),
+				 errdetail("A bucket is a length of time of a minute to a day, or of whole days, or of whole months."),
+				 errhint("For example 15 minutes, 6 hours, 1 day, 1 week, 1 month or 1 year.")));
 	answer(fcinfo, &ledger);
 	return (Datum) 0;
 }
@@ -237,7 +210,7 @@ reconcile_source(ReturnSetInfo *result, CapiCaller *reader, TimestampTz now)
 		.reader = reader,
 		.ledger = {
 			.kind = CAPI_LEDGER_SUMS, .since = now - 7 * USECS_PER_DAY, .until = now,
-			.unit = "day", .zone = pg_get_timezone_name(session_timezone)
+			.bucket = {.day = 1}
 		},
 		.rows = tuplestore_begin_heap(false, false, work_mem),
 		.desc = inner_desc(result->setDesc)

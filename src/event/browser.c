@@ -21,9 +21,6 @@
 #define MIN_BARE_CLICK_ID	20
 #define MAX_CLICK_ID		1024
 
-/* "undefined" in the place of an id, and all shorter words for none. */
-#define MAX_NONE_ID			9
-
 /* SPEC 3.2: the time is in milliseconds, of which there are 13 until 2286. */
 #define MILLISECONDS_DIGITS	13
 
@@ -231,7 +228,7 @@ is_id_with_appendix(const char *id, const char *end)
 
 	/* "fb" twice: two values glued together */
 	if (id_end == id || (id_end - id == 2 && strncmp(id, "fb", 2) == 0) ||
-		(id_end - id <= MAX_NONE_ID && capi_none_is(id, id_end - id)))
+		capi_none_is(id, id_end - id))
 		return false;
 	return id_end == end ||
 		(*id_end == '.' && skip_click_chars(appendix, end) == end &&
@@ -356,7 +353,7 @@ capi_browser_click_id(const char *s, int len)
 	}
 	if (id != NULL)
 		return copy_click_id(id, id_len);
-	while (len > 1 && *s == '"' && s[len - 1] == '"')
+	while (len > 1 && (*s == '"' || *s == '\'') && s[len - 1] == *s)
 	{
 		s++;
 		len -= 2;

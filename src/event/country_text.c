@@ -58,6 +58,42 @@ key_of_flag(Part part, char *key)
 	return p == end;
 }
 
+/* Letters of Latin script with marks, or marks on their own? */
+static bool
+has_accent(Part part)
+{
+	const char *p = part.s;
+	const char *end = p + part.len;
+
+	while (p < end)
+	{
+		uint32		c = capi_text_next(&p, end);
+
+		if ((c >= 0xC0 && c < 0x370) || (c >= 0x1E00 && c < 0x1F00))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Names that without their accents are codes or like them: the USA are "Mỹ" in
+ * Vietnamese, China is "Çin" in Turkish.  Codes have none.
+ */
+static const CapiCountry *
+find_short(const char *key)
+{
+	static const char *const names[][2] = {
+		{"ao", "at"}, {"bi", "be"}, {"cad", "td"}, {"cin", "cn"}, {"ira", "ir"},
+		{"lao", "la"}, {"mon", "im"}, {"my", "us"}, {"oma", "om"}, {"sec", "cz"},
+		{"sip", "cy"}, {"y", "it"}
+	};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (strcmp(names[i][0], key) == 0)
+			return capi_country_find(names[i][1]);
+	return NULL;
+}
+
 /* By the whole text, also when an article stands in front. */
 static const CapiCountry *
 find_whole(Part part)
@@ -71,6 +107,8 @@ find_whole(Part part)
 	if (capi_text_key(key, sizeof(key), part.s, part.len) == 0 &&
 		!key_of_flag(part, key))
 		return NULL;
+	if (strlen(key) <= MAX_CODE_BYTES && has_accent(part))
+		return find_short(key);
 	/* "n/a" is not Namibia */
 	if (strcmp(key, "na") == 0 && part.len > 2)
 		return NULL;
@@ -95,9 +133,18 @@ find_inverted(Part name, Part in_front)
 static Part
 drop_calling_code(Part part)
 {
-	int			n = part.len;
+	int			n;
 
 	part = trim(part);
+	if (part.len > 0 && part.s[part.len - 1] == ')')
+	{
+		/* Germany [DE] (+49) */
+		n = part.len - 1;
+		while (n > 0 && (capi_form_is_digit(part.s[n - 1]) || part.s[n - 1] == '+'))
+			n--;
+		if (n > 1 && n < part.len - 1 && part.s[n - 1] == '(')
+			return trim((Part) {part.s, n - 1});
+	}
 	n = part.len;
 	while (n > 0 && capi_form_is_digit(part.s[n - 1]))
 		n--;
@@ -194,6 +241,30 @@ agree(const CapiCountry *a, const CapiCountry *b)
 	return belongs_to(b, a) ? b : NULL;
 }
 
+/* By all parts of a list, which name one country: Suisse/Schweiz/Svizzera. */
+static const CapiCountry *
+find_listed(Part text)
+{
+	const CapiCountry *found = NULL;
+	int			from = 0;
+
+	for (int i = 0; i <= text.len; i++)
+	{
+		const CapiCountry *country;
+
+		if (i < text.len && !is_either(text.s[i], "/|;"))
+			continue;
+		if (from == 0 && i == text.len)
+			return NULL;		/* one part */
+		country = find_whole((Part) {text.s + from, i - from});
+		if (country == NULL || (found != NULL && country != found))
+			return NULL;
+		found = country;
+		from = i + 1;
+	}
+	return found;
+}
+
 /* By what stands in a bracket and around it. */
 static const CapiCountry *
 find_around_bracket(Part text, int open, int close)
@@ -220,7 +291,8 @@ find_around_bracket(Part text, int open, int close)
 		(is_form_of_state(inside) ||
 		 (inside.len <= MAX_CODE_BYTES && find_whole(inside) == NULL)))
 		return country;
-	return agree(country, find_whole(inside));
+	return agree(country, find_whole(inside) != NULL ? find_whole(inside) :
+				 find_listed(inside));
 }
 
 /* By what stands on both sides of the n bytes of a mark. */
@@ -308,11 +380,51 @@ find_composed(Part text)
 	return find_beside_code(text);
 }
 
+/*
+ * Behind what the state is, as official names begin in some languages:
+ * République du Cameroun.  Not where another state has the rest of the name.
+ */
+static const CapiCountry *
+find_behind_form(Part text)
+{
+	static const char *const forms[] = {
+		"republic of ", "state of ", "kingdom of ", "principality of ",
+		"république de ", "république du ", "république d'", "république des ",
+		"royaume de ", "royaume du ", "principauté de ", "grand-duché de ",
+		"república de ", "república del ", "república da ", "república do ",
+		"reino de ", "principado de ", "reino da ", "repubblica di ",
+		"repubblica del ", "repubblica d'", "regno di ", "principato di ",
+		"republik ", "bundesrepublik ", "königreich ", "fürstentum ",
+		"großherzogtum ", "staat ", "republiek ", "koninkrijk ", "republiken ",
+		"konungariket ", "kongeriget ", "kongeriket ", "republika "
+	};
+
+	for (int i = 0; i < (int) lengthof(forms); i++)
+	{
+		int			len = strlen(forms[i]);
+
+		if (text.len > len && pg_strncasecmp(text.s, forms[i], len) == 0)
+		{
+			const CapiCountry *country =
+				find_whole((Part) {text.s + len, text.len - len});
+
+			if (country != NULL && text.len - len > MAX_CODE_BYTES &&
+				!is_shared_name(country))
+				return country;
+		}
+	}
+	return NULL;
+}
+
 static const CapiCountry *
 find_any(Part text)
 {
 	const CapiCountry *country = find_whole(text);
 
+	if (country == NULL)
+		country = find_behind_form(text);
+	if (country == NULL)
+		country = find_listed(text);
 	return country != NULL ? country : find_composed(text);
 }
 

@@ -10,7 +10,6 @@
 
 #include <unictype.h>
 
-#include "event/entity.h"
 #include "event/form.h"
 #include "event/text.h"
 
@@ -185,12 +184,10 @@ skip_quoted(const char *p, const char *end)
 	return close != NULL ? close : p;
 }
 
-/* Of what stands from s to p: does an address end at p? */
 static inline bool
-is_mark(const char *s, const char *p)
+is_mark(char c)
 {
-	return *p == ',' || *p == '|' || *p == '\n' ||
-		(*p == ';' && !capi_entity_ends(s, p));
+	return c == ',' || c == '|' || c == '\n' || c == ';';
 }
 
 /*
@@ -212,7 +209,7 @@ capi_email_next(const char **s, int *len, CapiInput *in)
 			p = skip_quoted(p, end);
 		else if (*p == '@')
 			seen = true;
-		else if (seen && (is_mark(*s, p) || (*p == ' ' && address_follows(p, end))))
+		else if (seen && (is_mark(*p) || (*p == ' ' && address_follows(p, end))))
 			break;
 	}
 	in->s = *s;

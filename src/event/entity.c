@@ -128,6 +128,21 @@ value_of(const Entity *entity)
 	return entity_text + entity->at + entity->len;
 }
 
+/* &NTILDE; of a name that somebody has put into capitals; NULL: it is none. */
+static const Entity *
+find_capitals(const char *name, int len)
+{
+	char		lower[MAX_NAME_BYTES];
+
+	for (int i = 0; i < len; i++)
+	{
+		if (name[i] >= 'a' && name[i] <= 'z')
+			return NULL;
+		lower[i] = pg_ascii_tolower(name[i]);
+	}
+	return find_name(lower, len);
+}
+
 /* The same for a name, behind "&". */
 static int
 decode_name(const char *s, const char *end, CapiEntityUse use, StringInfo out)
@@ -139,6 +154,8 @@ decode_name(const char *s, const char *end, CapiEntityUse use, StringInfo out)
 		len++;
 	if (s + len < end && s[len] == ';')
 		entity = find_name(s, len);
+	if (entity == NULL && use == CAPI_ENTITY_TEXT && s + len < end && s[len] == ';')
+		entity = find_capitals(s, len);
 	if (entity != NULL)
 	{
 		appendStringInfoString(out, value_of(entity));
@@ -165,18 +182,19 @@ decode_name(const char *s, const char *end, CapiEntityUse use, StringInfo out)
 static int
 decode_ampersand(const char *s, const char *end, StringInfo out)
 {
-	static const char *const references[] = {"amp;", "#038;", "#38;", "#x26;"};
+	int			before = out->len;
+	int			read = 0;
 
-	for (int i = 0; i < (int) lengthof(references); i++)
+	if (s < end && *s == '#')
+		read = 1 + decode_number(s + 1, end, true, out);
+	else if (end - s >= 4 && pg_strncasecmp(s, "amp;", 4) == 0)
 	{
-		int			len = strlen(references[i]);
-
-		if (end - s >= len && pg_strncasecmp(s, references[i], len) == 0)
-		{
-			appendStringInfoChar(out, '&');
-			return len;
-		}
+		appendStringInfoChar(out, '&');
+		read = 4;
 	}
+	if (out->len == before + 1 && out->data[before] == '&')
+		return read;
+	out->len = before;
 	return 0;
 }
 
@@ -235,15 +253,4 @@ capi_entity_decode(const char *s, int *len, CapiEntityUse use)
 		*len = out.len;
 	}
 	return s;
-}
-
-bool
-capi_entity_ends(const char *s, const char *p)
-{
-	const char *begin = p;
-
-	while (begin > s && p - begin < MAX_NAME_BYTES &&
-		   (capi_form_is_alnum(begin[-1]) || begin[-1] == '#'))
-		begin--;
-	return begin > s && begin < p && begin[-1] == '&';
 }

@@ -23,7 +23,4 @@ typedef enum CapiEntityUse
 extern const char *capi_entity_decode(const char *s, int *len,
 									  CapiEntityUse use);
 
-/* Does the semicolon at p end a reference that begins at s or behind it? */
-extern bool capi_entity_ends(const char *s, const char *p);
-
 #endif							/* CAPI_ENTITY_H */

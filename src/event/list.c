@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/jsonb.h"
 
+#include "event/entity.h"
 #include "event/form.h"
 #include "event/list.h"
 #include "event/text.h"
@@ -19,6 +20,7 @@
 #define FIRST_ROOM		8
 
 static const char *const no_list = "looks like a list, but is no JSON";
+static const char separators[] = ",;|\t\n";
 static const char *const no_scalar = "an object, or a list within a list";
 
 /* The values of a field, while they grow. */
@@ -196,16 +198,28 @@ parse_single_quoted(const char *s, int len)
 	return capi_contents_parse(copy);
 }
 
+/* The JSON of a text, or of one that is nearly JSON; NULL: there is none. */
+static Jsonb *
+parse_structure(const char *s, int len)
+{
+	Jsonb	   *json = capi_contents_parse(pnstrdup(s, len));
+
+	if (json == NULL && s[0] == '[')
+		json = parse_single_quoted(s, len);
+	/* "A","B" */
+	if (json == NULL && s[0] == '"')
+		json = capi_contents_parse(psprintf("[%.*s]", len, s));
+	return json;
+}
+
 /* Adds what is in a text that is in brackets or quotes. */
 static void
 add_structure(Texts *texts, const char *s, int len)
 {
-	Jsonb	   *json = capi_contents_parse(pnstrdup(s, len));
+	Jsonb	   *json = parse_structure(s, len);
 	int			before = texts->n;
 	bool		hashed = (capi_field_info(texts->field)->flags & CAPI_FIELD_HASHED) != 0;
 
-	if (json == NULL && s[0] == '[')
-		json = parse_single_quoted(s, len);
 	if (json != NULL && !(len == 2 && s[0] == '{'))
 	{
 		add_members(texts, json);
@@ -214,7 +228,8 @@ add_structure(Texts *texts, const char *s, int len)
 	if (s[0] == '{' && !is_guid(s, len) && add_array(texts, s + 1, s + len - 1))
 		return;
 	texts->n = before;
-	if (!hashed && s[0] == '[' && memchr(s, ',', len) != NULL)
+	if (!hashed && s[0] == '[' &&
+		(memchr(s, ',', len) != NULL || memchr(s, '"', len) != NULL))
 		texts->problem = no_list;
 	else
 		add_text(texts, pnstrdup(s, len));
@@ -236,6 +251,9 @@ add_value(Texts *texts, char *value)
 	const char *s = value;
 	int			len = strlen(value);
 
+	/* [&quot;A&quot;] */
+	if ((*s == '[' || *s == '{' || *s == '&') && strstr(s, "&quot;") != NULL)
+		s = capi_entity_decode(s, &len, CAPI_ENTITY_CLOSED);
 	while (len > 0 && isspace((unsigned char) *s))
 	{
 		s++;
@@ -251,6 +269,8 @@ add_value(Texts *texts, char *value)
 	{
 		if (texts->field == CAPI_FIELD_CONTENT_IDS && memchr(s, ',', len) != NULL)
 			texts->problem = "one id that holds a comma, lists are arrays or JSON";
+		else if (texts->field == CAPI_FIELD_CONTENT_IDS && strpbrk(pnstrdup(s, len), separators) != NULL)
+			texts->problem = "one id that holds a separator, lists are arrays or JSON";
 		add_text(texts, value);
 	}
 }
@@ -265,7 +285,8 @@ is_plain(int field, const CapiValues *values)
 
 		if (*s == '[' || *s == '{' || *s == '"' || *s == ' ' || *s == '\n' ||
 			(*s == 'a' && s[1] == ':') ||
-			(field == CAPI_FIELD_CONTENT_IDS && strchr(s, ',') != NULL))
+			*s == '&' ||
+			(field == CAPI_FIELD_CONTENT_IDS && strpbrk(s, separators) != NULL))
 			return false;
 	}
 	return true;

@@ -11,8 +11,8 @@
 #include "event/form.h"
 #include "event/none.h"
 
-/* The longest of the words fits. */
-#define MAX_NONE_BYTES	32
+/* The longest of the words fits, and some of them in a row. */
+#define MAX_NONE_BYTES	64
 
 const char *const capi_none_problem = "a word for no value";
 
@@ -25,32 +25,55 @@ typedef struct Word
 
 #define WORD(s)			{s, sizeof(s) - 1}
 
+/* Without what stands around them: brackets, percent signs, underscores. */
 static const Word words[] = {
 	WORD("undefined"), WORD("null"), WORD("nil"), WORD("nan"), WORD("none"),
-	WORD("n/a"), WORD("na"), WORD("-"), WORD("--"), WORD("---"), WORD("?"),
-	WORD("false"), WORD("true"), WORD("unknown"), WORD("empty"),
-	WORD("missing"), WORD("not set"), WORD("not_set"), WORD("notset"),
-	WORD("not available"), WORD("not provided"), WORD("no value"),
-	WORD("(not set)"), WORD("(none)"), WORD("(null)"), WORD("(undefined)"),
-	WORD("(not provided)"), WORD("(empty)"), WORD("(direct)"), WORD("<null>"),
-	WORD("<none>"), WORD("{}"), WORD("[]"), WORD("[null]"),
-	WORD("[undefined]"), WORD("{null}"), WORD("()"), WORD("\\n"), WORD("#n/a"),
-	WORD("#value!"), WORD("#ref!"), WORD("#name?"), WORD("infinity"),
-	WORD("-infinity"), WORD("void 0"), WORD("about:blank"),
-	WORD("about:client"), WORD("undefined undefined"), WORD("null null")
+	WORD("n/a"), WORD("n.a"), WORD("na"), WORD("false"), WORD("true"),
+	WORD("unknown"), WORD("empty"), WORD("missing"), WORD("blank"),
+	WORD("not set"), WORD("not-set"), WORD("not_set"), WORD("notset"),
+	WORD("unset"), WORD("not available"), WORD("not provided"),
+	WORD("unavailable"), WORD("no value"), WORD("direct"), WORD("nul"),
+	WORD("nulo"), WORD("nulle"), WORD("void"), WORD("void 0"),
+	WORD("nothing"), WORD("nonetype"), WORD("dbnull"), WORD("u0000"),
+	WORD("ref!"), WORD("value!"), WORD("name?"), WORD("n.a."),
+	WORD("infinity"), WORD("about:blank"), WORD("about:client"),
+	/* in words of people */
+	WORD("leer"), WORD("keine"), WORD("nichts"), WORD("unbekannt"),
+	WORD("vide"), WORD("aucun"), WORD("inconnu"), WORD("vacio"),
+	WORD("vacío"), WORD("ninguno"), WORD("indefinido"), WORD("desconocido"),
+	WORD("vazio"), WORD("nenhum"), WORD("vuoto"), WORD("nessuno"),
+	WORD("geen"), WORD("leeg"), WORD("puste"), WORD("brak"), WORD("ingen"),
+	WORD("нет"), WORD("пусто"), WORD("なし"), WORD("空"), WORD("无"),
+	/* of who gave no consent */
+	WORD("denied"), WORD("declined"), WORD("rejected"), WORD("refused"),
+	WORD("optout"), WORD("opt-out"), WORD("blocked"), WORD("redacted"),
+	WORD("hidden"), WORD("deleted"), WORD("expired"), WORD("yes"),
+	WORD("no"), WORD("on"), WORD("off"),
+	/* the name in the place of the value, as in templates */
+	WORD("fbc"), WORD("fbp"), WORD("fbclid")
 };
 
-/* Objects of JavaScript, and templates that nobody filled. */
+/* Objects of programs, and templates that nobody filled. */
 static const Word beginnings[] = {
-	WORD("[object "), WORD("%5bobject"), WORD("{{"), WORD("${"), WORD("<%"),
-	WORD("{%"), WORD("%7b%7b"), WORD("[["), WORD("function("),
-	WORD("function (")
+	WORD("[object "), WORD("{{"), WORD("${"), WORD("<%"), WORD("{%"),
+	WORD("[["), WORD("function("), WORD("function ("), WORD("java.lang."),
+	WORD("optional."), WORD("%!s("), WORD("<null>"), WORD("<none>")
 };
 
+/* What means something only with the sign in front. */
+static const Word signed_words[] = {WORD("\\n"), WORD("%s"), WORD("%d")};
+
+
+/* Of a program that adds missing values to one another. */
+static const Word repeated[] = {
+	WORD("undefined"), WORD("null"), WORD("nan"), WORD("none")
+};
+
+/* What may stand around a word. */
 static bool
-is_quote(char c)
+is_around(char c)
 {
-	return c == '"' || c == '\'' || c == '`' || c == ' ';
+	return c != '\0' && strchr("\"'` ;,\\(){}[]<>%$@#_", c) != NULL;
 }
 
 /* Only zeros, as phones say that refuse an advertising id? */
@@ -63,39 +86,131 @@ is_zero(const char *s, int len)
 	return true;
 }
 
-static inline bool
-begins_with(const char *s, int len, const Word *word)
+/* Neither a letter nor a digit? */
+static bool
+is_marks(const char *s, int len)
 {
-	return len >= word->len && pg_ascii_tolower(*s) == *word->s &&
-		pg_strncasecmp(s, word->s, word->len) == 0;
+	for (int i = 0; i < len; i++)
+		if (capi_form_is_alnum(s[i]) || IS_HIGHBIT_SET(s[i]))
+			return false;
+	return true;
+}
+
+/* One character over and over, or one of those words? */
+static bool
+is_repeated(const char *s, int len)
+{
+	int			same = 1;
+
+	while (same < len && s[same] == s[0])
+		same++;
+	if (same == len && len > 3)
+		return true;
+	for (int i = 0; i < (int) lengthof(repeated); i++)
+	{
+		const Word *word = &repeated[i];
+		int			at = 0;
+
+		while (len - at >= word->len &&
+			   memcmp(s + at, word->s, word->len) == 0)
+		{
+			at += word->len;
+			while (at < len && !capi_form_is_alnum(s[at]) && !IS_HIGHBIT_SET(s[at]))
+				at++;
+		}
+		if (at == len)
+			return true;
+	}
+	return false;
+}
+
+static int
+hex_value(char c)
+{
+	if (capi_form_is_digit(c))
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/*
+ * Writes the text in lower case, with %20 and the plus signs of a URL decoded;
+ * returns its length.
+ */
+static int
+write_plain(char *plain, const char *s, int len)
+{
+	int			n = 0;
+
+	for (int i = 0; i < len; i++)
+		plain[i] = pg_ascii_tolower(s[i]);
+	for (int i = 0; i < len; i++)
+	{
+		char		c = plain[i];
+
+		if (c == '%' && i + 2 < len && hex_value(plain[i + 1]) >= 0 &&
+			hex_value(plain[i + 2]) >= 0)
+		{
+			c = hex_value(plain[i + 1]) << 4 | hex_value(plain[i + 2]);
+			i += 2;
+		}
+		else if (c == '+')
+			c = ' ';
+		plain[n++] = c == '\0' ? ' ' : c;
+	}
+	return n;
+}
+
+static bool
+is_among(const Word *list, int n, const char *s, int len)
+{
+	/* looked at by its length and first character: most are none */
+	for (int i = 0; i < n; i++)
+		if (list[i].len == len && *list[i].s == *s &&
+			memcmp(list[i].s, s, len) == 0)
+			return true;
+	return false;
+}
+
+static bool
+begins_as_none(const char *s, int len)
+{
+	for (int i = 0; i < (int) lengthof(beginnings); i++)
+		if (len >= beginnings[i].len && *beginnings[i].s == *s &&
+			memcmp(s, beginnings[i].s, beginnings[i].len) == 0)
+			return true;
+	return false;
 }
 
 bool
 capi_none_is(const char *s, int len)
 {
-	/* nearly every text: a number, or long and without a sign in front */
+	char		buf[MAX_NONE_BYTES];
+	char	   *plain = buf;
+	int			n;
+
+	/* nearly every text: a number, or a long one that begins with a letter */
 	if (len > 0 && *s >= '1' && *s <= '9')
 		return false;
-	if (len > MAX_NONE_BYTES && capi_form_is_alnum(*s) && *s != '0' &&
-		pg_ascii_tolower(*s) != 'f')
-		return false;
-	while (len > 0 && is_quote(*s))
-	{
-		s++;
-		len--;
-	}
-	while (len > 0 && is_quote(s[len - 1]))
-		len--;
 	if (is_zero(s, len))
 		return true;
-	/* looked at by its length and first character: most are none */
-	for (int i = 0; i < (int) lengthof(beginnings); i++)
-		if (begins_with(s, len, &beginnings[i]))
-			return true;
+	if (len > MAX_NONE_BYTES && capi_form_is_alnum(*s) &&
+		strchr("fFjJoO", *s) == NULL)
+		return false;
+	n = write_plain(plain, s, Min(len, MAX_NONE_BYTES));
+	if (begins_as_none(plain, n))
+		return true;
 	if (len > MAX_NONE_BYTES)
 		return false;
-	for (int i = 0; i < (int) lengthof(words); i++)
-		if (words[i].len == len && begins_with(s, len, &words[i]))
-			return true;
-	return false;
+	if (is_marks(plain, n) ||
+		is_among(signed_words, lengthof(signed_words), plain, n))
+		return true;
+	while (n > 0 && is_around(*plain))
+	{
+		plain++;
+		n--;
+	}
+	while (n > 0 && is_around(plain[n - 1]))
+		n--;
+	return is_zero(plain, n) || is_among(words, lengthof(words), plain, n) ||
+		is_repeated(plain, n);
 }

@@ -60,6 +60,17 @@ normalize_product_id(CapiInput *in, StringInfo out)
 		normalize_text(in, out);
 }
 
+/* What shops write for everybody without an account. */
+static bool
+is_guest(const char *s, int len)
+{
+	static const char *const words[] = {
+		"-1", "anon", "anonymous", "guest", "nobody", "visitor", NULL
+	};
+
+	return capi_word_find(words, s, len) != NULL;
+}
+
 /*
  * The only library that hashes this field lower-cases it and drops white
  * space; the same is done here, as the id must be equal on every channel.
@@ -78,7 +89,8 @@ normalize_external_id(CapiInput *in, StringInfo out)
 	capi_text_append(out, in->s, in->len, CAPI_TEXT_LOWER | CAPI_TEXT_NO_SPACE);
 	if (out->len == start)
 		return capi_form_refuse(in, "no characters");
-	return !capi_none_is(out->data + start, out->len - start) ||
+	return !(capi_none_is(out->data + start, out->len - start) ||
+			 is_guest(out->data + start, out->len - start)) ||
 		capi_form_refuse(in, capi_none_problem);
 }
 
@@ -106,6 +118,7 @@ normalize_decimal(CapiInput *in, StringInfo out)
 	char		plain[CAPI_DECIMAL_MAX_LEN];
 	int			len;
 
+	capi_number_unwrap(in);
 	if (capi_decimal_append(out, in->s, in->len, false) ||
 		append_comma_exponent(in, out))
 		return true;
@@ -275,7 +288,8 @@ static const CapiEntityUse entity_use[CAPI_FORM_COUNT] = {
 	[CAPI_FORM_OWN_ID] = CAPI_ENTITY_CLOSED,
 	[CAPI_FORM_PRODUCT_ID] = CAPI_ENTITY_CLOSED,
 	[CAPI_FORM_URL] = CAPI_ENTITY_AMPERSAND,
-	[CAPI_FORM_DECIMAL] = CAPI_ENTITY_CLOSED
+	[CAPI_FORM_DECIMAL] = CAPI_ENTITY_CLOSED,
+	[CAPI_FORM_CURRENCY] = CAPI_ENTITY_CLOSED
 };
 
 /*
@@ -419,7 +433,8 @@ capi_normalize_next(int field, const char **rest, const char *country,
 			capi_normalize_word(info->words, out, start, problem);
 	if (info->form == CAPI_FORM_EMAIL || info->form == CAPI_FORM_PHONE)
 	{
-		*rest = in.s;
+		/* before what parts them is looked for: a semicolon ends references */
+		*rest = in.s = capi_entity_decode(in.s, &len, CAPI_ENTITY_CLOSED);
 		if (info->form == CAPI_FORM_EMAIL)
 			capi_email_next(rest, &len, &in);
 		else

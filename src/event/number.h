@@ -19,4 +19,16 @@
  */
 extern bool capi_number_mend(CapiInput *in, int min_digits, char *buf);
 
+/* Takes away by what spreadsheets keep digits as text: ="0171", '0171, "0171". */
+extern void capi_number_unwrap(CapiInput *in);
+
+/*
+ * Digits of any script, full width, and the marks and spaces between them as
+ * ASCII has them, in a copy if there are any.
+ */
+extern void capi_number_to_ascii(CapiInput *in);
+
+/* A number of so many digits, and decimals that are not only zeros? */
+extern bool capi_number_is_fraction(const CapiInput *in, int min_digits);
+
 #endif							/* CAPI_NUMBER_H */

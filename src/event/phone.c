@@ -13,7 +13,6 @@
 #include <unictype.h>
 
 #include "event/country.h"
-#include "event/entity.h"
 #include "event/form.h"
 #include "event/number.h"
 #include "event/text.h"
@@ -31,7 +30,8 @@
 
 /* So many digits and a fraction are no area code and a number behind a point. */
 #define MIN_WHOLE_DIGITS	9
-#define MAX_FRACTION_DIGITS	2
+
+#define MAX_EXTENSION_DIGITS	3
 
 /* Of the largest integers of 32 bits. */
 #define LIMIT_DIGITS		10
@@ -325,15 +325,37 @@ calling_code_digits(const CapiCountry *country, char *digits)
 	return n;
 }
 
+/*
+ * Does the number lack the zero that it has at home and abroad?  It gets lost in
+ * columns of numbers.  In Italy mobiles begin with 3, services with 1, 4, 5
+ * and 8; in Ivory Coast and Congo all numbers have one length.
+ */
+static bool
+lacks_zero(const CapiCountry *country, const char *digits, int n)
+{
+	switch (country->calling_code)
+	{
+		case 39:
+			return n < country->max_digits && strchr("2679", digits[0]) != NULL;
+		case 225:
+		case 242:
+			return n == country->min_digits - 1 &&
+				country->min_digits == country->max_digits && digits[0] != '0';
+		default:
+			return false;
+	}
+}
+
 /* Appends calling code and national number; NULL, or why it is none. */
 static const char *
 append_national(const CapiCountry *country, const char *digits, int n,
 				StringInfo out)
 {
-	char		code[MAX_CODE_DIGITS];
+	char		code[MAX_CODE_DIGITS + 1];
 	int			code_len;
+	bool		zero = n > 0 && lacks_zero(country, digits, n);
 
-	if (n < country->min_digits)
+	if (n + zero < country->min_digits)
 		return too_short;
 	if (n > country->max_digits)
 		return too_long;
@@ -342,6 +364,8 @@ append_national(const CapiCountry *country, const char *digits, int n,
 		(country->calling_code == 1 && digits[0] < '2'))
 		return "not a telephone number";
 	code_len = calling_code_digits(country, code);
+	if (zero)
+		code[code_len++] = '0';
 	capi_text_put(out, code, code_len);
 	capi_text_put(out, digits, n);
 	return NULL;
@@ -477,7 +501,10 @@ complete_phone(CapiInput *in, const CapiCountry *home, StringInfo out)
 static bool
 is_clamped(const char *s, int len)
 {
-	static const char *const limits[] = {"2147483647", "4294967295"};
+	static const char *const limits[] = {
+		"2147483647", "2,147,483,647", "2.147.483.647", "-2147483648",
+		"4294967295", "9223372036854775807", "18446744073709551615"
+	};
 
 	for (int i = 0; i < (int) lengthof(limits); i++)
 		if (len == (int) strlen(limits[i]) && memcmp(s, limits[i], len) == 0)
@@ -530,15 +557,14 @@ count_digits(const char *p, const char *end)
 
 /*
  * Length of what may part two numbers at p, or 0: a mark, or a word between
- * spaces.  The text begins at s.
+ * spaces.
  */
 static int
-separator_length(const char *s, const char *p, const char *end)
+separator_length(const char *p, const char *end)
 {
 	static const char *const words[] = {" or ", " and ", " oder ", " und "};
 
-	if (*p == ',' || *p == '|' || *p == '/' || *p == '\n' ||
-		(*p == ';' && !capi_entity_ends(s, p)))
+	if (*p == ',' || *p == '|' || *p == '/' || *p == '\n' || *p == ';')
 		return 1;
 	if (*p == ' ' && end - p > 1 && pg_ascii_tolower(p[1]) >= 'a')
 		for (int i = 0; i < (int) lengthof(words); i++)
@@ -557,9 +583,32 @@ number_follows(const char *p, const char *end)
 {
 	const char *q = p;
 
-	while (q < end && separator_length(p, q, end) == 0)
+	while (q < end && separator_length(q, end) == 0)
 		q++;
 	return count_digits(p, q) >= MIN_LISTED_DIGITS;
+}
+
+/* Does a number begin with a plus sign or a zero, behind spaces? */
+static bool
+begins_anew(const char *p, const char *end)
+{
+	while (p < end && *p == ' ')
+		p++;
+	return p < end && (*p == '+' || *p == '0');
+}
+
+/*
+ * So many digits are enough for a number in front of what stands at p: one that
+ * begins with its calling code may be cut behind the area code, as in
+ * +49 (0) 6421 / 2828282.
+ */
+static int
+enough_digits(const char *from, const char *p, const char *end)
+{
+	bool		international = *from == '+' || strncmp(from, "00", 2) == 0;
+
+	return international && !begins_anew(p, end) ?
+		MIN_LISTED_DIGITS + MAX_CODE_DIGITS : MIN_LISTED_DIGITS;
 }
 
 bool
@@ -580,8 +629,9 @@ capi_phone_next(const char **s, int *len, CapiInput *in)
 
 		if (n >= MIN_LISTED_DIGITS)
 		{
-			separator = separator_length(from, p, end);
-			if (separator > 0 && number_follows(p + separator, end))
+			separator = separator_length(p, end);
+			if (separator > 0 && number_follows(p + separator, end) &&
+				n >= enough_digits(from, p + separator, end))
 				break;
 			separator = 0;
 		}
@@ -604,11 +654,12 @@ capi_phone_next(const char **s, int *len, CapiInput *in)
 /* ---------- one number ---------- */
 
 /*
- * Cuts what follows a number behind a mark that parts numbers, when it is not
- * enough for another one: 512-555-0100 / 12.  False if there is nothing.
+ * Cuts what follows a number of so many digits behind a mark that parts numbers,
+ * when it is not enough for another one: 512-555-0100 / 12.  False if there is
+ * nothing, or more than max_rest digits.
  */
 static bool
-cut_remainder(CapiInput *in)
+cut_remainder(CapiInput *in, int min_digits, int max_rest)
 {
 	const char *p = in->s;
 	const char *end = in->s + in->len;
@@ -618,10 +669,10 @@ cut_remainder(CapiInput *in)
 	{
 		uint32		c;
 
-		if (n >= MIN_LISTED_DIGITS && separator_length(in->s, p, end) > 0)
+		if (n >= min_digits && separator_length(p, end) > 0)
 		{
 			in->len = p - in->s;
-			return true;
+			return count_digits(p, end) <= max_rest;
 		}
 		if (capi_text_digit(&p, end, &c) >= 0)
 			n++;
@@ -629,33 +680,15 @@ cut_remainder(CapiInput *in)
 	return false;
 }
 
-/* Is the whole text digits, one mark, and some that are not a number's? */
-static bool
-has_fraction(const char *s, int len)
-{
-	int			whole = 0;
-	int			rest;
-
-	while (whole < len && capi_form_is_digit(s[whole]))
-		whole++;
-	rest = len - whole - 1;
-	if (whole < MIN_WHOLE_DIGITS || rest < 1 || rest > MAX_FRACTION_DIGITS ||
-		(s[whole] != '.' && s[whole] != ','))
-		return false;
-	for (int i = whole + 1; i < len; i++)
-		if (!capi_form_is_digit(s[i]))
-			return false;
-	return true;
-}
-
 /* Is there a mark of decimals or an exponent, or the length of a limit? */
 static bool
 may_be_mended(const CapiInput *in)
 {
 	for (int i = 0; i < in->len; i++)
-		if (in->s[i] == '.' || in->s[i] == ',' || in->s[i] == 'E' || in->s[i] == 'e')
+		if (in->s[i] == '.' || in->s[i] == ',' || in->s[i] == 'E' ||
+			in->s[i] == 'e' || in->s[i] == '^' || in->s[i] == 'D')
 			return true;
-	return in->len >= LIMIT_DIGITS && in->len <= LIMIT_DIGITS + 3;	/* quotes, plus */
+	return in->len >= LIMIT_DIGITS;
 }
 
 static inline bool
@@ -673,54 +706,110 @@ is_of_number(const char *s, int at)
 		(s[at] == '+' && at > 1 && (s[at - 1] == 'e' || s[at - 1] == 'E'));
 }
 
+/* Is what is left of a number with digits on both sides of an "E"? */
+static bool
+has_exponent(const CapiInput *in)
+{
+	for (int i = 1; i + 1 < in->len; i++)
+	{
+		bool		sign = in->s[i + 1] == '+' || in->s[i + 1] == '-';
+		int			at = i - 1;
+
+		if (in->s[i] != 'e' && in->s[i] != 'E')
+			continue;
+		while (at > 0 && in->s[at] == ' ')
+			at--;
+		if (capi_form_is_digit(in->s[at]) && i + 1 + sign < in->len &&
+			capi_form_is_digit(in->s[i + 1 + sign]))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Mends the number at the end of a text, when it is a long one: a calling code
- * and a column of numbers put together, +49 1712345678.0.
+ * Length without a last ".0", when it ends a long number in groups: no group
+ * has one digit, but of those of pairs behind marks (06.12.34.56.0).
+ */
+static int
+without_zero(const char *s, int run, int len)
+{
+	int			marks = 0;
+
+	if (len - run < 3 || s[len - 1] != '0' || capi_form_is_digit(s[len - 2]) ||
+		count_digits(s, s + len) <= MIN_LISTED_DIGITS)
+		return len;
+	for (int i = run; i < len; i++)
+		marks += !capi_form_is_digit(s[i]);
+	return marks == 1 ? len - 2 : len;
+}
+
+/*
+ * Mends the long numbers within a text: a calling code and a column of numbers
+ * put together, +49 1712345678.0, or one with a remark behind it.
  */
 static bool
-mend_tail(CapiInput *in, char *buf)
+mend_parts(CapiInput *in, char *buf)
 {
-	CapiInput	tail = *in;
-	int			at = in->len;
+	StringInfoData text;
+	int			at = 0;
 
-	while (at > 0 && is_of_number(in->s, at - 1))
-		at--;
-	tail.s += at;
-	tail.len -= at;
-	if (at == 0)
-		return true;
-	if (!capi_number_mend(&tail, MIN_LISTED_DIGITS, buf))
-		return capi_form_refuse(in, tail.problem);
-	if (is_mended(&tail, buf))
+	initStringInfo(&text);
+	while (at < in->len)
 	{
-		in->s = psprintf("%.*s%.*s", at, in->s, tail.len, tail.s);
-		in->len = at + tail.len;
+		CapiInput	part = {.s = in->s + at};
+		int			from = text.len;
+
+		while (at < in->len && is_of_number(in->s, at))
+			at++;
+		part.len = in->s + at - part.s;
+		if (part.len == 0)
+		{
+			appendStringInfoChar(&text, in->s[at++]);
+			continue;
+		}
+		if (!capi_number_mend(&part, MIN_LISTED_DIGITS, buf))
+			return capi_form_refuse(in, part.problem);
+		appendBinaryStringInfo(&text, part.s, part.len);
+		if (!is_mended(&part, buf))
+			text.len = without_zero(text.data, from, text.len);
 	}
+	in->s = text.data;
+	in->len = text.len;
 	return true;
+}
+
+/* From the first digit or plus sign to the last digit. */
+static CapiInput
+take_core(const CapiInput *in)
+{
+	CapiInput	core = *in;
+
+	while (core.len > 0 && !capi_form_is_digit(*core.s) && *core.s != '+')
+	{
+		core.s++;
+		core.len--;
+	}
+	while (core.len > 0 && !capi_form_is_digit(core.s[core.len - 1]))
+		core.len--;
+	return core;
 }
 
 /*
  * A number that passed through a column or spreadsheet of numbers, in buf or
- * as it was, also behind a remark.  False with the problem if not all of it is
+ * as it was, also beside a remark.  False with the problem if not all of it is
  * left.
  */
 static bool
 mend_number(CapiInput *in, char *buf)
 {
-	CapiInput	number = *in;
+	CapiInput	number;
 	bool		plus;
 
+	capi_number_to_ascii(in);
 	if (!may_be_mended(in))
 		return true;
-	while (number.len > 0 && !capi_form_is_digit(*number.s) && *number.s != '+')
-	{
-		number.s++;
-		number.len--;
-	}
-	while (number.len > 0 && strchr("\"'\t ", number.s[number.len - 1]) != NULL)
-		number.len--;
-	if (has_fraction(number.s, number.len) &&
-		number.s[number.len - 1] != '0')
+	number = take_core(in);
+	if (capi_number_is_fraction(&number, MIN_WHOLE_DIGITS))
 		return capi_form_refuse(in, "a number with a fraction");
 	if (!capi_number_mend(&number, MIN_MAIN_DIGITS, buf))
 		return capi_form_refuse(in, number.problem);
@@ -730,21 +819,16 @@ mend_number(CapiInput *in, char *buf)
 	/* only what was changed: the rest may be more than a number */
 	if (is_mended(&number, buf))
 		*in = number;
-	else
-	{
-		number.len = in->s + in->len - number.s;
-		if (!mend_tail(&number, buf))
-			return capi_form_refuse(in, number.problem);
-		if (number.s < in->s || number.s > in->s + in->len)
-			*in = number;
-	}
-	return true;
+	else if (!mend_parts(in, buf))
+		return false;
+	return !has_exponent(in) || capi_form_refuse(in, "an exponent, not a telephone number");
 }
 
 bool
 capi_form_phone(CapiInput *in, StringInfo out)
 {
 	const CapiCountry *home = NULL;
+	CapiInput	main;
 	int			start = out->len;
 	char		number[CAPI_NUMBER_MAX_LEN];
 
@@ -754,9 +838,17 @@ capi_form_phone(CapiInput *in, StringInfo out)
 		home = capi_country_find(in->country);
 	if (home == NULL)
 		return append_digits(in, out);
+	/* a foreign number is not made of a complete one and an extension */
+	main = *in;
+	if (cut_remainder(&main, main.s[0] == '+' ? MIN_WHOLE_DIGITS + 1 : MIN_WHOLE_DIGITS,
+					  MAX_EXTENSION_DIGITS) &&
+		complete_phone(&main, home, out))
+		return true;
+	out->len = start;
 	if (complete_phone(in, home, out))
 		return true;
-	if (in->problem != too_long || !cut_remainder(in))
+	if (in->problem != too_long ||
+		!cut_remainder(in, MIN_LISTED_DIGITS, MAX_DIGITS))
 		return false;
 	in->problem = NULL;
 	out->len = start;

@@ -19,6 +19,10 @@
 #define ZIP_DIGITS			5
 #define ZIP_PLUS_4_DIGITS	9
 
+/* Of codes that points may group: 114.55, 1000.001. */
+#define MIN_WHOLE_DIGITS	4
+#define MAX_FRACTION_DIGITS	2
+
 static const char *const no_letters = "no letters";
 
 static inline bool
@@ -152,15 +156,16 @@ typedef struct Postcode
  * publish them (UPU, "Postal addressing systems"); sorted.
  */
 static const Postcode postcodes[] = {
-	{"am", 4, 3}, {"au", 4, 1}, {"br", 8, 1}, {"cn", 6, 1}, {"co", 6, 1},
-	{"de", 5, 1}, {"dk", 4, 1}, {"dz", 5, 1}, {"ec", 6, 1}, {"ee", 5, 1},
-	{"es", 5, 1}, {"fi", 5, 2}, {"fr", 5, 1}, {"ge", 4, 1}, {"gt", 5, 1},
-	{"it", 5, 3}, {"jp", 7, 2}, {"ke", 5, 2}, {"kr", 5, 1}, {"kz", 6, 1},
-	{"la", 5, 1}, {"lk", 5, 2}, {"lt", 5, 2}, {"mx", 5, 1}, {"my", 5, 1},
-	{"no", 4, 3}, {"nz", 4, 1}, {"pa", 4, 1}, {"pe", 5, 1}, {"pl", 5, 2},
+	{"am", 4, 3}, {"au", 4, 1}, {"az", 4, 1}, {"br", 8, 1}, {"cn", 6, 1},
+	{"co", 6, 1}, {"de", 5, 1}, {"dk", 4, 1}, {"dz", 5, 1}, {"ec", 6, 1},
+	{"ee", 5, 1}, {"es", 5, 1}, {"fi", 5, 4}, {"fr", 5, 1}, {"ge", 4, 1},
+	{"gn", 3, 2}, {"gt", 5, 1}, {"it", 5, 3}, {"jp", 7, 2}, {"ke", 5, 2},
+	{"kr", 5, 1}, {"kz", 6, 1}, {"la", 5, 1}, {"lk", 5, 2}, {"lt", 5, 2},
+	{"mm", 5, 1}, {"mv", 5, 1}, {"mx", 5, 1}, {"my", 5, 1}, {"no", 4, 3},
+	{"nz", 4, 1}, {"pa", 4, 1}, {"pe", 5, 1}, {"ph", 4, 1}, {"pl", 5, 4},
 	{"pr", 5, 2}, {"ro", 6, 1}, {"sg", 6, 1}, {"sj", 4, 1}, {"sk", 5, 1},
 	{"tr", 5, 1}, {"ua", 5, 1}, {"us", 5, 2}, {"va", 5, 2}, {"vi", 5, 2},
-	{"za", 4, 3}
+	{"vn", 5, 1}, {"za", 4, 3}
 };
 
 static const Postcode *
@@ -224,7 +229,7 @@ drop_state(StringInfo out, int start)
 	char	   *zip = out->data + start;
 	int			letters = strspn(zip, "abcdefghijklmnopqrstuvwxyz");
 
-	if (letters != 2 || strspn(zip + letters, "0123456789") < 5)
+	if (letters != 2 || strspn(zip + letters, "0123456789") < 3)
 		return;
 	out->len -= letters;
 	memmove(zip, zip + letters, out->len - start + 1);
@@ -262,6 +267,22 @@ cut_zip(CapiInput *in, StringInfo out, int start)
 	return true;
 }
 
+/* 10115.5, which ZIP+4 with a point (94035.1234) is not. */
+static bool
+has_fraction(const CapiInput *in)
+{
+	CapiInput	number = *in;
+	const char *mark;
+
+	capi_number_to_ascii(&number);
+	mark = memchr(number.s, '.', number.len);
+	if (mark == NULL)
+		mark = memchr(number.s, ',', number.len);
+	return mark != NULL &&
+		number.s + number.len - mark <= 1 + MAX_FRACTION_DIGITS &&
+		capi_number_is_fraction(&number, MIN_WHOLE_DIGITS);
+}
+
 bool
 capi_form_zip(CapiInput *in, StringInfo out)
 {
@@ -274,6 +295,8 @@ capi_form_zip(CapiInput *in, StringInfo out)
 	/* what a column of numbers prints for none; a code of zeros may be one */
 	if (in->len > 0 && *in->s != '0' && capi_none_is(in->s, in->len))
 		return capi_form_refuse(in, capi_none_problem);
+	if (has_fraction(in))
+		return capi_form_refuse(in, "a number with a fraction");
 	if (!capi_number_mend(in, 1, number) ||
 		!append_folded(in, out, FOLD_CODE, "no letters or digits"))
 		return false;

@@ -33,15 +33,19 @@ unknown_source(CapiConfig *config, const char *name)
 {
 	const char **known = palloc(sizeof(char *) * (config->nsources + 1));
 	const char *nearest;
+	bool		was_detached = false;
 	int			n = 0;
 
 	for (int i = 0; i < config->nsources; i++)
 		if (!config->sources[i].detached)
 			known[n++] = pstrdup(config->sources[i].name);
+		else if (strcmp(config->sources[i].name, name) == 0)
+			was_detached = true;
 	nearest = capi_nearest(name, known, n);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("source \"%s\" does not exist", name),
+			 was_detached ? errdetail("It was detached; what became of its orders is in capi.delivery_status.") : 0,
 			 nearest != NULL ? errhint("Perhaps you meant \"%s\".", nearest) :
 			 errhint("The sources are listed in capi.source_status.")));
 }

@@ -145,6 +145,9 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	nulls[ORDER_CURRENCY] = currency[0] == '\0';
 	if (currency[0] != '\0')
 		values[ORDER_CURRENCY] = CStringGetTextDatum(currency);
+	/* a time that cannot be sent is none (row.c) */
+	nulls[ORDER_AT] = nulls[ORDER_AT] ||
+		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(values[ORDER_AT]));
 	nulls[ORDER_VALUE] = nulls[ORDER_VALUE] ||
 		!read_value(r, &values[ORDER_VALUE], currency);
 	tuplestore_putvalues(r->orders->rows, r->orders->desc, values, nulls);
@@ -288,28 +291,57 @@ literal(TimestampTz at)
 														TimestampTzGetDatum(at))));
 }
 
-/*
- * The window on the column as it is, so that its index can be used, besides the
- * exact one.  A time without zone may be an hour or two off around a change of
- * summer time; a number of seconds may have a fraction.
- */
+/* Bounds on a column of numbers, of which so many are a second. */
 static void
-append_bound(Statement *s, const char *operator, TimestampTz at, int slack)
+append_number_bounds(Statement *s, TimestampTz since, TimestampTz until, int units)
 {
-	Oid			type = column_type(s, "event_time");
-	char	   *time = capi_query_time_sql(s->source, s->query);
+	/* without quotes: they may be beyond the column's own type */
+	appendStringInfoString(&s->sql, "(true");
+	if (!TIMESTAMP_NOT_FINITE(since))
+		appendStringInfo(&s->sql, " AND q.event_time OPERATOR(pg_catalog.>=) (" INT64_FORMAT ")",
+						 ((int64) timestamptz_to_time_t(since) - 1) * units);
+	if (!TIMESTAMP_NOT_FINITE(until))
+		appendStringInfo(&s->sql, " AND q.event_time OPERATOR(pg_catalog.<) (" INT64_FORMAT ")",
+						 ((int64) timestamptz_to_time_t(until) + 1) * units);
+	appendStringInfoChar(&s->sql, ')');
+}
 
-	appendStringInfo(&s->sql, " AND %s OPERATOR(pg_catalog.%s) %s", time, operator, literal(at));
-	if (type == TIMESTAMPTZOID || TIMESTAMP_NOT_FINITE(at))
-		return;
-	if (type == TIMESTAMPOID)
+/* A time without zone may be an hour or two off around a change of summer time. */
+static void
+append_naive_bound(Statement *s, const char *operator, TimestampTz at, int slack)
+{
+	if (!TIMESTAMP_NOT_FINITE(at))
 		appendStringInfo(&s->sql, " AND q.event_time OPERATOR(pg_catalog.%s)"
 						 " (pg_catalog.timezone(%s, %s) + '%d day')", operator,
 						 quote_literal_cstr(s->source->time_zone != NULL ? s->source->time_zone : "UTC"),
 						 literal(at), slack);
-	else
-		appendStringInfo(&s->sql, " AND q.event_time OPERATOR(pg_catalog.%s) '" INT64_FORMAT "'",
-						 operator, (int64) timestamptz_to_time_t(at) + slack);
+}
+
+/*
+ * The window on the column as it is, so that its index can be used, besides the
+ * exact one.
+ */
+static void
+append_window(Statement *s, TimestampTz since, TimestampTz until)
+{
+	Oid			type = column_type(s, "event_time");
+	char	   *time = capi_query_time_sql(s->source, s->query);
+
+	appendStringInfo(&s->sql, " AND %s OPERATOR(pg_catalog.>=) %s"
+					 " AND %s OPERATOR(pg_catalog.<) %s", time, literal(since), time, literal(until));
+	if (type == TIMESTAMPOID)
+	{
+		append_naive_bound(s, ">=", since, -1);
+		append_naive_bound(s, "<", until, 1);
+	}
+	else if (type != TIMESTAMPTZOID)
+	{
+		appendStringInfoString(&s->sql, " AND (");
+		append_number_bounds(s, since, until, 1);
+		appendStringInfoString(&s->sql, " OR ");
+		append_number_bounds(s, since, until, 1000);
+		appendStringInfoChar(&s->sql, ')');
+	}
 }
 
 void
@@ -324,8 +356,7 @@ capi_orders_add_window(CapiRows *orders, CapiCaller *reader,
 	capi_query_enter(&scope, source->run_as, source->search_path);
 	capi_query_use_key_settings(source);
 	begin_statement(&s, source, orders->with_raw_keys);
-	append_bound(&s, ">=", since, -1);
-	append_bound(&s, "<", until, 1);
+	append_window(&s, since, until);
 	run(orders, source, s.sql.data, InvalidOid, (Datum) 0);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);

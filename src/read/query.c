@@ -544,7 +544,15 @@ capi_query_time_sql(const CapiSource *source, const char *query)
 	if (type == TIMESTAMPOID)
 		return psprintf("pg_catalog.timezone(%s, q.event_time)",
 						quote_literal_cstr(source->time_zone != NULL ? source->time_zone : "UTC"));
-	return pstrdup("pg_catalog.to_timestamp(q.event_time)");
+	/*
+	 * As it is sent (validate.c): numbers this large are milliseconds.  What is no
+	 * time of the server's is none, rather than an error.
+	 */
+	return pstrdup("pg_catalog.to_timestamp(CASE"
+				   " WHEN q.event_time OPERATOR(pg_catalog.<) (-210866803200) THEN NULL"
+				   " WHEN q.event_time OPERATOR(pg_catalog.<) 100000000000 THEN q.event_time::pg_catalog.float8"
+				   " WHEN q.event_time OPERATOR(pg_catalog.<) 9224318016000000"
+				   " THEN q.event_time::pg_catalog.float8 OPERATOR(pg_catalog./) 1000 END)");
 }
 
 /* What the query did not say, the source says (DESIGN 4.2). */

@@ -200,6 +200,14 @@ json_list(Jsonb *json, bool places, CapiValues *values)
 	}
 }
 
+static bool
+is_json_null(Jsonb *json)
+{
+	JsonbValue	scalar;
+
+	return JsonbExtractScalar(&json->root, &scalar) && scalar.type == jbvNull;
+}
+
 static void
 read_values(ResultColumn *column, Datum value, CapiValues *values)
 {
@@ -230,6 +238,9 @@ read_values(ResultColumn *column, Datum value, CapiValues *values)
 		}
 		return;
 	}
+	/* of j -> 'member', when it is null there */
+	if (column->type == JSONBOID && is_json_null(DatumGetJsonbP(value)))
+		return;
 	if (column->type == JSONBOID && capi_field_is_list(column->target) &&
 		!JB_ROOT_IS_SCALAR(DatumGetJsonbP(value)))
 	{

@@ -129,6 +129,36 @@ halve(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 }
 
 /*
+ * The answer names an event.  It is judged like one that was refused alone, for an
+ * account that is refused may be told of each event in turn.  So while nothing is
+ * accepted between two of them, the others go in halves, that some are sooner.
+ */
+static void
+accuse(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *record)
+{
+	CapiBatch  *rest = capi_batch_split(batch, 0, batch->n, record->result.guilty_index);
+
+	record->suspect = true;
+	if (dataset == NULL || dataset->nalike == 0 || rest->n == 1)
+	{
+		queue_batch(d, rest, dataset);
+		return;
+	}
+	halve(d, rest, dataset);
+	capi_batch_free(rest);
+}
+
+static void
+reject(CapiOutcome *outcome, CapiItem *item, const CapiResult *result)
+{
+	outcome->item = item;
+	outcome->kind = CAPI_OUTCOME_REJECTED;
+	outcome->reason = "refused";
+	outcome->error_code = result->error_code;
+	outcome->error_subcode = result->error_subcode;
+}
+
+/*
  * Some event of the batch is refused, or the dataset is: which?  Returns the
  * outcomes it made.
  */
@@ -137,31 +167,24 @@ handle_permanent(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 				 CapiRecord *record)
 {
 	const CapiResult *result = &record->result;
-	CapiOutcome *outcomes = record->outcomes;
-	int			guilty = result->guilty_index;
 
-	if (batch->n == 1 && capi_suspect_is_guilty(dataset, batch))
-		guilty = 0;
-	if (guilty >= 0 && guilty < batch->n)
+	if (batch->n == 1 && capi_suspect_is_guilty(dataset, batch) &&
+		!capi_suspect_is_due_again(batch->items[0], result))
 	{
-		outcomes[0].item = batch->items[guilty];
-		outcomes[0].kind = CAPI_OUTCOME_REJECTED;
-		outcomes[0].reason = "refused";
-		outcomes[0].error_code = result->error_code;
-		outcomes[0].error_subcode = result->error_subcode;
-		if (batch->n > 1)
-			queue_batch(d, capi_batch_split(batch, 0, batch->n, guilty), dataset);
+		reject(&record->outcomes[0], batch->items[0], result);
 		return 1;
 	}
 	if (dataset != NULL && dataset->state == CAPI_DATASET_REFUSED)
 	{
 		capi_suspect_probe_refused(dataset);
-		return handle_wait(batch, dataset, result, outcomes);
+		return handle_wait(batch, dataset, result, record->outcomes);
 	}
-	if (batch->n > 1)
-		halve(d, batch, dataset);
-	else
+	if (batch->n == 1)
 		record->suspect = true;
+	else if (result->guilty_index >= 0)
+		accuse(d, batch, dataset, record);
+	else
+		halve(d, batch, dataset);
 	return 0;
 }
 

@@ -52,6 +52,8 @@
 #include "base/txn.h"
 #include "send/dispatch.h"
 #include "send/dispatch_state.h"
+#include "store/context.h"
+#include "store/direct.h"
 
 /* How often the cursor is saved while there is work or none, logs maintained. */
 #define SAVE_INTERVAL_MS		10000
@@ -684,15 +686,38 @@ reclaim_segments(void *arg)
 	d->reclaim_again = capi_queue_reclaim(d->reader);
 }
 
+typedef struct Maintenance
+{
+	bool		(*run) (void);	/* true: again soon */
+	bool		again;
+} Maintenance;
+
 /* Step for capi_txn_try(). */
 static void
-maintain_logs(void *arg)
+maintain(void *arg)
 {
-	CapiDispatcher *d = arg;
+	Maintenance *m = arg;
 
-	if (capi_outcome_maintain())
-		d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 MAINTAIN_AGAIN_MS);
+	m->again = m->run();
+}
+
+/* In a transaction each: a lock on one table is in no other's way. */
+static void
+maintain_tables(CapiDispatcher *d)
+{
+	Maintenance all[] = {
+		{capi_outcome_maintain, false}, {capi_context_expire, false},
+		{capi_context_tidy_consent, false}, {capi_direct_shrink, false}
+	};
+
+	d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAINTAIN_INTERVAL_MS);
+	for (int i = 0; i < (int) lengthof(all); i++)
+	{
+		/* what somebody's lock keeps from being done is done next time */
+		if (capi_txn_try("capi: maintaining the logs", maintain, &all[i]) && all[i].again)
+			d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														 MAINTAIN_AGAIN_MS);
+	}
 }
 
 static void
@@ -714,11 +739,7 @@ housekeep(CapiDispatcher *d)
 												 IDLE_SAVE_INTERVAL_MS : SAVE_INTERVAL_MS);
 	}
 	if (now >= d->maintain_at)
-	{
-		d->maintain_at = TimestampTzPlusMilliseconds(now, MAINTAIN_INTERVAL_MS);
-		/* somebody reads an old partition: next time */
-		(void) capi_txn_try("capi: maintaining the logs", maintain_logs, d);
-	}
+		maintain_tables(d);
 }
 
 static int64

@@ -107,7 +107,7 @@ typedef struct CapiRecord
 	bool		has_version;	/* another version of the API answered */
 	bool		has_clock;		/* the clock's difference is worth noting */
 	int64		clock_ahead_ms;
-	bool		suspect;		/* the one event is judged later */
+	bool		suspect;		/* its event, or the named one, is judged later */
 	const char *state;			/* what the dataset's becomes, or NULL */
 	char	   *state_reason;
 } CapiRecord;
@@ -207,6 +207,7 @@ extern TimestampTz capi_health_look_at(const CapiDispatcher *d);
 
 /* in suspect.c */
 extern bool capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch);
+extern bool capi_suspect_is_due_again(const CapiItem *item, const CapiResult *result);
 extern void capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
 							 const CapiResult *result, int64 request_id);
 extern void capi_suspects_judge(CapiDispatcher *d);

@@ -33,6 +33,7 @@ typedef struct Miss
 {
 	int			source_id;
 	bool		renumbered;		/* no miss: the table's numbers begin again */
+	TimestampTz captured_at;
 	int			count;
 	int			segment;
 	uint64		pass;
@@ -131,6 +132,7 @@ note_miss(CapiIntake *intake, const CapiQueueRow *row)
 
 	miss->source_id = row->source_id;
 	miss->renumbered = row->missed == CAPI_QUEUE_RENUMBERED;
+	miss->captured_at = row->captured_at;
 	miss->count = miss->renumbered ? 1 : row->missed;
 	miss->segment = row->segment;
 	miss->pass = row->pass;
@@ -245,7 +247,7 @@ count_misses(void *arg)
 
 		if (intake->misses[i].renumbered)
 		{
-			if (intake->misses[i].count > 0 && capi_outcome_renumbered(source_id))
+			if (intake->misses[i].count > 0 && capi_outcome_renumbered(source_id, intake->misses[i].captured_at))
 				intake->misses[i].count = -1;
 			continue;
 		}

@@ -7,7 +7,8 @@
  * each event of a batch down to the last one.  So an event that was refused alone
  * is kept in memory until there is evidence:
  *
- *		another one was accepted since		it is to blame: rejected
+ *		another one was accepted since		it is to blame: rejected; if its code may be
+ *											about anything, once it was refused again
  *		others are refused alike			the dataset is: it stops, all wait
  *		many are refused, none accepted		likewise: memory has an end
  *		nothing else is on its way			by its code: documented ones are about
@@ -54,6 +55,7 @@ typedef enum Verdict
 {
 	VERDICT_LATER,
 	VERDICT_EVENT,				/* its own fault */
+	VERDICT_AGAIN,				/* the same, if it is refused once more */
 	VERDICT_DATASET,
 	VERDICT_UNCLEAR
 } Verdict;
@@ -73,6 +75,16 @@ capi_suspect_is_guilty(const CapiDataset *dataset, const CapiBatch *batch)
 		dataset->accepted_at > dataset->refused_at;
 }
 
+/*
+ * An account may be refused for a moment, in which some single event happened to
+ * be sent: of what may be about the account one refusal is not enough.
+ */
+bool
+capi_suspect_is_due_again(const CapiItem *item, const CapiResult *result)
+{
+	return result->uncertain && !item->apart;
+}
+
 /* One more that reads alike, if it is another event. */
 static void
 count_alike(CapiDataset *dataset, const CapiItem *item, const CapiResult *result)
@@ -87,23 +99,27 @@ count_alike(CapiDataset *dataset, const CapiItem *item, const CapiResult *result
 	dataset->nalike++;
 }
 
-/* The batch has one event; it stays noted as under way. */
+/*
+ * The one event of the batch, or the one that the answer names; it stays noted as
+ * under way.
+ */
 void
 capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
 				 const CapiResult *result, int64 request_id)
 {
 	MemoryContext old = MemoryContextSwitchTo(d->context);
 	CapiSuspect *suspect = palloc(sizeof(CapiSuspect));
+	int			at = batch->n == 1 ? 0 : result->guilty_index;
 
-	suspect->batch = capi_batch_split(batch, 0, 1, -1);
+	suspect->batch = capi_batch_split(batch, at, at + 1, -1);
 	suspect->batch->suspected_at = batch->suspected_at != 0 ? batch->suspected_at :
 		GetCurrentTimestamp();
 	suspect->result = *result;
 	suspect->request_id = request_id;
 	d->suspects = lappend(d->suspects, suspect);
 	MemoryContextSwitchTo(old);
-	if (dataset != NULL)
-		count_alike(dataset, batch->items[0], result);
+	if (dataset != NULL && !capi_suspect_is_guilty(dataset, suspect->batch))
+		count_alike(dataset, batch->items[at], result);
 	CAPI_TEST_POINT("an event is a suspect");
 }
 
@@ -127,7 +143,9 @@ judge(const CapiDispatcher *d, const CapiDataset *dataset, const CapiSuspect *su
 	if (dataset == NULL)
 		return VERDICT_UNCLEAR;
 	if (capi_suspect_is_guilty(dataset, suspect->batch))
-		return VERDICT_EVENT;
+		return suspect->result.class == CAPI_CLASS_PERMANENT &&
+			capi_suspect_is_due_again(suspect->batch->items[0], &suspect->result) ?
+			VERDICT_AGAIN : VERDICT_EVENT;
 	if (dataset->state == CAPI_DATASET_REFUSED ||
 		dataset->nalike >= (uncertain ? MAX_ALIKE_UNCERTAIN : MAX_ALIKE) ||
 		count_suspects(d, dataset) > MAX_SUSPECTS)
@@ -197,11 +215,12 @@ conclude(CapiDispatcher *d, CapiDataset *dataset, const CapiSuspect *suspect,
 		outcome.reason = refused ? CAPI_REASON_UNCLEAR_REFUSAL : CAPI_REASON_UNCLEAR_ANSWER;
 		if (verdict == VERDICT_DATASET && refused)
 			stop_dataset(dataset, &suspect->result, &record);
-		else
+		else if (verdict != VERDICT_AGAIN)
 			outcome.next_attempt_at = TimestampTzPlusMilliseconds(now,
 																  capi_backoff_ceiling_ms(item->attempts, APART_BASE_MS,
 																						  APART_CEILING_MS));
-		if (dataset != NULL)
+		/* that another one was accepted since the first time stays true */
+		if (dataset != NULL && verdict != VERDICT_AGAIN)
 			dataset->refused_at = now;
 	}
 	CAPI_TEST_POINT("a suspect was judged");

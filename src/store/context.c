@@ -10,7 +10,8 @@
  *
  * A web tier may tell of orders that never come, and somebody may make it do so
  * without end: capi.context_size bounds the table.  It never grows beyond; from
- * half of it on the dispatcher deletes what has waited longest for nothing.
+ * half of it on the dispatcher deletes what has waited longest for nothing.  Why
+ * there are no partitions is told and measured in doc/design.md.
  *
  * Called by run.c in a reader, by outcome.c and caller.c.
  */
@@ -26,8 +27,10 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "base/capi.h"
 #include "base/encoding.h"
 #include "base/guc.h"
+#include "base/lock.h"
 #include "base/txn.h"
 #include "event/none.h"
 #include "store/context.h"
@@ -36,12 +39,16 @@
 /* A page has room if it has as much: two rows of usual size. */
 #define USUAL_ROW_BYTES		1024
 
-/* Old ones that go in one transaction; the next has its turn some seconds later. */
+/*
+ * Old ones that go in one transaction, as in capi._evict_contexts(); the next
+ * has its turn some seconds later.
+ */
 #define OLD_AT_ONCE			20000
 
-PG_FUNCTION_INFO_V1(capi_sql_consent_obstacle);
+PG_FUNCTION_INFO_V1(capi_sql_consent_place);
 PG_FUNCTION_INFO_V1(capi_sql_context_is_full);
 PG_FUNCTION_INFO_V1(capi_sql_context_obstacle);
+PG_FUNCTION_INFO_V1(capi_sql_source_is_free);
 
 /* Their numbers are bits of capi.delivery's context (capi._context_text). */
 static const CapiField context_fields[CAPI_CONTEXT_FIELDS] = {
@@ -50,15 +57,28 @@ static const CapiField context_fields[CAPI_CONTEXT_FIELDS] = {
 	CAPI_FIELD_REFERRER_URL
 };
 
-/* Most shops have none: then a look at the size of the table is enough. */
+/* Most shops have none: then a look at the sizes of tables is enough. */
 static bool
-table_is_empty(const char *name)
+table_is_empty(Oid table)
 {
-	Relation	rel = table_open(capi_config_table(name), AccessShareLock);
+	Relation	rel = table_open(table, AccessShareLock);
 	bool		empty = RelationGetNumberOfBlocks(rel) == 0;
 
 	table_close(rel, AccessShareLock);
 	return empty;
+}
+
+static bool
+has_contexts(void)
+{
+	return !table_is_empty(capi_config_table("context"));
+}
+
+static bool
+has_consents(void)
+{
+	return !table_is_empty(capi_config_table("consent")) ||
+		!table_is_empty(capi_config_reserve_table("consent"));
 }
 
 /*
@@ -120,19 +140,19 @@ read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* The last word of the source, or that of all, is no. */
+/* The last word of the source, or of one before it, or that of all, is no. */
 static const char refused_sql[] =
 "WITH told AS MATERIALIZED (SELECT w.writer, r.oid IS NOT NULL AS known FROM (SELECT DISTINCT x.writer"
-" FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi.consent y"
+" FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi._consents y"
 " WHERE y.key = k.key AND y.source_id = 0 OFFSET 0) AS x) AS w"
 " LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.writer"
 " WHERE r.oid IS NULL OR $2 IN (SELECT capi._told(r.oid)))"
 " SELECT u.n::int4"
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
-" CROSS JOIN (VALUES ($2), (0)) AS s (id)"
-" CROSS JOIN LATERAL (SELECT x.given FROM capi.consent x WHERE x.key = u.key AND x.source_id = s.id"
+" CROSS JOIN (VALUES (false, capi._same_orders($2)), (true, '{0}')) AS s (of_all, ids)"
+" CROSS JOIN LATERAL (SELECT x.given FROM capi._consents x WHERE x.key = u.key AND x.source_id = ANY (s.ids)"
 /* of a role that is gone nobody knows whose customers it spoke of: only its no counts */
-" AND (s.id <> 0 OR EXISTS (SELECT FROM told t WHERE t.writer = x.writer AND (t.known OR NOT x.given)))"
+" AND (NOT s.of_all OR EXISTS (SELECT FROM told t WHERE t.writer = x.writer AND (t.known OR NOT x.given)))"
 " ORDER BY x.said_at DESC LIMIT 1) c"
 " WHERE NOT c.given";
 
@@ -150,8 +170,8 @@ CapiContext *
 capi_context_read(const CapiSource *source, char **keys, int nkeys)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		fields = !table_is_empty("context");
-	bool		refusals = !table_is_empty("consent");
+	bool		fields = has_contexts();
+	bool		refusals = has_consents();
 	CapiContext *found;
 	Datum	   *texts;
 	Oid			types[2] = {TEXTARRAYOID, INT4OID};
@@ -255,18 +275,27 @@ capi_sql_context_is_full(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(full);
 }
 
-#define LOCKED_TEXT		"Another session holds locks on capi's tables."
+/* capi._source_is_free(): may names of sources be looked up without waiting? */
+Datum
+capi_sql_source_is_free(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_BOOL(capi_lock_soon("source", RowExclusiveLock));
+}
 
 /*
- * capi._consent_obstacle(with_source): null, or why what was said of consent
- * cannot be noted now: a lock, and nothing else.
+ * capi._consent_place(): the schema whose table takes what was said of consent
+ * now, or null.  Who writes to the first reads both.
  */
 Datum
-capi_sql_consent_obstacle(PG_FUNCTION_ARGS)
+capi_sql_consent_place(PG_FUNCTION_ARGS)
 {
-	if (!capi_lock_soon("consent", RowExclusiveLock) ||
-		(PG_GETARG_BOOL(0) && !capi_lock_soon("source", RowExclusiveLock)))
-		PG_RETURN_TEXT_P(cstring_to_text(LOCKED_TEXT));
+	(void) fcinfo;
+	if (capi_lock_soon("consent", RowExclusiveLock) &&
+		capi_lock_reserve_soon("consent", AccessShareLock))
+		PG_RETURN_TEXT_P(cstring_to_text(CAPI_SCHEMA));
+	if (capi_lock_reserve_soon("consent", RowExclusiveLock))
+		PG_RETURN_TEXT_P(cstring_to_text(CAPI_RESERVE_SCHEMA));
 	PG_RETURN_NULL();
 }
 
@@ -283,7 +312,7 @@ capi_sql_context_obstacle(PG_FUNCTION_ARGS)
 
 	if (!capi_lock_soon("context", RowExclusiveLock) ||
 		(PG_GETARG_BOOL(0) && !capi_lock_soon("source", RowExclusiveLock)))
-		PG_RETURN_TEXT_P(cstring_to_text(LOCKED_TEXT));
+		PG_RETURN_TEXT_P(cstring_to_text("Another session holds locks on capi's tables."));
 	rel = table_open(capi_config_table("context"), NoLock);
 	full = is_full(rel);
 	table_close(rel, NoLock);
@@ -292,8 +321,11 @@ capi_sql_context_obstacle(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Half of the room is for orders to come: what was given for nothing leaves it. */
-static void
+/*
+ * Half of the room is for orders to come: what was given for nothing leaves it.
+ * Whether there may be more.
+ */
+static bool
 make_room(void)
 {
 	Relation	rel = table_open(capi_config_table("context"), AccessShareLock);
@@ -304,7 +336,7 @@ make_room(void)
 
 	table_close(rel, AccessShareLock);
 	if (!crowded)
-		return;
+		return false;
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not make room for browser contexts");
 	gone = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -313,6 +345,14 @@ make_room(void)
 		ereport(LOG,
 				(errmsg("capi deleted " INT64_FORMAT " browser contexts that no event waits for", gone),
 				 errdetail("They took more than half of capi.context_size.")));
+	return gone == OLD_AT_ONCE;
+}
+
+/* Without waiting: what is not deleted now is next time. */
+static bool
+is_free(const char *name)
+{
+	return capi_lock_at_once(capi_config_table(name), RowExclusiveLock);
 }
 
 /* Some of the old ones, no row that somebody holds; whether there may be more. */
@@ -333,16 +373,22 @@ delete_old(void)
 bool
 capi_context_expire(void)
 {
-	bool		more = false;
+	bool		more;
 
-	if (!table_is_empty("context"))
-	{
-		more = delete_old();
-		make_room();
-	}
-	if (!table_is_empty("consent") &&
-		capi_txn_execute(psprintf("SELECT capi._tidy_consent(%d::bigint * 1024)",
-								  capi_context_size), false, 0) != SPI_OK_SELECT)
+	if (!is_free("context") || !has_contexts())
+		return false;
+	more = delete_old();
+	return make_room() || more;
+}
+
+bool
+capi_context_tidy_consent(void)
+{
+	char	   *sql = psprintf("SELECT capi._tidy_consent(%d::bigint * 1024)", capi_context_size);
+
+	if (is_free("consent") &&
+		capi_lock_at_once(capi_config_reserve_table("consent"), RowExclusiveLock) &&
+		has_consents() && capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not tidy up what was said of consent");
-	return more;
+	return false;
 }

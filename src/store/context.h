@@ -45,4 +45,7 @@ extern void capi_context_forget(Oid int_array, Datum source_ids,
  */
 extern bool capi_context_expire(void);
 
+/* Deletes what was said of consent and is not needed, likewise; always false. */
+extern bool capi_context_tidy_consent(void);
+
 #endif							/* CAPI_CONTEXT_H */

@@ -134,13 +134,12 @@ lend(const char *name, CapiRows *rows)
 }
 
 static void
-run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
+execute(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 {
-	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID};
 	Datum		values[] = {
 		Int32GetDatum(ledger->source_id), TimestampTzGetDatum(ledger->since),
-		TimestampTzGetDatum(ledger->until), CStringGetTextDatum(ledger->zone),
-		CStringGetTextDatum(ledger->unit)
+		TimestampTzGetDatum(ledger->until), IntervalPGetDatum(&ledger->bucket)
 	};
 	SPIExecuteOptions options = {.read_only = true, .params = makeParamList(lengthof(types))};
 	SPIPlanPtr	plan = SPI_prepare(sql, lengthof(types), types);
@@ -158,6 +157,29 @@ run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
 	if (SPI_execute_plan_extended(plan, &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not count orders");
 	SPI_freeplan(plan);
+}
+
+/* Who is cancelled here, or comes to his timeout, is not told our statement. */
+static void
+run(const CapiLedger *ledger, const char *sql, DestReceiver *dest)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		execute(ledger, sql, dest);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		edata->context = NULL;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
 }
 
 char *
@@ -214,6 +236,9 @@ capi_ledger_key_sql(const char *type, const char *key)
 #define DRIFTED \
 	"b.rank = 5 AND (NOT " RETURNED " OR b.ignored OR b.value IS DISTINCT FROM b.sent_value" \
 	" OR b.currency IS DISTINCT FROM b.sent_currency)"
+
+/* As the views show it: as it was captured, or else as the query tells it. */
+#define RAW_KEY		"coalesce(b.raw_key, b.key)"
 
 /* One row for each key, of the rows that say something of it. */
 static char *
@@ -319,7 +344,7 @@ settled_rows(const CapiLedger *ledger)
 						   " l.raw_key, l.rank, l.ignored_at, l.unread_at, l.event_time, l.seen_at,"
 						   " l.sent_value, l.sent_currency FROM capi_known l WHERE l.key IS NOT NULL"
 						   " UNION ALL SELECT o.key, " ORDER_ROW " FROM capi_elsewhere o"
-						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, NULL, " DELIVERY_RECORD
+						   " UNION ALL SELECT l.key, NULL, NULL, NULL, NULL, NULL, d.key, " DELIVERY_RECORD
 						   " FROM capi_known l"
 						   " JOIN capi.delivery d ON d.source_id = $1 AND %s = l.key",
 						   capi_ledger_key_sql(ledger->key_type, "d.key")));
@@ -331,20 +356,20 @@ answer_sql(const CapiLedger *ledger)
 	switch (ledger->kind)
 	{
 		case CAPI_LEDGER_MISSING:
-			return "SELECT b.key, b.at, b.value, b.currency FROM b"
+			return "SELECT " RAW_KEY ", b.at, b.value, b.currency FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_BACKFILL:
-			return "SELECT coalesce(b.raw_key, b.key), b.at, b.action_source FROM b"
+			return "SELECT " RAW_KEY ", b.at, b.action_source FROM b"
 				" WHERE " IN_WINDOW " AND b.rank IS NULL ORDER BY b.at, b.key";
 		case CAPI_LEDGER_DRIFT:
-			return "SELECT b.key, b.sent_value, b.value,"
+			return "SELECT " RAW_KEY ", b.sent_value, b.value,"
 				" CASE WHEN NOT " RETURNED " THEN 'gone' WHEN b.ignored THEN 'ignored now'"
 				" ELSE 'changed' END, b.sent_currency, b.currency, " AT " FROM b"
 				" WHERE " IN_WINDOW " AND " DRIFTED " ORDER BY " AT ", b.key";
 		default:
 			return ", s AS (SELECT k.at AS bucket, k.currency, k.class, k.orders, k.value,"
 				" k.sent_value, k.sent_currency FROM capi_known k WHERE k.key IS NULL"
-				" UNION ALL SELECT date_trunc($5, " AT ", $4), " CURRENCY ", " CLASS ", 1,"
+				" UNION ALL SELECT capi._bucket(" AT ", $4), " CURRENCY ", " CLASS ", 1,"
 				" b.value, CASE WHEN b.rank = 5 THEN b.sent_value END, b.sent_currency FROM b WHERE " IN_WINDOW "),"
 	/* what was sent in another currency than the order has today */
 				" t AS (SELECT s.bucket, s.currency, s.class, s.orders, s.value,"

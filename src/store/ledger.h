@@ -45,8 +45,7 @@ typedef struct CapiLedger
 	const char *key_type;		/* of the source's query */
 	TimestampTz since;
 	TimestampTz until;			/* itself not in it */
-	const char *unit;			/* of time, as date_trunc() knows it */
-	const char *zone;
+	Interval	bucket;			/* of sums: the length of time of each */
 	CapiRows   *orders;			/* of that time, by the query */
 	CapiRows   *known;			/* set by capi_ledger_look() */
 	CapiRows   *elsewhere;		/* orders of some keys, of whatever time */

@@ -378,10 +378,11 @@ capi_outcome_request(int64 request_id, int dataset_id, TimestampTz sent_at,
 
 /* False when somebody has changed the source and not committed yet. */
 static bool
-note_at_source(const char *change, int source_id, int count)
+note_at_source(const char *change, int source_id, int count, TimestampTz at)
 {
-	Oid			types[2] = {INT4OID, INT4OID};
-	Datum		args[2] = {Int32GetDatum(source_id), Int32GetDatum(count)};
+	Oid			types[3] = {INT4OID, INT4OID, TIMESTAMPTZOID};
+	Datum		args[3] = {Int32GetDatum(source_id), Int32GetDatum(count),
+	TimestampTzGetDatum(at)};
 
 	if (capi_txn_execute_with_args("SELECT FROM capi.source WHERE id = $1", 1, types, args,
 								   NULL, true, 1) != SPI_OK_SELECT)
@@ -392,7 +393,7 @@ note_at_source(const char *change, int source_id, int count)
 	if (capi_txn_execute_with_args(psprintf("UPDATE capi.source SET %s"
 											" WHERE id = (SELECT id FROM capi.source WHERE id = $1"
 											" AND $2 > 0 FOR UPDATE SKIP LOCKED)", change),
-								   2, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+								   3, types, args, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not note what was missed");
 	return SPI_processed == 1;
 }
@@ -400,15 +401,18 @@ note_at_source(const char *change, int source_id, int count)
 bool
 capi_outcome_missed(int source_id, int count)
 {
-	return note_at_source("missed_captures = missed_captures + $2", source_id, count);
+	return note_at_source("missed_captures = missed_captures + $2", source_id, count, 0);
 }
 
-/* A log that knows none of its orders takes none of the new ones for an old one. */
+/*
+ * A log that knows none of its orders takes none of the new ones for an old one.
+ * at: not when it is read, for what was said meanwhile is of the new ones.
+ */
 bool
-capi_outcome_renumbered(int source_id)
+capi_outcome_renumbered(int source_id, TimestampTz at)
 {
 	return note_at_source("renumbered_at = CASE WHEN EXISTS (SELECT FROM capi.delivery d"
-						  " WHERE d.source_id = $1) THEN now() END", source_id, 1);
+						  " WHERE d.source_id = $1) THEN least($3, now()) END", source_id, 1, at);
 }
 
 static void
@@ -534,9 +538,10 @@ capi_outcome_maintain(void)
 {
 	char	   *sql = psprintf("SELECT capi._maintain_logs(interval '%d minutes')", capi_retention);
 
-	bool		again = capi_context_expire();
-
 	if (capi_txn_execute(sql, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not maintain the logs");
-	return capi_direct_shrink() || again;
+	if (capi_txn_execute("SELECT FROM capi._logs() l WHERE capi._partition_now(l.parent) IS NULL",
+						 false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look at the partitions of the logs");
+	return SPI_processed > 0;
 }

@@ -22,7 +22,7 @@ extern void capi_outcome_request(int64 request_id, int dataset_id,
 /* False when somebody has changed the source and not committed yet. */
 extern bool capi_outcome_missed(int source_id, int count);
 /* The same for a table whose numbers begin again. */
-extern bool capi_outcome_renumbered(int source_id);
+extern bool capi_outcome_renumbered(int source_id, TimestampTz at);
 
 /* ---------- in due.c ---------- */
 
@@ -64,8 +64,8 @@ extern void capi_outcome_dataset_state(int dataset_id, const char *state,
 extern void capi_outcome_source_broken(int source_id, const char *reason);
 
 /*
- * Partitions to come and partitions past retention, and space that is not needed
- * any more.  True when there will be something to do again soon.
+ * Partitions to come and partitions past retention, and rows that go with none.
+ * True when one is missing now, because of somebody's lock.
  */
 extern bool capi_outcome_maintain(void);
 

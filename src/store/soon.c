@@ -40,10 +40,9 @@ try_lock(Oid relid, LOCKMODE mode)
 	return false;
 }
 
-bool
-capi_lock_soon(const char *name, LOCKMODE mode)
+static bool
+lock_soon(Oid relid, LOCKMODE mode)
 {
-	Oid			relid = capi_config_table(name);
 	Oid			toast;
 	Relation	rel;
 
@@ -55,4 +54,16 @@ capi_lock_soon(const char *name, LOCKMODE mode)
 	toast = mode >= RowExclusiveLock ? rel->rd_rel->reltoastrelid : InvalidOid;
 	relation_close(rel, NoLock);
 	return !OidIsValid(toast) || try_lock(toast, mode);
+}
+
+bool
+capi_lock_soon(const char *name, LOCKMODE mode)
+{
+	return lock_soon(capi_config_table(name), mode);
+}
+
+bool
+capi_lock_reserve_soon(const char *name, LOCKMODE mode)
+{
+	return lock_soon(capi_config_reserve_table(name), mode);
 }

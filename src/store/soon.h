@@ -14,4 +14,7 @@
  */
 extern bool capi_lock_soon(const char *name, LOCKMODE mode);
 
+/* The same of what is there for when those are locked. */
+extern bool capi_lock_reserve_soon(const char *name, LOCKMODE mode);
+
 #endif							/* CAPI_SOON_H */

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "store/bucket.h"
 #include "store/tally.h"
 
 /* Memory that one part may take, and what an order takes of it. */
@@ -30,7 +31,7 @@
 
 #define MAX_PARTS		100000
 
-/* Offsets from UTC change at multiples of this only. */
+/* For orders of so much time the bucket is looked for once, if it is one. */
 #define SLOT_US			(15 * USECS_PER_MINUTE)
 
 #define ENTRIES_AT_ONCE	4096
@@ -130,8 +131,6 @@ struct CapiTally
 	Sum		   *last_sum;
 	int64		slot;			/* of the last bucket */
 	TimestampTz bucket;
-	Datum		unit;
-	Datum		zone;
 };
 
 int
@@ -169,8 +168,6 @@ capi_tally_begin(CapiLedger *ledger, int part, int parts)
 	tally->words.words[tally->words.n++] = "";
 	tally->slot = PG_INT64_MIN;
 	tally->sums = hash_create("capi sums", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	tally->unit = CStringGetTextDatum(ledger->unit);
-	tally->zone = CStringGetTextDatum(ledger->zone);
 	MemoryContextSwitchTo(old);
 	return tally;
 }
@@ -545,17 +542,23 @@ put_entry(CapiTally *tally, const Entry *entry)
 	put_row(tally, values, nulls);
 }
 
-/* Orders come by time, mostly, so one bucket after the other. */
+/*
+ * Orders come by time, mostly, so one bucket after the other.  One may begin
+ * within a quarter of an hour where the offset from UTC is no multiple of it.
+ */
 static TimestampTz
 bucket_of(CapiTally *tally, TimestampTz at)
 {
+	const Interval *length = &tally->ledger->bucket;
 	int64		slot = at / SLOT_US - (at % SLOT_US < 0);
+	TimestampTz first = slot * SLOT_US;
+	TimestampTz last = first + SLOT_US - 1;
 
 	if (slot == tally->slot)
 		return tally->bucket;
-	tally->slot = slot;
-	tally->bucket = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_trunc_zone, tally->unit,
-															TimestampTzGetDatum(at), tally->zone));
+	tally->bucket = capi_bucket_begin(length, at);
+	tally->slot = IS_VALID_TIMESTAMP(first) && IS_VALID_TIMESTAMP(last) &&
+		capi_bucket_begin(length, first) == capi_bucket_begin(length, last) ? slot : PG_INT64_MIN;
 	return tally->bucket;
 }
 

@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(48);
+SELECT plan(50);
 
 CREATE ROLE regress_reader;
 SELECT capi.grant_access('regress_reader', 'reader');
@@ -118,6 +118,14 @@ SELECT results_eq($$SELECT queued, retrying, delivered_1h, rejected_1h FROM capi
     $$VALUES (1::bigint, 0::bigint, 1::bigint, 0::bigint)$$, 'the same of the other dataset');
 SELECT is(oldest_waiting, now() - interval '3 d', 'since when the oldest waits') FROM capi.health WHERE dataset = 'shop';
 SELECT is(expires_in, interval '4 d', 'how long it may still wait') FROM capi.health WHERE dataset = 'shop';
+RESET ROLE;
+SAVEPOINT times;
+UPDATE capi.backlog SET event_time = now() - interval '6 d' WHERE key = 'waits';
+SELECT is(expires_in, interval '1 d', 'an event that was captured late is as old as it is') FROM capi.health WHERE dataset = 'shop';
+UPDATE capi.source SET action_source = 'physical_store' WHERE id = :orders;
+SELECT is(expires_in, interval '56 d', 'and sales of a store may wait longer') FROM capi.health WHERE dataset = 'shop';
+ROLLBACK TO times;
+SET LOCAL ROLE regress_reader;
 SELECT is(last_delivered_at, now() - interval '30 min', 'when Meta last took something') FROM capi.health WHERE dataset = 'shop';
 SELECT is(last_error, 'too many calls', 'the last error') FROM capi.health WHERE dataset = 'shop';
 SELECT is(usage_percent, 99, 'how much of its limit the dataset has used') FROM capi.health WHERE dataset = 'shop';

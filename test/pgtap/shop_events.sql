@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(33);
+SELECT plan(34);
 
 CREATE TABLE sold (
     key text PRIMARY KEY, em text DEFAULT 'a@b.de', country text DEFAULT 'DE',
@@ -46,6 +46,9 @@ SELECT is(pg_temp.sent('float', 'zp'), pg_temp.sha('01067'), 'a postcode that is
 INSERT INTO sold (key, ph_real) VALUES ('real', 1712345678);
 SELECT is(pg_temp.sent('real', 'ph'), NULL, 'float4 does not hold a telephone number');
 SELECT matches(pg_temp.problems('real'), '"ph".*lost digits', 'which is named');
+
+INSERT INTO sold (key, contents) VALUES ('json null', 'null');
+SELECT is(pg_temp.problems('json null'), '', 'null of JSON is no value');
 
 -- Below zero: sent, because the documentation is silent, and named
 INSERT INTO sold (key, value) VALUES ('refund', '-12.50'), ('zero', '-0.00');

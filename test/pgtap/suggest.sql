@@ -8,7 +8,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(39);
+SELECT plan(53);
 SELECT capi.create_dataset(name => 'main', dataset_id => '1001', access_token => 'not-a-token');
 
 -- a flat table
@@ -42,8 +42,9 @@ SELECT capi.suggest_query('"Orders"') AS suggested \gset
 SELECT lives_ok(format('SELECT capi.attach(source => ''o'', table_name => ''"Orders"'', dataset => ''main'', query => %L)', :'suggested'),
     'what is printed runs as it is');
 SELECT is(raw, want, field || ' is found through foreign keys')
-  FROM (VALUES ('em', 'c@d.de'), ('fn', 'Bill'), ('ct', 'Ulm'), ('ph', '0228 123456'), ('country', 'DE'), ('external_id', '1')) AS v (field, want)
+  FROM (VALUES ('em', 'c@d.de'), ('fn', 'Bill'), ('ct', 'Ulm'), ('country', 'DE'), ('external_id', '1')) AS v (field, want)
   JOIN capi.preview_fields('o') p USING (field);
+SELECT is_empty($$SELECT FROM capi.preview_fields('o') WHERE field = 'ph'$$, 'but not the phone of whom it is shipped to');
 SELECT is(event -> 'custom_data', '{"value": 9.5, "currency": "EUR", "order_id": "R1",
     "contents": [{"id": "s", "quantity": 2, "item_price": 4.75}]}', 'items are found through a foreign key')
   FROM capi.preview('o');
@@ -87,6 +88,35 @@ SELECT lives_ok($$SELECT capi.attach(source => 'cents', table_name => 'cents', d
     capi.attach(source => 'minor', table_name => 'cents', dataset => 'main', minor_units => '2')$$, 'cents, divided here or by the source');
 SELECT is((event -> 'custom_data') - 'currency', '{"value": 12.5, "contents": [{"id": "s", "quantity": 2, "item_price": 6.25}]}', source || ': cents are divided once')
   FROM (VALUES ('cents'), ('minor')) AS s (source), capi.preview(source);
+-- whose data: neither the recipient's nor those of staff, sellers or stores
+CREATE TABLE stores (id int PRIMARY KEY, email text, phone text, city text);
+CREATE TABLE gifts (id int PRIMARY KEY, created_at timestamptz DEFAULT now(), total numeric DEFAULT 5, currency text DEFAULT 'EUR', customer_id int REFERENCES customers,
+    shipping_city text, ship_to_zip text, "recipientPhone" text, shipping_method text, created_by_id int REFERENCES customers, sales_user_id int REFERENCES customers,
+    store_id int REFERENCES stores, delivery_address_id int REFERENCES addresses, address_id int REFERENCES addresses, country_id int REFERENCES countries);
+SELECT is(array_agg(m[1] ORDER BY n), '{customer_id,address_id}', 'tables that are said to be the buyer''s')
+  FROM regexp_matches(capi.suggest_query('gifts'), 'JOIN .* = o\.(\w+)', 'gn') WITH ORDINALITY AS u (m, n);
+SELECT alike(capi.suggest_query('gifts'), '%-- left out, since it may be of somebody else than the buyer: shipping_city, ship_to_zip, "recipientPhone", created_by_id, sales_user_id, store_id, delivery_address_id%',
+    'the others are named');
+SELECT unalike(capi.suggest_query('gifts'), '%o.shipping%AS%', 'what is shipped to is no column of the query');
+INSERT INTO gifts (id, customer_id, shipping_city, store_id, delivery_address_id, created_by_id) VALUES (1, 1, 'Bonn', NULL, 2, NULL);
+SELECT lives_ok($$SELECT capi.attach(source => 'gifts', table_name => 'gifts', dataset => 'main')$$, 'attach without a query, the same');
+SELECT is(ARRAY(SELECT jsonb_object_keys(event -> 'user_data') ORDER BY 1), '{em,external_id}', 'a present tells of its buyer alone') FROM capi.preview('gifts', '1');
+CREATE TABLE walk_ins (id int PRIMARY KEY, created_at timestamptz, total numeric, currency text, shipping_name text, shipping_phone text, seller_id int REFERENCES customers);
+SELECT unalike(capi.suggest_query('walk_ins'), '%AS em%', 'the seller''s address is nobody''s');
+SELECT alike(capi.suggest_query('walk_ins'), '%no column was recognised as em%: shipping_name, shipping_phone, seller_id%', 'and is named');
+SELECT unalike(capi.suggest_query('flat'), '%left out%', 'nothing is named where nothing is');
+-- how far an order has come is no state of a country; whole numbers may be cents
+CREATE TABLE paid (id int PRIMARY KEY, created timestamptz DEFAULT now(), state text DEFAULT 'complete', receipt_email text DEFAULT 'a@b.de', amount bigint DEFAULT 1250,
+    order_currency_code text DEFAULT 'EUR', increment_id text DEFAULT '00017', livemode boolean DEFAULT true, country_id int DEFAULT 1 REFERENCES countries);
+CREATE TABLE paid_items (id int PRIMARY KEY, paid_id int REFERENCES paid, sku text, qty_ordered numeric, price_incl_tax numeric);
+INSERT INTO paid VALUES (1);
+SELECT unalike(capi.suggest_query('paid'), '%AS st%', 'the state of an order');
+SELECT alike(capi.suggest_query('paid'), '%-- value is a whole number: if that is cents, give attach() minor_units%', 'whole numbers');
+SELECT unalike(capi.suggest_query('cents'), '%whole number%', 'which those in cents are, as their names say');
+SELECT lives_ok($$SELECT capi.attach(source => 'paid', table_name => 'paid', dataset => 'main', minor_units => '2')$$, 'minor units');
+SELECT is(array_agg(raw::text ORDER BY field), '{DE,EUR,a@b.de,00017,1250}', 'a country by the order''s own reference, and other usual names')
+  FROM capi.preview_fields('paid') WHERE field IN ('em', 'value', 'currency', 'order_id', 'country');
+SELECT alike(capi.suggest_query('paid'), '%''quantity'', i.qty_ordered, ''item_price'', i.price_incl_tax%WHEN NOT o.livemode THEN ''test order''%', 'items and a test mode');
 -- what is not there is named in a comment
 SELECT alike(capi.suggest_query('cents'), '%-- not found%: ph, fn, ln, ct, zp, country, external_id, client_ip_address, client_user_agent, fbc, fbp%', 'what was not found is named');
 

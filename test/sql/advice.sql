@@ -57,6 +57,44 @@ SELECT capi.alter_source('limited', query => 'WITH latest AS (' || :'query' || '
 SELECT capi.alter_source('limited', query => :'query' || ' LIMIT ALL;');
 SELECT capi.alter_source('limited', query => 'SELECT x.* FROM (' || :'query' || ') AS x LEFT JOIN LATERAL (SELECT note FROM orders LIMIT 1) AS n ON true');
 
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT ON (status) id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders ORDER BY status, id DESC');
+SELECT * FROM advice;
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT ON (o.id) o.id AS key, o.created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders o JOIN orders p USING (status) ORDER BY o.id');
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT ON (status, 1) id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('limited', query => 'SELECT DISTINCT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('limited', query => :'query' || ' TABLESAMPLE SYSTEM (50)');
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at >= current_date');
+SELECT * FROM advice;
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at > (now() - interval ''7 days'')');
+SELECT capi.alter_source('limited', query => 'SELECT id AS key, now() AS event_time, CASE WHEN created_at < now() THEN 1 END AS event_source_url, 2 AS client_user_agent FROM orders WHERE created_at <= placed');
+
+-- amounts in cents
+CREATE TABLE cents (id int PRIMARY KEY, created_at timestamptz, total_cents int, "Total Minor" int);
+CREATE FUNCTION query_of(value text) RETURNS text LANGUAGE sql AS $$ SELECT 'SELECT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent, ' || value || ' AS value FROM cents' $$;
+SELECT capi.attach('cents', 'cents', 'main', query => query_of('total_cents'));
+SELECT capi.alter_source('cents', query => query_of('coalesce(cents."total_cents", 0)::numeric'));
+SELECT capi.alter_source('cents', query => query_of('cents.id'));
+SELECT capi.alter_source('cents', query => query_of('total_cents / 100'));
+SELECT capi.alter_source('cents', query => query_of('total_cents / 100.0'));
+SELECT capi.alter_source('cents', minor_units => '2');
+SELECT capi.alter_source('cents', query => query_of('total_cents'));
+SELECT capi.detach('cents');
+SELECT capi.attach('cents', 'cents', 'main', minor_units => '2', query => query_of('total_cents'));
+SELECT capi.detach('cents');
+
+-- zones by the rules of POSIX, and slips in names of events
+SELECT capi.attach('posix', 'orders', 'main', time_zone => 'UTC+2', event_name => 'Purchse', query => 'SELECT id AS key, placed AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('posix', time_zone => '+02:00', event_name => 'Donation');
+SELECT capi.alter_source('posix', time_zone => 'Europe/Berlin', event_name => 'Purchases');
+SELECT capi.alter_source('posix', event_name => 'Reservation');
+SELECT capi.detach('posix');
+-- values of a type that is written in two ways
+CREATE TABLE flags (id int PRIMARY KEY, created_at timestamptz, paid boolean);
+INSERT INTO flags SELECT n, now(), true FROM generate_series(1, 300) AS n;
+ANALYZE flags;
+SELECT capi.attach('flags', 'flags', 'main', on_column => 'paid', on_values => '{no}', query => 'SELECT id AS key, created_at AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM flags');
+SELECT capi.detach('flags');
+
 -- a dataset for tests
 SELECT capi.alter_source('limited', dataset => 'trial');
 SELECT * FROM advice;
@@ -103,6 +141,22 @@ SELECT capi.attach('zone', 'orders', 'main', query => 'SELECT id AS key, placed 
 SELECT capi.attach('zone', 'orders', 'main', query => 'WITH o AS (SELECT *, timezone(''CETI''::text, placed) AS at FROM orders) SELECT id AS key, at AS event_time FROM o');
 SELECT capi.alter_source('good', query => 'SELECT id AS key, date_trunc(''day'', created_at, ''Vienna'') AS event_time FROM orders');
 SELECT capi.alter_source('good', query => 'SELECT id AS key, (SELECT placed AT TIME ZONE ''cet'') AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders WHERE placed AT TIME ZONE ''Europe/Vienna'' > ''-infinity''');
+
+-- and abbreviations have no summer time
+SELECT capi.attach('zone', 'orders', 'main', time_zone => 'CET', query => 'SELECT id AS key, placed AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.alter_source('zone', time_zone => 'Asia/Tokyo');
+SELECT capi.alter_source('zone', time_zone => 'JST');
+SELECT capi.detach('zone');
+-- attach() goes by all that it was given
+SELECT capi.attach('zone', 'orders', 'main', time_zone => 'UTC+2', query => 'SELECT id AS key, placed AS event_time, 1 AS event_source_url, 2 AS client_user_agent FROM orders');
+SELECT capi.detach('zone');
+SELECT capi.attach('zone', 'orders', 'main', minor_units => '2', query => 'SELECT id AS key, created_at AS event_time, total_cents AS value, 1 AS event_source_url, 2 AS client_user_agent FROM (SELECT *, amount AS total_cents FROM orders) o');
+SELECT capi.detach('zone');
+
+-- of many only some are told at once
+SELECT count(capi.attach('many' || n, 'orders', 'main', event_name => 'lead', query => :'query')) FROM generate_series(1, 7) n;
+SELECT detail, hint FROM advice;
+SELECT count(capi.detach('many' || n)) FROM generate_series(1, 7) n;
 
 RESET SESSION AUTHORIZATION;
 SET client_min_messages = error;

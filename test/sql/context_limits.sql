@@ -78,6 +78,20 @@ SELECT (pg_relation_size('capi.context') - :size) / 8192 <= 4 AS bounded;
 CALL capi.deliver();
 SELECT count(*) FROM capi.context WHERE set_at < now() - interval '1 hour' AND key ~ 'fake';
 RESET capi.context_size;
+
+-- so many at once, and no more
+TRUNCATE capi.context, capi.consent;
+INSERT INTO capi.context (key, source_id, set_at, fields) SELECT n, 0, now() - interval '2 hours', '{}' FROM generate_series(1, 20005) n;
+SELECT capi._evict_contexts(0);
+INSERT INTO capi.consent (key, source_id, said_at, given) SELECT n, 0, now() - m * interval '1 minute', false FROM generate_series(1, 20005) n, generate_series(1, 2) m;
+SELECT capi._tidy_consent(1e9::bigint);
+SELECT count(*) FROM capi.consent;
+INSERT INTO capi.consent (key, source_id, said_at, given) SELECT n, 0, now() - interval '2 days', true FROM generate_series(30001, 50005) n;
+SELECT capi._tidy_consent(1e9::bigint);
+SELECT count(*) FROM capi.consent;
+UPDATE capi.consent SET said_at = now() - interval '100 days';
+SELECT capi._tidy_consent(0);
+SELECT count(*) FROM capi.consent;
 SELECT capi.detach('placed');
 DROP TABLE orders;
 DROP EXTENSION capi CASCADE;

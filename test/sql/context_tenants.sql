@@ -95,6 +95,14 @@ SELECT capi.forget('2', 'north') > 0 AS forgotten;
 SELECT writer::regrole, source_id, key FROM capi.context WHERE key = '2' ORDER BY writer::regrole::text;
 SET SESSION AUTHORIZATION regress_south_web;
 SELECT capi.set_context('1', '{"consent": false}');
+-- when it is not known that keys mean other orders, a refusal stays
+SET SESSION AUTHORIZATION regress_north;
+SELECT capi.forget_history('north') > 0 AS forgotten;
+RESET SESSION AUTHORIZATION;
+SELECT key, writer, given FROM capi.consent WHERE key = '1' ORDER BY writer;
+INSERT INTO capi.delivery (finished_at, captured_at, source_id, attempts, outcome, key)
+SELECT now(), now(), id, 0, 'ignored', '1' FROM capi.source WHERE name = 'north';
+UPDATE capi.source SET renumbered_at = clock_timestamp() WHERE name = 'north';
 SET SESSION AUTHORIZATION regress_north;
 SELECT capi.forget_history('north') > 0 AS forgotten;
 RESET SESSION AUTHORIZATION;

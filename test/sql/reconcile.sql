@@ -97,6 +97,27 @@ SELECT capi.alter_source('times', query =>
     'SELECT n AS key, ''2026-10-25 00:00+02''::timestamptz + n * interval ''30 minutes'' AS event_time FROM generate_series(0, 9) n');
 SELECT bucket, orders FROM capi.reconcile('times', '2026-10-25', '2026-10-25 05:00', '1 hour');
 
+-- zones whose names are abbreviations, too, and offsets that are no quarters of an hour
+SET timezone = 'CET';
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, ''2026-07-01 21:30+00''::timestamptz + n * interval ''20 minutes'' AS event_time FROM generate_series(0, 5) n');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-07-01', '2026-07-03');
+SET timezone = '<odd>-05:17';
+SELECT bucket, orders FROM capi.reconcile('times', '2026-07-02', '2026-07-03', '1 hour');
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, ''2026-07-01 18:43+00''::timestamptz + (n - 2) * interval ''1 second'' AS event_time FROM generate_series(0, 3) n');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-07-01', '2026-07-03');
+SET timezone = 'Europe/Berlin';
+-- other lengths; by the clock on the wall, also on the day of 23 hours
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, ''2026-03-28 23:00+01''::timestamptz + n * interval ''30 minutes'' AS event_time FROM generate_series(0, 49) n');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-03-28', '2026-03-31', '6 hours');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-03-28', '2026-03-31', '24 hours');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-03-29 01:00', '2026-03-29 04:00', '15 minutes');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-03-01', '2026-05-01', '14 days');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-03-01', '2026-05-01', '2 months');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-03-01', '2026-05-01', '10 years');
+
 -- times without a zone, amounts in cents and as text, keys that are spelled in two ways
 CREATE TABLE receipts (number numeric(12, 2) PRIMARY KEY);
 SELECT capi.attach('receipts', 'receipts', 'main', time_zone => 'Europe/Berlin', minor_units => 'currency', query =>
@@ -109,12 +130,49 @@ SELECT public.record('receipts', '2.00', 'delivered', 12.34, 'EUR', '2026-10-27 
 SET SESSION AUTHORIZATION regress_shop;
 SELECT currency, orders, delivered, missing, order_value, delivered_value FROM capi.reconcile('receipts', '2026-10-25', '2026-10-26');
 SELECT * FROM capi.reconcile('receipts', '2026-10-27', '2026-10-28');
-SELECT capi.detach('receipts');
+-- orders are named by the keys of capi.delivery_status
+RESET SESSION AUTHORIZATION;
+UPDATE capi.delivery SET value = 1 WHERE key = '2.00';
+SET SESSION AUTHORIZATION regress_shop;
+SELECT d.order_key, d.what, s.status FROM capi.drift('receipts', '2026-10-25', '2026-10-28') d
+  LEFT JOIN capi.delivery_status s ON s.source = 'receipts' AND s.order_key = d.order_key;
+ALTER TABLE receipts ADD COLUMN code char(8);
+ALTER TABLE receipts DISABLE TRIGGER capi_capture;
+UPDATE receipts SET code = number::int;
+SELECT capi.attach('codes', 'receipts', 'main', key_columns => '{code}', query =>
+    'SELECT code AS key, ''2026-10-25 00:00+00''::timestamptz AS event_time, number AS value, ''EUR'' AS currency FROM receipts');
+SELECT concat('"', order_key, '"') AS order_key FROM capi.missing_orders('codes', '2026-10-25', '2026-10-26') WHERE value > 3;
+ALTER TABLE receipts ENABLE TRIGGER capi_capture;
+DELETE FROM receipts WHERE number = 4;
+INSERT INTO receipts VALUES (4, '4');
+SELECT concat('"', order_key, '"') AS order_key FROM capi.delivery_status WHERE source = 'codes';
+SELECT capi.detach('codes'), capi.detach('receipts');
 
 -- seconds
 SELECT capi.alter_source('times', minor_units => '', query =>
     'SELECT n AS key, 1773000000 + n AS event_time, 5 AS value, ''EUR'' AS currency FROM generate_series(1, 4) n');
 SELECT order_key, extract(epoch FROM event_time) AS at, value, currency FROM capi.missing_orders('times', to_timestamp(1773000002), to_timestamp(1773000003.5));
+-- milliseconds, which are sent as seconds; numbers that are no time of the server's, infinite times
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, 1773000000999 + 1000 * n AS event_time, 5 AS value, ''EUR'' AS currency FROM generate_series(1, 4) n');
+SELECT order_key, extract(epoch FROM event_time) AS at FROM capi.missing_orders('times', to_timestamp(1773000002), to_timestamp(1773000004));
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, CASE n WHEN 1 THEN 1773000000 WHEN 2 THEN ''NaN'' WHEN 3 THEN ''Infinity'' ELSE 1e300 END AS event_time FROM generate_series(1, 4) n');
+SELECT orders, missing FROM capi.reconcile('times', '-infinity', 'infinity');
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, 1773000000 + n AS event_time FROM generate_series(1, 4) n');
+SELECT orders, missing FROM capi.reconcile('times', '1800-01-01', '2100-01-01', '100 years');
+SELECT capi.alter_source('times', query =>
+    'SELECT n AS key, CASE n WHEN 1 THEN now() WHEN 2 THEN ''infinity'' ELSE ''-infinity'' END AS event_time FROM generate_series(1, 3) n');
+RESET SESSION AUTHORIZATION;
+SELECT public.record('times', '2', 'rejected'), public.record('times', '3', 'rejected');
+SET SESSION AUTHORIZATION regress_shop;
+SELECT orders, rejected, missing FROM capi.reconcile('times', now() - interval '1 hour', 'infinity', '1 year');
+SELECT sum(orders) AS orders, sum(rejected) AS rejected FROM capi.reconcile('times', '-infinity', 'infinity');
+RESET SESSION AUTHORIZATION;
+DELETE FROM capi.delivery d USING capi.source s WHERE s.name = 'times' AND d.source_id = s.id;
+SET SESSION AUTHORIZATION regress_shop;
+
 -- one row too many for a key is one order; a key that is null is none
 SELECT capi.alter_source('times', query =>
     'SELECT nullif(n / 2, 0) AS key, 1773000000 + n AS event_time, 5 AS value, ''EUR'' AS currency FROM generate_series(1, 4) n');
@@ -155,8 +213,15 @@ SELECT * FROM capi.reconcile('ordres');
 SELECT * FROM capi.reconcile('orders', NULL);
 SELECT * FROM capi.reconcile('orders', '2026-03-02', '2026-03-01');
 SELECT * FROM capi.reconcile('orders', bucket => NULL);
-SELECT * FROM capi.reconcile('orders', bucket => '5 minutes');
+SELECT * FROM capi.reconcile('orders', bucket => '30 seconds');
+SELECT * FROM capi.reconcile('orders', bucket => '0');
+SELECT * FROM capi.reconcile('orders', bucket => '-1 day');
+SELECT * FROM capi.reconcile('orders', bucket => '25 hours');
 SELECT * FROM capi.reconcile('orders', bucket => '1 month 1 day');
+SELECT capi.alter_source('times', query => 'SELECT 1 AS key, ''1999-12-31''::timestamptz AS event_time');
+\set SHOW_CONTEXT errors
+SELECT * FROM capi.reconcile('times', '-infinity', bucket => '2000000000 days');
+\set SHOW_CONTEXT never
 -- a query that fails for one order, or altogether
 SELECT capi.alter_source('times', query => 'SELECT id AS key, created_at AS event_time, (1 / (id - 2))::text AS currency FROM orders');
 SELECT * FROM capi.reconcile('times', '2026-03-01', '2026-03-10');
@@ -172,6 +237,7 @@ SELECT capi.alter_source('times', query => 'SELECT id AS key, now() - interval '
 SELECT source, orders, reason FROM capi.reconciliation WHERE source = 'times';
 SELECT capi.detach('times');
 SELECT * FROM capi.reconcile('times');
+SELECT capi.pause('times');
 -- who may not read the shop's tables sees nothing of them
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_looker;

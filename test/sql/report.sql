@@ -60,6 +60,16 @@ SELECT p ~ '<(script|img|b>)' AS has_markup, p ~* '<[^>]*(src|href)=' AS refers,
 SELECT r AS days, (SELECT count(*) FROM regexp_matches(p, '<title>[^<]*</title><rect', 'g')) AS columns, substring(p FROM '<h3>((Day|Week|Month|Year) by [a-z]+)') AS unit
   FROM unnest(ARRAY[62, 300, 3000, 9000]) r CROSS JOIN LATERAL capi.report_html('2026-03-08'::timestamptz - r * interval '1 day', '2026-03-08') p;
 SELECT substring(capi.report_html('-infinity', 'infinity') FROM '<h3>((Day|Week|Month|Year) by [a-z]+)');
+-- the first and the last tick of a month do not stick out
+SELECT m[1] AS tick, m[2] AS x FROM regexp_matches(capi.report_html('2026-02-08 12:00', '2026-03-08 12:00'), '<text class="(tick[^"]*)" x="([^"]*)"', 'g') m;
+
+-- each day has its column, also after one whose midnight is skipped
+SELECT capi.attach('nights', 'orders', 'main', on_column => 'note', on_values => '{never}', query =>
+    'SELECT n::text AS key, ''2026-09-04 12:00-04''::timestamptz + n * interval ''1 day'' AS event_time FROM generate_series(0, 4) n');
+SET timezone = 'America/Santiago';
+SELECT m[1] AS column FROM regexp_matches(capi.report_html('2026-09-04', '2026-09-09'), '<title>([^<]*)</title><rect', 'g') m;
+SET timezone = 'Europe/Berlin';
+SELECT capi.detach('nights');
 
 -- of a source that cannot be counted the reason is there, and no number
 SELECT capi.attach('broken', 'orders', 'main', on_column => 'note', on_values => '{x}', query =>

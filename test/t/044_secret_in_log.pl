@@ -127,4 +127,16 @@ foreach my $token ($secret, $unusable)
 	unlike($log, qr/\Q$secret\E/, 'a bound token is in no log');
 }
 
+# --- plans of our own statements, where auto_explain logs nested ones ---------------------
+
+$at = $node->log_size;
+$node->sql("CREATE TABLE given AS SELECT '$secret'::text AS token");
+$node->sql("SET client_min_messages = error; LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;"
+	  . ' SET auto_explain.log_nested_statements = on; SET auto_explain.log_verbose = on; SET auto_explain.log_analyze = on;'
+	  . " SELECT $_ FROM given") foreach "capi.create_dataset('explained', '1', access_token => token, app_secret => token)",
+	"capi.alter_dataset('explained', access_token => token, app_secret => token)", "capi.set_access_token('explained', token)",
+	"capi.set_stats_token('explained', token)", "capi.pause_dataset('explained')";
+like($node->log_since($at), qr/Query Text: (UPDATE|INSERT)/, 'a plan of a statement of ours is in the log');
+unlike($node->log_since($at), qr/\Q$secret\E|${\unpack('H*', $secret)}/i, 'none that has a secret');
+
 done_testing();

@@ -115,5 +115,62 @@ $node->reload;
 $node->wait_until_idle;
 is($node->sql("SELECT status FROM capi.delivery_status WHERE order_key = '$odd'"), 'delivered', 'P3: it is delivered in the end');
 
+# What waits for a time of its own, or of the dataset's, need not.
+sub idle_soon
+{
+	$node->sql("UPDATE capi.backlog SET next_attempt_at = now(); SELECT capi.resume_dataset('main')");
+	$node->reload;
+	return $node->wait_until_idle;
+}
+
+# --- an account that is refused for a moment --------------------------------------
+
+# until one event is alone, which is not to blame
+$sandbox->behave;
+$sandbox->misbehave(%MISSING, times => 7);
+my @moment = $node->place_orders(64);
+$node->pay(@moment);
+idle_soon();
+is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+		. join("', '", @moment) . "')"), 64, 'an account that was refused for a moment: all are delivered');
+
+# --- an answer that names an event, each time another one --------------------------
+
+my %NAMED = (code => 100, subcode => 2804019, user_msg => q{$['data'][0]['custom_data']['contents']}, times => undef);
+
+my $before = rejected();
+$sandbox->misbehave(%NAMED);
+my @named = $node->place_orders(64);
+$node->pay(@named);
+stopped_ok('the first of each batch is named');
+is(rejected(), $before, 'nobody is rejected');
+$sandbox->behave;
+idle_soon();
+is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+		. join("', '", @named) . "')"), 64, 'all are delivered when it names none');
+
+# some that are to blame
+$before = rejected();
+$sandbox->misbehave(%NAMED, times => 3);
+$node->pay($node->place_orders(20));
+idle_soon();
+is(rejected() - $before, 3, 'P6: those that are named while others are accepted are rejected');
+
+# --- a proxy for which everything is too large -------------------------------------
+
+$before = rejected();
+$sandbox->misbehave(status => 413, html => JSON::PP::true(), times => undef);
+foreach (1 .. 3)
+{
+	my ($id) = $node->place_orders(1);
+
+	$node->pay($id);
+	ok($node->wait_for("SELECT reason IS NOT NULL FROM capi.delivery_status WHERE order_key = '$id'"), '413: it waits');
+}
+stopped_ok('413');
+is(rejected(), $before, '413: nobody is rejected');
+$sandbox->behave;
+idle_soon();
+
 $node->stop;
 done_testing();

@@ -68,6 +68,21 @@ ok($node->wait_until_idle(120), 'until that is right, or its time is reached');
 is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'rejected'"), 1, 'nobody else is rejected');
 is($node->sql("SELECT ok FROM capi.diagnose() WHERE \"check\" = 'clock'"), 't', 'the clocks agree again');
 
+# who judges has another clock than who answers: the youngest are early
+my @young = $node->place_orders(32);
+my @past = splice @young, 16;
+$sandbox->misbehave(code => 100, subcode => 2804004);
+$requests = $sandbox->stats->{requests};
+$node->sql($node->pay_statement(@young) . '; ' . "UPDATE shop.orders SET status = 'paid',"
+	  . " paid_at = now() - interval '1 hour' WHERE id IN (" . join(', ', @past) . ')', 'shop_app');
+ok($node->wait_for("SELECT count(*) = 16 FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+		. join("', '", @past) . "')"), 'no clock tells which is early: what is older goes');
+is($sandbox->stats->{requests} - $requests, 2, 'without a search');
+is($node->sql("SELECT count(*) FROM capi.delivery_status WHERE status = 'retrying' AND reason = 'in_the_future'"), 16, 'the rest waits');
+$node->sql('UPDATE capi.backlog SET next_attempt_at = now()');
+$node->reload;
+ok($node->wait_until_idle, 'for some seconds');
+
 # --- a dataset that does not exist yet -----------------------------------------
 
 my $query = $node->sql("SELECT query FROM capi.source WHERE name = 'paid_orders'");

@@ -112,4 +112,18 @@ ok($restored->wait_for("SELECT count(*) = 1 FROM capi.delivery_status WHERE sour
 is(join(' ', sort grep { /^[clp]/ } map { $_->{event_id} } $sandbox->events(dataset => '222')), 'c1 l1 p1 p2', 'P5: each once');
 is($restored->sql("SELECT count(*) FROM capi.source_status WHERE state <> 'active'"), 0, 'nothing is broken');
 
+# --- into the very database that it is of ---------------------------------------------
+
+$node->sql("SELECT capi.pause('paid_orders')");
+my @again = $node->place_orders(2);
+$node->pay(@again);
+$node->wait_for("SELECT count(*) = 2 FROM capi.backlog WHERE source_id = (SELECT id FROM capi.source WHERE name = 'paid_orders')") or die;
+$node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('shop'), '-f', "$dump.c" ], 'dumped once more');
+$node->sql("SELECT capi.resume('paid_orders')");
+$node->wait_for("SELECT count(*) = 2 FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('$again[0]', '$again[1]')") or die;
+$node->command_ok([ 'pg_restore', '--clean', '--if-exists', '-d', $node->connstr('shop'), "$dump.c" ], 'and restored in its place');
+$node->sql("SET client_min_messages = error; SELECT capi.set_access_token('main', 'sandbox-token'); SELECT capi.resume('paid_orders')");
+ok($node->wait_for("SELECT state = 'held_identity' FROM capi.health"), 'P5: a dump that is restored in its place sends nothing by itself');
+is($node->repeats, 0, 'P5: nothing of it, that is, which was sent since');
+
 done_testing();

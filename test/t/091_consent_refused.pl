@@ -71,6 +71,57 @@ $node->sql("SELECT capi._tidy_consent(8192)");
 is($node->sql("SELECT string_agg(given::text, ' ') FROM capi.consent WHERE key = '$regretted'"), 'true',
 	'and what it took back goes');
 
+# the history is forgotten, and what is missing then is queued again
+my ($again) = $node->place_orders(1);
+say_of($again, 'false');
+$node->sql("SELECT capi.set_context('$again', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
+$node->pay($again);
+$node->wait_until_idle;
+$node->wait_for('SELECT count(*) = 0 FROM capi._unread') or die 'the cursor is not saved';
+cmp_ok($node->sql("SELECT capi.forget_history('paid_orders')", 'shop_owner'), '>', 0, 'the history is forgotten');
+$node->sql("CALL capi.backfill('paid_orders', now() - interval '1 day', now() + interval '1 minute')", 'shop_owner');
+$node->wait_until_idle;
+is(status_of($_), 'ignored|no consent', 'P4: nor when the history is forgotten, and it is queued again') foreach $refused, $again;
+
+# somebody is at work on the table, the nightly REINDEX say
+foreach my $case ([ 'capi.consent', 'SHARE' ], [ 'capi.consent', 'ACCESS EXCLUSIVE' ], [ 'capi.source', 'ACCESS EXCLUSIVE' ])
+{
+	my ($table, $mode) = @$case;
+	my $session = $node->session;
+	my ($beside, $other) = $node->place_orders(2);
+
+	$session->sql("BEGIN; LOCK TABLE $table IN $mode MODE");
+	say_of($beside, 'false');
+	$node->sql("SELECT capi.set_context('$other', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
+	$session->sql('COMMIT');
+	$session->quit;
+	$node->pay($beside, $other);
+	$node->wait_until_idle;
+	is(status_of($_), 'ignored|no consent', "P4: nor when $table was locked as it was said") foreach $beside, $other;
+	$node->sql('SELECT capi._tidy_consent(8192)');
+	is($node->sql('SELECT count(*) FROM capi_reserve.consent'), '0', 'it finds its place later');
+	$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$beside')");
+	$node->wait_until_idle;
+	is(status_of($beside), 'ignored|no consent', 'where it is found, too');
+	say_of($beside, 'true');
+	$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$beside')");
+	$node->wait_until_idle;
+	is(status_of($beside), 'delivered|', 'and is taken back');
+}
+
+# another source takes the place of the one that was named
+my ($named) = $node->place_orders(1);
+$node->sql("SELECT capi.set_context('$named', '{\"consent\": false}', 'paid_orders')", 'shop_owner');
+$node->sql("SELECT capi.detach('paid_orders')", 'shop_owner');
+$node->attach(source => 'sold_orders');
+$node->pay($named);
+$node->wait_until_idle;
+is(status_of($named), 'ignored|no consent', 'P4: nor by a source that took the place of the one that was named');
+$node->sql("SELECT capi.set_context('$named', '{\"consent\": true}', 'sold_orders')", 'shop_owner');
+$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$named')");
+$node->wait_until_idle;
+is(status_of($named), 'delivered|', 'until consent is given');
+
 # no room for contexts is no reason to forget a refusal
 my ($full) = $node->place_orders(1);
 $node->change('capi.context_size' => '1MB');

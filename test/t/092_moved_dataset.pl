@@ -108,5 +108,14 @@ $node->reload;
 $node->wait_until_idle;
 is(row_of($left), 'second|delivered', 'P3: a row whose dataset is gone goes to that of its source');
 
+# a hold that is made shorter
+$node->sql("SELECT capi.alter_source('paid_orders', hold => '6 days')", 'shop_owner');
+my ($held) = $node->place_orders(1);
+$node->pay($held);
+$node->wait_for("SELECT status = 'held' FROM capi.delivery_status WHERE order_key = '$held'") or die;
+$node->sql("SELECT capi.alter_source('paid_orders', hold => '0')", 'shop_owner');
+ok($node->wait_for("SELECT status = 'delivered' FROM capi.delivery_status WHERE order_key = '$held'", 20),
+	'what is held waits for the hold of today');
+
 $node->stop;
 done_testing();

@@ -36,6 +36,7 @@ static const AnswerCase answers[] = {
 	/* success, SPEC 8.1 */
 	{"accepted", 200, "{\"events_received\":3,\"messages\":[],\"fbtrace_id\":\"AbC-_1\"}",
 	CAPI_CLASS_ACCEPTED, .message = ""},
+	{"byte order mark", 200, "\xEF\xBB\xBF{\"events_received\":3}", CAPI_CLASS_ACCEPTED, .message = ""},
 	{"accepted, error null", 200, "{\"error\":null,\"events_received\":3}", CAPI_CLASS_ACCEPTED, .message = ""},
 	{"fewer received", 200, "{\"events_received\":2}", CAPI_CLASS_ACCEPTED,
 	.message = "answer counts 2 of 3 events"},
@@ -102,7 +103,7 @@ static const AnswerCase answers[] = {
 	{"page under 400", 400, "<html>", CAPI_CLASS_TRANSIENT, .uncertain = true},
 	{"page under 401", 401, "<html>", CAPI_CLASS_TRANSIENT, .uncertain = true},
 	{"408", 408, NULL, CAPI_CLASS_TRANSIENT},
-	{"413", 413, "<html>", CAPI_CLASS_PERMANENT},
+	{"413", 413, "<html>", CAPI_CLASS_PERMANENT, .uncertain = true},
 	{"429", 429, NULL, CAPI_CLASS_THROTTLED, .rest_ms = MINUTE},
 	{"302", 302, NULL, CAPI_CLASS_TRANSIENT},
 	{"502", 502, "<html>", CAPI_CLASS_TRANSIENT,
@@ -177,6 +178,10 @@ static const struct
 	{"Anna-Lena O'Brien-Smith", "***-***-***"},
 	{"\xC3\x89v\xC3\xA9nement trop ancien", "***"},
 	{"gender f", "***"},
+	/* digits in groups: birth dates, addresses */
+	{"date 12.05.90 or 5/6/90", "date *** or ***"},
+	{"ip 1.2.3.4/24 and |1:2:3:4|", "ip *** and |***|"},
+	{"1 or 2 of 10.5", "1 or 2 of 10.5"},
 };
 
 static void
