@@ -19,12 +19,12 @@ OBJS = $(patsubst %,src/%.o, \
 		currency customer date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
-	$(addprefix process/,database_hook deliver init launcher reader worker) \
+	$(addprefix process/,database_hook deliver event_trigger init launcher reader worker) \
 	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
-		evaluate health in_flight intake meta portion_end portions record role_rest share \
-		suspect transfer_curl transport_curl) \
+		evaluate health in_flight intake meta portion_end portions record remains role_rest \
+		share suspect transfer_curl transport_curl) \
 	$(addprefix store/,append audience bucket config context delivery direct due event_name \
 		item known ledger outcome queue reference secret segment soon tally unread xidset))
 

@@ -25,6 +25,7 @@
 #include "base/sender_lock.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
+#include "send/remains.h"
 
 /* How long beyond max_time answers wait for somebody's lock to be recorded. */
 #define RECORD_LIMIT_MS	30000
@@ -76,6 +77,7 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 		capi_txn_clear();
 		MemoryContextSwitchTo(caller);
 		destroy_present();
+		capi_remains_wipe();
 		/* the lock is the session's: it would outlive the error */
 		capi_sender_lock_release();
 		ReThrowError(error);
@@ -136,6 +138,7 @@ deliver(TimestampTz until)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
 	destroy_present();
+	capi_remains_wipe();
 	(void) capi_txn_try("capi: noting a delivery", note_end, NULL);
 	capi_dispatch_unlock();
 	if (no_worker)

@@ -584,6 +584,9 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 			events->page(events->arg, entry->tag, &message->page);
 			entry->deadline = Max(entry->deadline, TimestampTzPlusMilliseconds(now, GRACE_MS));
 			break;
+		case CAPI_MESSAGE_AGAIN:
+			tell_end(entry, events, message->one_by_one ? CAPI_END_ALONE : CAPI_END_AGAIN, NULL);
+			break;
 		case CAPI_MESSAGE_BROKEN:
 		case CAPI_MESSAGE_DONE:
 			/* one that was terminated may have been done at that moment: it ends */
@@ -599,7 +602,7 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 	}
 }
 
-/* Takes all that is there; false when the reader has ended. */
+/* Takes all that is there; false when the reader has ended, or is about to. */
 static bool
 receive(Entry *entry, const CapiPoolEvents *events)
 {
@@ -624,6 +627,8 @@ receive(Entry *entry, const CapiPoolEvents *events)
 			return false;
 		capi_portion_read(data, (int) len, &message);
 		take_message(entry, events, &message);
+		if (message.kind == CAPI_MESSAGE_AGAIN)
+			return false;
 	}
 }
 

@@ -17,6 +17,8 @@ typedef enum CapiPortionEnd
 {
 	CAPI_END_DONE,				/* orders without a result were not read */
 	CAPI_END_BROKEN,			/* the query as such fails: text */
+	CAPI_END_AGAIN,				/* its memory was full of what others left */
+	CAPI_END_ALONE,				/* or of what some of the portion's orders did */
 	CAPI_END_DIED,				/* the reader ended while it read */
 	CAPI_END_HUNG,				/* it did not answer in time and was given up */
 	CAPI_END_LOST				/* the reader ended before it began: nobody's fault */

@@ -236,6 +236,11 @@ take_end(void *arg, void *tag, CapiPortionEnd how, const char *text)
 		case CAPI_END_BROKEN:
 			break_source(poll, portion, text);
 			break;
+		case CAPI_END_ALONE:
+			portion->one_by_one = true;
+			break;
+		case CAPI_END_AGAIN:
+			break;				/* a new one will be there for it */
 		case CAPI_END_DIED:
 		case CAPI_END_HUNG:
 			reader_gone(poll, portion, how == CAPI_END_HUNG);
