@@ -358,6 +358,7 @@ take_rows(CapiRowReader *reader, Keys *keys, int *found, MemoryContext orders,
 		{
 			memset(&order, 0, sizeof(order));
 			order.found = ++found[at];
+			order.key = text;
 			if (order.found == 1)
 				capi_row_read(reader, tuple, &order);
 			take(arg, at, &order);
