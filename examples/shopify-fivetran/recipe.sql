@@ -32,6 +32,11 @@ DO $$ BEGIN RAISE EXCEPTION 'api must be rest or graphql'; END $$;
 \else
 \set hold '15 minutes'
 \endif
+SELECT :'hold' ~ '^0$|[a-z]' AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'hold must have its unit, 15 minutes say'; END $$;
+\endif
 \if :{?only_address}
 \else
 \set only_address unknown

@@ -24,6 +24,11 @@ DO $$ BEGIN RAISE EXCEPTION 'renewals must be ignore or report'; END $$;
 \else
 \set hold '2 minutes'
 \endif
+SELECT :'hold' ~ '^0$|[a-z]' AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'hold must have its unit, 15 minutes say'; END $$;
+\endif
 
 -- In the text of the query %1$L says what becomes of renewals.
 SELECT format($query$

@@ -21,6 +21,11 @@
 \else
 \set divisor 100
 \endif
+SELECT :'divisor' ~ '^10{0,6}$' AS known \gset
+\if :known
+\else
+DO $$ BEGIN RAISE EXCEPTION 'divisor must be 1, 10, 100, 1000, and so on'; END $$;
+\endif
 \if :{?only_address}
 \else
 \set only_address unknown

@@ -46,7 +46,12 @@ BEGIN
                                            AND (d.outcome <> 'ignored' OR d.captured_at >= u.captured_at))
                       ORDER BY u.source_id, u.key, u.captured_at) q
                JOIN capi.source s ON s.id = q.source_id
-             ON CONFLICT DO NOTHING),
+             ON CONFLICT DO NOTHING
+             RETURNING source_id, key),
+         -- what waits again is not ignored any more (store/outcome.c)
+         replaced AS (
+             DELETE FROM capi.delivery d USING moved m
+              WHERE d.source_id = m.source_id AND d.key = m.key AND d.outcome = 'ignored'),
          counted AS (
              UPDATE capi.source s
                 SET missed_captures = s.missed_captures + m.missed,

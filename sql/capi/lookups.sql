@@ -65,8 +65,10 @@ BEGIN
         known := ARRAY(SELECT s.name FROM capi.source s WHERE s.detached_at IS NULL ORDER BY s.name);
         RAISE EXCEPTION 'source "%" does not exist', name
             USING ERRCODE = 'undefined_object',
-                  DETAIL = CASE known WHEN '{}' THEN 'There are no sources yet.'
-                           ELSE 'Known sources: ' || array_to_string(known, ', ') || '.' END,
+                  DETAIL = CASE WHEN EXISTS (SELECT FROM capi.source s WHERE s.name = _source.name)
+                                THEN 'It was detached; what became of its orders is in capi.delivery_status.'
+                                WHEN known = '{}' THEN 'There are no sources yet.'
+                                ELSE 'Known sources: ' || array_to_string(known, ', ') || '.' END,
                   HINT = capi._hint(name, known, 'Attach a table with capi.attach().');
     END IF;
     RETURN found_row;

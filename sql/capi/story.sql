@@ -93,8 +93,10 @@ $$;
 CREATE FUNCTION capi._steps(src capi.source, order_key text)
     RETURNS TABLE (at timestamptz, step text, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- not what was to be forgotten before it was captured
     SELECT DISTINCT ON (c.captured_at) c.captured_at, 'captured', capi._rule_text(src)
-      FROM (SELECT d.captured_at FROM capi.delivery d WHERE d.source_id = src.id AND d.key = order_key
+      FROM (SELECT d.captured_at FROM capi.delivery d
+             WHERE d.source_id = src.id AND d.key = order_key AND (d.outcome <> 'forgotten' OR d.captured_at < d.finished_at)
             UNION ALL
             SELECT b.captured_at FROM capi.backlog b WHERE b.source_id = src.id AND b.key = order_key
             UNION ALL

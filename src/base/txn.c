@@ -68,6 +68,13 @@ capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 	in_commit = false;
 }
 
+/* In a worker there are no others. */
+bool
+capi_txn_is_open(void)
+{
+	return session ? in_subtransaction : extension_gone != NULL;
+}
+
 static void
 begin_subtransaction(void)
 {

@@ -716,8 +716,8 @@ maintain_tables(CapiDispatcher *d)
 	d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAINTAIN_INTERVAL_MS);
 	for (int i = 0; i < (int) lengthof(all); i++)
 	{
-		/* what somebody's lock keeps from being done is done next time */
-		if (capi_txn_try("capi: maintaining the logs", maintain, &all[i]) && all[i].again)
+		/* what somebody's lock, or whatever else, keeps from being done is done next time */
+		if (capi_txn_try_whatever("capi: maintaining the logs", maintain, &all[i]) && all[i].again)
 			d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 														 MAINTAIN_AGAIN_MS);
 	}

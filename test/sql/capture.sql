@@ -163,6 +163,7 @@ SELECT * FROM noted();
 ALTER TABLE orders DISABLE TRIGGER capi_capture;
 INSERT INTO orders (id, paid_at) VALUES (40, now());
 SELECT source, state, reason FROM capi.source_status;
+SELECT split_part(hint, '. ', 1) AS hint FROM capi.diagnose() WHERE "check" = 'sources';
 ALTER TABLE orders ENABLE REPLICA TRIGGER capi_capture;
 INSERT INTO orders (id, paid_at) VALUES (41, now());
 SELECT source, state, reason FROM capi.source_status;

@@ -237,6 +237,7 @@ SELECT capi.alter_source('times', query => 'SELECT id AS key, now() - interval '
 SELECT source, orders, reason FROM capi.reconciliation WHERE source = 'times';
 SELECT capi.detach('times');
 SELECT * FROM capi.reconcile('times');
+SELECT capi.pause('times');
 -- who may not read the shop's tables sees nothing of them
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_looker;

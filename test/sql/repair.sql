@@ -71,6 +71,10 @@ SELECT capi.redrive(source => 'orders', status => 'rejected', order_key => '4');
 SELECT capi.redrive(order_key => '5', status => 'ignored');
 SELECT order_key, status, reason FROM capi.delivery_status WHERE source = 'orders' AND order_key IN ('1', '2', '3', '4', '5') ORDER BY order_key;
 
+-- forgotten before anything was known of it
+SELECT capi.forget('unheard', 'orders');
+SELECT step, detail FROM capi.explain_event('unheard', 'orders');
+
 -- forgotten: one that was delivered, one that waits, one that is queued, and their contexts
 RESET SESSION AUTHORIZATION;
 UPDATE capi.delivery SET outcome = 'delivered', value = 7, currency = 'EUR', event_id = 'seven', event_name = 'Purchase', event_time = now() - interval '1 hour' WHERE key = '7';

@@ -211,6 +211,11 @@ reports($one, 'the only address is the buyer\'s', @TWO_LINES, fn => 'annam', ct 
 
 my ($out, $err) = $shop->try_attach('zone=Europe/Wien');
 like($err, qr/unknown time_zone "Europe\/Wien"/, 'an unknown zone is refused');
+foreach my $divisor ('0', '-100', '', '1,000')
+{
+	($out, $err) = $shop->try_attach("divisor=$divisor");
+	like($err, qr/divisor must be 1, 10, 100/, "and '$divisor' as divisor");
+}
 
 # without variables: a clock in UTC, money in hundredths; and in thousandths
 foreach my $case ([ [], 0, '53' ], [ ['divisor=1000'], 0, '5.3' ])

@@ -114,6 +114,9 @@ reports($guest, 'a guest, no billing address', @NOWHERE, fn => undef, ln => unde
 $shop->nothing_else;
 $shop->runs_again('hold=0', sub { my $order = order(); return ($order, ShopifyFivetran::sync(pay($order))) });
 
+my (undef, $err) = $shop->try_attach('hold=15');
+like($err, qr/hold must have its unit/, 'fifteen, which would be seconds, is refused');
+
 # lines come later than the order: the recipe holds it
 $shop->attach;
 is($shop->sql('SELECT hold FROM capi.source'), '00:15:00', 'an order is held until its lines are there');

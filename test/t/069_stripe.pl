@@ -149,6 +149,8 @@ reports($part, 'part refunded');
 $shop->nothing_else;
 $shop->runs_again('hold=0', sub { my $payment = payment(); return ($payment, $payment->buy) });
 
+my (undef, $err) = $shop->try_attach('hold=2');
+like($err, qr/hold must have its unit/, 'two, which would be seconds, is refused');
 $shop->attach('hold=0', 'renewals=report');
 my $renewal = payment();
 together($renewal->begin, $renewal->invoice(link => 'table', number => 'A-3', reason => 'subscription_cycle', %lines), $renewal->succeed);
