@@ -25,6 +25,7 @@
 #include "base/nearest.h"
 #include "event/hash.h"
 #include "event/payload.h"
+#include "send/remains.h"
 #include "send/transport.h"
 #include "store/config.h"
 
@@ -195,6 +196,7 @@ ask(const CapiDataset *dataset, StringInfo body, CapiResult *result,
 	PG_FINALLY();
 	{
 		capi_transport_destroy(transport);
+		capi_remains_wipe();
 	}
 	PG_END_TRY();
 }

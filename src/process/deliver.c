@@ -25,6 +25,7 @@
 #include "base/sender_lock.h"
 #include "base/txn.h"
 #include "send/dispatch_state.h"
+#include "send/remains.h"
 
 /* How long beyond max_time answers wait for somebody's lock to be recorded. */
 #define RECORD_LIMIT_MS	30000
@@ -76,6 +77,7 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 		capi_txn_clear();
 		MemoryContextSwitchTo(caller);
 		destroy_present();
+		capi_remains_wipe();
 		/* the lock is the session's: it would outlive the error */
 		capi_sender_lock_release();
 		ReThrowError(error);
@@ -112,6 +114,7 @@ deliver(TimestampTz until)
 {
 	CapiDispatcher *d;
 	bool		no_worker;
+	bool		lacks_memory;
 
 	if (!capi_dispatch_lock())
 		ereport(ERROR,
@@ -123,6 +126,7 @@ deliver(TimestampTz until)
 	work(d, until);
 	capi_dispatch_finish(d);
 	no_worker = d->no_worker_since != 0;
+	lacks_memory = capi_pool_lacks_memory(d->pool);
 	if (d->records != NIL)
 		ereport(WARNING,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -136,13 +140,16 @@ deliver(TimestampTz until)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
 	destroy_present();
+	capi_remains_wipe();
 	(void) capi_txn_try("capi: noting a delivery", note_end, NULL);
 	capi_dispatch_unlock();
 	if (no_worker)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no reader could be started: orders that were to be read wait"),
+				 lacks_memory ? errdetail("The server has no shared memory for it.") :
 				 errdetail("The server has no free background worker."),
+				 lacks_memory ? errhint("Give it more: in a container, /dev/shm is small.") :
 				 errhint("Raise max_worker_processes.")));
 }
 

@@ -46,9 +46,6 @@
 #include "read/query.h"
 #include "read/row.h"
 
-/* The statement around a source's query begins like this. */
-#define STATEMENT_BEGIN		"SELECT q.* FROM ("
-
 /*
  * Rows for each order, and some for all, beyond which a query is given up: two
  * would be too many already, and a join without its condition returns millions.
@@ -91,6 +88,9 @@ typedef struct SavedPlan
 #define MAX_SAVED_PLANS		16
 static SavedPlan saved_plans[MAX_SAVED_PLANS];
 static int	next_saved_plan = 0;
+
+/* The statement that was made last, of whose errors some are told. */
+static char *statement = NULL;
 
 static int	find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text);
 static void index_keys(Keys *keys);
@@ -402,6 +402,7 @@ take_order(Run *run, TupleTableSlot *row)
 		return;
 	memset(&order, 0, sizeof(order));
 	order.found = ++run->found[at];
+	order.key = text;
 	if (order.found == 1)
 		capi_row_read(run->reader, row, &order);
 	run->take(run->arg, at, &order);
@@ -458,6 +459,19 @@ capi_query_key_condition(const CapiSource *source, char **texts, int nkeys,
 	return key_condition(source, &keys, array, argtype);
 }
 
+char *
+capi_query_statement(const char *select, const char *condition)
+{
+	char	   *sql = psprintf("SELECT q.* FROM (%s\n) AS q%s%s", select,
+							   condition != NULL ? " WHERE " : "",
+							   condition != NULL ? condition : "");
+
+	if (statement != NULL)
+		pfree(statement);
+	statement = MemoryContextStrdup(TopMemoryContext, sql);
+	return sql;
+}
+
 /* The statement around the query, and the keys as its argument. */
 static char *
 build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
@@ -468,7 +482,7 @@ build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype
 	char	   *condition = key_condition(source, keys, array, argtype);
 
 	index_keys(keys);
-	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE %s", select, condition);
+	return capi_query_statement(select, condition);
 }
 
 void
@@ -535,8 +549,7 @@ capi_query_rows(const CapiSource *source, bool only_look, CapiRowsOpener open,
 	Portal		portal;
 
 	capi_query_enter(&scope, source->run_as, source->search_path);
-	plan = SPI_prepare(psprintf(STATEMENT_BEGIN "%s\n) AS q",
-								capi_query_single_select(source->query)), 0, NULL);
+	plan = SPI_prepare(capi_query_statement(capi_query_single_select(source->query), NULL), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of an audience");
 	look_after_locking(plan, NULL);
@@ -637,7 +650,11 @@ find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text)
 
 /* ---------- errors ---------- */
 
-/* Does the error come from the statement itself, not from a function in it? */
+/*
+ * Does the error come from the statement itself, not from a function in it, which
+ * the planner may call?  Then it is all there is of a context, but for a few
+ * words around it.  A function may run a statement that looks like ours.
+ */
 static bool
 is_of_statement(const ErrorData *edata)
 {
@@ -645,8 +662,9 @@ is_of_statement(const ErrorData *edata)
 
 	if (edata->context == NULL)
 		return true;
-	at = strstr(edata->context, STATEMENT_BEGIN);
-	return at != NULL && memchr(edata->context, '\n', at - edata->context) == NULL;
+	at = statement != NULL ? strstr(edata->context, statement) : NULL;
+	return at != NULL && memchr(edata->context, '\n', at - edata->context) == NULL &&
+		strchr(at + strlen(statement), '\n') == NULL;
 }
 
 char *

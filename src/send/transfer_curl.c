@@ -15,7 +15,8 @@
  *
  * LIMITS
  *	-	curl copies the header line into buffers of its own, which are wiped when
- *		it frees them (transport_curl.c); nghttp2, below it, does not wipe.
+ *		it frees them (transport_curl.c); what is below it does not wipe, so free
+ *		memory is cleared when a transport ends (remains.c).
  *	-	Proxy variables of the server's environment are ignored: an environment
  *		set for something else must not decide where orders are sent.
  */

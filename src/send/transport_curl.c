@@ -47,6 +47,7 @@
 #include "base/capi.h"
 #include "base/compat.h"
 #include "send/environment.h"
+#include "send/remains.h"
 #include "send/transfer_curl.h"
 
 /* Connections kept for reuse. */
@@ -161,6 +162,7 @@ capi_transport_create(void)
 
 	(void) capi_wait_event_http();
 	initialize_curl();
+	capi_remains_watch(true);
 
 	t = calloc(1, sizeof(CapiTransport));
 	if (t == NULL)
@@ -381,6 +383,7 @@ capi_transport_destroy(CapiTransport *t)
 	for (int i = 0; i < CAPI_MAX_CONNECTIONS + 1; i++)
 		ReleaseExternalFD();
 	free(t);
+	capi_remains_watch(false);
 }
 
 /*

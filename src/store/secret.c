@@ -26,9 +26,11 @@
 #include "funcapi.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "base/capi.h"
 #include "base/guc.h"
+#include "store/config.h"
 #include "store/secret.h"
 
 /* The oldest release the project is tried with. */
@@ -94,6 +96,25 @@ capi_sql_seal(PG_FUNCTION_ARGS)
 }
 
 /*
+ * The token of dataset $1, where it is, and whether it was given for elsewhere.
+ * No expression over a whole row: the copy that makes would stay in memory (P8).
+ */
+static const char *
+token_query(void)
+{
+	/* 0.1.0 has no such column */
+	if (get_attnum(capi_config_table("secret"), "endpoint") == InvalidAttrNumber)
+		return "SELECT d.token_file, s.encrypted, s.value, false"
+			" FROM capi.dataset d LEFT JOIN capi.secret s"
+			" ON s.dataset_id = d.id AND s.kind = 'access_token'"
+			" WHERE d.id = $1";
+	return "SELECT d.token_file, s.encrypted, s.value, s.endpoint <> d.endpoint"
+		" FROM capi.dataset d LEFT JOIN capi.secret s"
+		" ON s.dataset_id = d.id AND s.kind = 'access_token'"
+		" WHERE d.id = $1";
+}
+
+/*
  * capi._token_state(dataset int): null when the dataset has a token that can be
  * read now, else why not.
  */
@@ -108,12 +129,7 @@ capi_sql_token_state(PG_FUNCTION_ARGS)
 	text	   *result = NULL;
 
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT d.token_file, s.encrypted, s.value,"
-							  " to_jsonb(s) ->> 'endpoint' <> d.endpoint"
-							  " FROM capi.dataset d LEFT JOIN capi.secret s"
-							  " ON s.dataset_id = d.id AND s.kind = 'access_token'"
-							  " WHERE d.id = $1", 1, argtypes, args, NULL,
-							  true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(token_query(), 1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the dataset");
 	if (SPI_processed == 1)
 	{

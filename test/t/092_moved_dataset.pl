@@ -77,8 +77,8 @@ like(row_of($tried), qr/^main\|/, 'P5: an event that Meta may have stays with it
 like($node->refuses("SELECT capi.drop_dataset('main')"), qr/2BP01: events wait for dataset "main"/,
 	'which is not dropped while it waits');
 is($node->sql("SELECT queued + retrying FROM capi.health WHERE dataset = 'main'"), '1', 'and says so');
-$sandbox->behave;
 $node->sql("SELECT capi.drop_dataset('main', move_to => 'second')");
+$sandbox->behave;
 $node->wait_until_idle;
 is(row_of($tried), 'second|delivered', 'P3: somebody says where it shall go');
 
