@@ -49,6 +49,7 @@
 #include "base/entry.h"
 #include "base/extension.h"
 #include "base/guc.h"
+#include "base/pinned.h"
 #include "base/test_point.h"
 #include "event/payload.h"
 #include "read/people.h"
@@ -72,7 +73,7 @@ typedef enum PartEnd
 	PART_FAILED,
 	PART_TIMED_OUT,
 	PART_TOO_LARGE,				/* more JSON than is kept at a time */
-	PART_STOPPED				/* the other side wants the rest left */
+	PART_STOPPED				/* the rest is to be left, for the time being */
 } PartEnd;
 
 /* The part at hand, and what was found of its orders. */
@@ -101,6 +102,10 @@ static StringInfoData message;
 /* The last part failed for want of memory; and one of this process did. */
 static bool out_of_memory = false;
 static bool was_out_of_memory = false;
+
+/* Contexts are capi's: who locks them is no fault of the query. */
+static bool reads_contexts = false;
+static bool contexts_locked = false;
 
 /* What this process has begun so far. */
 static int	nportions = 0;
@@ -462,17 +467,20 @@ become_role(Oid run_as)
 	CommitTransactionCommand();
 }
 
-/* Contexts are the extension's, and read as its owner. */
+/* Contexts are the extension's, and read as its owner; nobody is waited for long. */
 static void
 read_contexts(Part *part)
 {
 	CapiOwnerScope scope;
 
+	reads_contexts = true;
 	begin("capi: reading browser contexts");
+	capi_pinned_locally(CAPI_PINNED_TXN, GUC_ACTION_LOCAL);
 	capi_enter_owner(capi_extension_owner(), &scope);
 	part->contexts = capi_context_read(&part->request->source, part->keys, part->n);
 	capi_leave_owner(&scope);
 	commit();
+	reads_contexts = false;
 }
 
 static void
@@ -542,6 +550,7 @@ clean_up_failure(const Part *part)
 								   part->request->is_audience ? "ten times " : "") :
 		capi_query_error_text(edata, part->only_look);
 	out_of_memory = edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+	contexts_locked = reads_contexts && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 	if (part->request->is_trial && edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		denial = MemoryContextStrdup(TopMemoryContext, edata->message);
 	FreeErrorData(edata);
@@ -605,6 +614,8 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	timed_out = false;
 	timeouts = 0;
 	out_of_memory = false;
+	reads_contexts = false;
+	contexts_locked = false;
 	nparts++;
 	QueryCancelPending = false;
 	QueryCancelHoldoffCount = 0;
@@ -623,7 +634,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	PG_CATCH();
 	{
 		clean_up_failure(part);
-		end = pg_atomic_read_u32(&link_shared->stop) != 0 ? PART_STOPPED :
+		end = pg_atomic_read_u32(&link_shared->stop) != 0 || contexts_locked ? PART_STOPPED :
 			part->is_too_large ? PART_TOO_LARGE :
 			timed_out ? PART_TIMED_OUT : PART_FAILED;
 	}

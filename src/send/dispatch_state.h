@@ -224,6 +224,7 @@ extern const char *capi_portions_obstacle(const CapiDispatcher *d,
 										  TimestampTz now, TimestampTz *next);
 extern bool capi_portions_are_arriving(const CapiDispatcher *d);
 extern TimestampTz capi_portions_deadline(const CapiDispatcher *d);
+extern const char *capi_portions_no_reader(const CapiDispatcher *d);
 
 /* in evaluate.c */
 extern void capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,

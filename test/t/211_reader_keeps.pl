@@ -1,6 +1,7 @@
 # P6, P7: what a reader keeps of the orders that it has read, memory that the server
 # does not give back, is no other order's fault; and what it keeps of an error is
-# of the query itself, whatever the planner runs.
+# of the query itself, whatever the planner runs.  Nor is it the query's fault when
+# a reader cannot see what is capi's, or has nothing to be told in.
 use strict;
 use warnings;
 
@@ -11,7 +12,8 @@ use CapiTest::Sandbox;
 my $sandbox = CapiTest::Sandbox->new;
 my $node = CapiTest::Node->create('main', sandbox => $sandbox, conf => qq{
 capi.readers = 1
-capi.reader_memory = '64MB'});
+capi.reader_memory = '64MB'
+dynamic_shared_memory_type = mmap});
 my $columns = q{b.id AS key, b.at AS event_time, 10 AS value, 'EUR' AS currency, b.id AS order_id,
        '203.0.113.7' AS client_ip_address, 'test agent' AS client_user_agent, 'b@example.com' AS em};
 
@@ -97,5 +99,35 @@ foreach my $function (qw(by_plpgsql by_sql))
 	ok(wait_status('orders', '^delivered', $id), 'P2: mended, it goes on');
 }
 unlike($node->log_since(0), qr/jane/, 'P7: nor is it in the log');
+
+# --- tables of capi's that a reader reads ------------------------------------------------
+
+$node->sql("SELECT capi.alter_source('$_', query => \$q\$SELECT $columns, '$_-' || b.id AS event_id FROM bad.$_ b\$q\$)", 'tenant') foreach qw(orders others);
+$node->sql(q{SELECT capi.set_context('1', '{"fbp": "fb.1.2.3", "consent": true}', 'orders')});
+my $holder = $node->session;
+$holder->sql('BEGIN; LOCK TABLE capi.context, capi.consent');
+my %ids = map { $_ => [ insert($_, (1) x 200) ] } qw(orders others);
+ok(wait_status($_, 'not read: browser contexts are locked', @{ $ids{$_} }), 'P10: contexts are locked: what waits says why') foreach qw(orders others);
+$holder->sql('COMMIT');
+is($node->sql("SELECT string_agg(DISTINCT state, ' ') FROM capi.source_status"), 'active', 'P6: no source is broken for it');
+ok(wait_status($_, '^delivered', @{ $ids{$_} }), 'P3: and all go') foreach qw(orders others);
+$holder->quit;
+
+# --- no shared memory for a reader -------------------------------------------------------
+
+my $pid = $node->dispatcher_pid;
+my $folder = $node->data_dir . '/pg_dynshmem';
+my $log = $node->log_size;
+$node->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'capi reader'");
+chmod 0500, $folder or die;
+@ids = insert('orders', (1) x 3);
+ok(wait_status('orders', 'no reader can be started: the server has no shared memory for it', @ids), 'P10: without shared memory orders wait, and say why');
+like($node->sql(q{SELECT hint FROM capi.diagnose() WHERE "check" = 'readers' AND NOT ok}), qr/shared memory/, 'P10: so does diagnose()');
+$node->sql(q{SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"em": "a@b.example"}, "action_source": "other"}', 'k')});
+ok($node->wait_for(q{SELECT count(*) = 1 FROM capi.delivery_status WHERE order_key = 'k' AND status = 'delivered'}), 'P6: what needs no reader goes on');
+is(() = $node->log_since($log) =~ /no shared memory for a reader: could not open/g, 1, 'P12: the log says it once');
+chmod 0700, $folder or die;
+ok(wait_status('orders', '^delivered', @ids), 'P3: when there is some again they go');
+is($node->dispatcher_pid, $pid, 'P6: the dispatcher is the same process');
 
 done_testing();
