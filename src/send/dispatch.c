@@ -609,9 +609,12 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 static CapiBatch *
 cut_to_allowance(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {
-	int			most = dataset->state == CAPI_DATASET_REFUSED ? 1 : (int) dataset->allowance;
+	int			most = (int) dataset->allowance;
 	CapiBatch  *part;
 
+	/* parts of what failed are cut already */
+	if (batch->suspected_at == 0 || dataset->state == CAPI_DATASET_REFUSED)
+		most = Min(most, capi_dataset_probe_size(dataset));
 	if (batch->n <= most)
 		return batch;
 	part = capi_batch_split(batch, 0, most, -1);

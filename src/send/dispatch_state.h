@@ -16,6 +16,9 @@
 #include "store/outcome.h"
 #include "store/queue.h"
 
+/* Failures in a row after which one event probes. */
+#define CAPI_SMALL_PROBE_AFTER	4
+
 /* A key that is being worked on. */
 typedef struct CapiInFlight
 {
@@ -174,6 +177,7 @@ extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 /* in dataset.c */
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
 extern bool capi_dataset_is_careful(const CapiDataset *dataset);
+extern int	capi_dataset_probe_size(const CapiDataset *dataset);
 extern bool capi_dataset_awaits_probe(const CapiDataset *dataset, TimestampTz now);
 extern const char *capi_dataset_obstacle(const CapiDataset *dataset);
 
