@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use Test::More;
+use Time::HiRes qw(time usleep);
 use CapiTest::Node;
 use CapiTest::Sandbox;
 
@@ -53,6 +54,14 @@ sub wait_status
 	return 0;
 }
 
+# What waits is due now.
+sub look_again
+{
+	$node->sql('UPDATE capi.backlog SET next_attempt_at = now()');
+	$node->reload;
+	return;
+}
+
 # --- memory that stays -----------------------------------------------------------------
 
 ok(wait_status('others', '^delivered', insert('others', 1)), 'a source that wants some memory');
@@ -66,8 +75,7 @@ ok(wait_status('orders', '^retrying: the query failed with SQLSTATE 53200', $one
 ok(wait_status('others', '^delivered', insert('others', (1) x 5)), 'P6: and the other source again');
 is($node->sql("SELECT string_agg(DISTINCT state, ' ') FROM capi.source_status"), 'active', 'P6: no source is broken');
 $node->sql('UPDATE bad.orders SET zones = 1', 'tenant');
-$node->sql('UPDATE capi.backlog SET next_attempt_at = now()');
-$node->reload;
+look_again();
 ok($node->wait_until_idle, 'P3: in the end all are delivered');
 is($node->repeats, 0, 'P5: and once');
 
@@ -109,6 +117,7 @@ $holder->sql('BEGIN; LOCK TABLE capi.context, capi.consent');
 my %ids = map { $_ => [ insert($_, (1) x 200) ] } qw(orders others);
 ok(wait_status($_, 'not read: browser contexts are locked', @{ $ids{$_} }), 'P10: contexts are locked: what waits says why') foreach qw(orders others);
 $holder->sql('COMMIT');
+look_again();
 is($node->sql("SELECT string_agg(DISTINCT state, ' ') FROM capi.source_status"), 'active', 'P6: no source is broken for it');
 ok(wait_status($_, '^delivered', @{ $ids{$_} }), 'P3: and all go') foreach qw(orders others);
 $holder->quit;
@@ -127,7 +136,25 @@ $node->sql(q{SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"em"
 ok($node->wait_for(q{SELECT count(*) = 1 FROM capi.delivery_status WHERE order_key = 'k' AND status = 'delivered'}), 'P6: what needs no reader goes on');
 is(() = $node->log_since($log) =~ /no shared memory for a reader: could not open/g, 1, 'P12: the log says it once');
 chmod 0700, $folder or die;
+look_again();
 ok(wait_status('orders', '^delivered', @ids), 'P3: when there is some again they go');
+is($node->dispatcher_pid, $pid, 'P6: the dispatcher is the same process');
+
+# --- no room for a lock --------------------------------------------------------------------
+
+# which needs no right at all
+my $hog = $node->session(role => 'tenant');
+$log = $node->log_size;
+$hog->sql('SET client_min_messages = error');
+$hog->sql('DO $$ DECLARE n int := 0; BEGIN LOOP n := n + 1; PERFORM pg_advisory_lock(n);'
+	  . ' END LOOP; EXCEPTION WHEN out_of_memory THEN NULL; END $$');
+$node->reload;
+my $until = time + 30;
+usleep(50_000) until time > $until || $node->log_since($log) =~ /capi dispatcher .*out of shared memory/;
+like($node->log_since($log), qr/capi dispatcher LOG: .* failed, and is tried again: out of shared memory/, 'P6: the table of locks is full: the dispatcher tries again');
+$hog->sql('SELECT pg_advisory_unlock_all()');
+$hog->quit;
+ok(wait_status('others', '^delivered', insert('others', (1) x 3)), 'P3: and goes on when there is room');
 is($node->dispatcher_pid, $pid, 'P6: the dispatcher is the same process');
 
 done_testing();
