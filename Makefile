@@ -19,7 +19,7 @@ OBJS = $(patsubst %,src/%.o, \
 		currency customer date \
 		decimal email entity event field hash list member none normalize number \
 		payload person phone place text validate) \
-	$(addprefix process/,database_hook deliver init launcher reader worker) \
+	$(addprefix process/,database_hook deliver event_trigger init launcher reader worker) \
 	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \
 	$(addprefix send/,answer audiences backlog batch clock dataset dispatch environment \
@@ -157,6 +157,12 @@ soak: deps
 	@PG_CONFIG='$(PG_CONFIG)' CAPI_SOAK_SECONDS='$(SECONDS)' CAPI_SOAK_SEED='$(SEED)' \
 		ITEM_TIMEOUT=$$(($(SECONDS) + 900)) test/run 059_soak
 
+# The sources as they are here, without what is built: "make dist DIST=/tmp/capi.tar.gz".
+DIST ?= capi-$(EXTVERSION).tar.gz
+dist:
+	@ci/list-files | tar --null -T - --owner=0 --group=0 --numeric-owner \
+		--transform='s|^\(\./\)\?|capi-$(EXTVERSION)/|' -czf '$(DIST)'
+
 check-style: all
 	@PG_CONFIG='$(PG_CONFIG)' test/run guard
 
@@ -165,6 +171,6 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
-.PHONY: bench check-sanitize check-style demo deps install-doc-tree soak test \
+.PHONY: bench check-sanitize check-style demo deps dist install-doc-tree soak test \
 	uninstall-doc-tree
 .DEFAULT_GOAL := all

@@ -294,22 +294,33 @@ CREATE FUNCTION capi._denial(message text) RETURNS text
                     'permission denied')
 $$;
 
--- Reads one order as the role that will read them all: rights that are needed
--- only when a function of the query runs are not looked at before.  What else may
--- go wrong is an order's, and no reason to refuse the source.
+-- Has this transaction changed what a right may come from: what is denied, or who
+-- is a member of whom?  Or one that began later: of that nothing is known yet, either.
+CREATE FUNCTION capi._may_be_granted(denial text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH denied AS (SELECT substring(denial FROM '^permission denied for .* (\S+)$') AS name)
+    SELECT EXISTS (SELECT FROM pg_auth_members m WHERE age(m.xmin) <= 0)
+        OR EXISTS (SELECT FROM denied d, pg_class c WHERE (d.name IS NULL OR c.relname = d.name) AND age(c.xmin) <= 0)
+        OR EXISTS (SELECT FROM denied d, pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+                    WHERE (d.name IS NULL OR c.relname = d.name) AND age(a.xmin) <= 0)
+        OR EXISTS (SELECT FROM denied d, pg_namespace n WHERE (d.name IS NULL OR n.nspname = d.name) AND age(n.xmin) <= 0)
+        OR EXISTS (SELECT FROM denied d, pg_proc f WHERE (d.name IS NULL OR f.proname = d.name) AND age(f.xmin) <= 0)
+        OR EXISTS (SELECT FROM denied d, pg_type t WHERE (d.name IS NULL OR t.typname = d.name) AND age(t.xmin) <= 0)
+        OR EXISTS (SELECT FROM denied d, pg_foreign_server f WHERE (d.name IS NULL OR f.srvname = d.name) AND age(f.xmin) <= 0)
+$$;
+
+-- Has a reader read one order as the role that will read them all: rights that are
+-- needed only when a function of the query runs are not looked at before.  What else
+-- may go wrong is an order's, and no reason to refuse the source.
 CREATE FUNCTION capi._try_query(query text, path text, role oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    denial text := substring(capi._try_in_reader(query, path, role) FROM 'SQLSTATE 42501: (.*)$');
 BEGIN
-    -- here only to learn which right, and whether this transaction has granted it
-    IF capi._try_in_reader(query, path, role) LIKE '%42501%' THEN
-        PERFORM capi._look(format(E'SELECT q::pg_catalog.text FROM (%s\n) AS q LIMIT 1', capi._single_select(query)), path, role, 1);
-    END IF;
-EXCEPTION
-    WHEN insufficient_privilege THEN
+    IF denial IS NOT NULL AND NOT capi._may_be_granted(denial) THEN
         RAISE EXCEPTION 'the role that the query runs as lacks a right'
             USING ERRCODE = 'insufficient_privilege',
-                  DETAIL = format('Role %s: %s.', role::regrole, capi._denial(sqlerrm)),
+                  DETAIL = format('Role %s: %s.', role::regrole, denial),
                   HINT = 'Grant that role the right, or attach as a role that has it.';
-    WHEN OTHERS THEN
-        NULL;
+    END IF;
 END $$;

@@ -77,6 +77,7 @@ CREATE FUNCTION capi._redrive(caller oid, source text, status text, since timest
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     only_source int := CASE WHEN source IS NOT NULL THEN (capi._source(source)).id END;
+    keys text[] := capi._captured_keys(order_key);
     moved bigint;
 BEGIN
     IF status IS NULL OR status NOT IN ('rejected', 'expired', 'ignored') THEN
@@ -91,7 +92,7 @@ BEGIN
            AND d.outcome = status
            AND (only_source IS NULL OR d.source_id = only_source)
            AND (since IS NULL OR d.captured_at >= since)
-           AND (order_key IS NULL OR d.key = order_key)
+           AND (order_key IS NULL OR (d.key = ANY (keys) AND d.key IN (order_key, capi._captured_key(d.source_id, order_key))))
            AND NOT EXISTS (SELECT FROM capi.delivery f
                             WHERE f.source_id = d.source_id AND f.key = d.key AND f.outcome = 'delivered')
         RETURNING d.*, s.dataset_id AS source_dataset)

@@ -74,6 +74,36 @@ BEGIN
     RETURN found_row;
 END $$;
 
+-- The text by which an order is known whose key somebody writes otherwise: 007, a
+-- UUID in capitals, a number without its decimals.  Of types whose input runs no
+-- code of a user's; not where the column's own length would make another value.
+CREATE FUNCTION capi._captured_key(source int, order_key text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    col record;
+    written text;
+BEGIN
+    SELECT format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS of_any_length INTO col
+      FROM capi.source s
+      JOIN pg_attribute a ON a.attrelid = s.table_name::oid AND a.attname = s.key_columns[1] AND NOT a.attisdropped
+     WHERE s.id = source AND cardinality(s.key_columns) = 1
+       AND a.atttypid = ANY ('{int2,int4,int8,numeric,bpchar,uuid}'::regtype[]::oid[]);
+    IF FOUND THEN
+        EXECUTE format('SELECT concat($1::%1$s) WHERE $1::%1$s = $1::%2$s', col.type, col.of_any_length)
+           INTO written USING order_key;
+    END IF;
+    RETURN coalesce(written, order_key);
+EXCEPTION WHEN data_exception THEN
+    RETURN order_key;
+END $$;
+
+-- All texts by which it may be known.
+CREATE FUNCTION capi._captured_keys(order_key text) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(DISTINCT k.key)
+      FROM (SELECT order_key AS key UNION ALL SELECT capi._captured_key(s.id, order_key) FROM capi.source s) k
+$$;
+
 CREATE FUNCTION capi._check_name(what text, name text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -113,6 +113,7 @@ CREATE FUNCTION capi._forget(caller oid, order_key text, source text) RETURNS bi
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     only_source int;
+    keys text[] := capi._captured_keys(order_key);
     at record;
     n bigint;
     gone bigint := 0;
@@ -127,41 +128,44 @@ BEGIN
         IF only_source IS NULL THEN
             PERFORM capi._source(source);
         END IF;
+        keys := ARRAY[order_key, capi._captured_key(only_source, order_key)];
     END IF;
     FOR at IN
-        SELECT s.id, s.dataset_id, max(k.event_time) AS event_time, min(k.captured_at) AS captured_at,
+        SELECT s.id, s.dataset_id, w.key, max(k.event_time) AS event_time, min(k.captured_at) AS captured_at,
                bool_or(k.kind = 'forgotten') AS forgotten, count(k.kind) FILTER (WHERE k.kind = 'unread') AS unread
           FROM capi._sources s
-          LEFT JOIN (SELECT d.source_id, d.event_time, d.captured_at, CASE d.outcome WHEN 'forgotten' THEN 'forgotten' ELSE 'log' END AS kind
-                       FROM capi.delivery d WHERE d.key = order_key
+         CROSS JOIN LATERAL (SELECT capi._captured_key(s.id, order_key) AS key UNION SELECT order_key) w
+          LEFT JOIN (SELECT d.source_id, d.key, d.event_time, d.captured_at, CASE d.outcome WHEN 'forgotten' THEN 'forgotten' ELSE 'log' END AS kind
+                       FROM capi.delivery d WHERE d.key = ANY (keys)
                      UNION ALL
-                     SELECT b.source_id, b.event_time, b.captured_at, 'backlog' FROM capi.backlog b WHERE b.key = order_key
+                     SELECT b.source_id, b.key, b.event_time, b.captured_at, 'backlog' FROM capi.backlog b WHERE b.key = ANY (keys)
                      UNION ALL
-                     SELECT u.source_id, NULL, u.captured_at, 'unread' FROM capi._unread u WHERE u.key = order_key
+                     SELECT u.source_id, u.key, NULL, u.captured_at, 'unread' FROM capi._unread u WHERE u.key = ANY (keys)
                      UNION ALL
-                     SELECT e.source_id, e.event_time, now(), 'event' FROM capi.direct_event e WHERE e.key = order_key) k
-                 ON k.source_id = s.id
-         WHERE CASE WHEN only_source IS NULL THEN k.kind IS NOT NULL ELSE s.id = only_source END
-         GROUP BY s.id, s.dataset_id LOOP
-        DELETE FROM capi.delivery d WHERE d.source_id = at.id AND d.key = order_key AND d.outcome <> 'forgotten';
+                     SELECT e.source_id, e.key, e.event_time, now(), 'event' FROM capi.direct_event e WHERE e.key = ANY (keys)) k
+                 ON k.source_id = s.id AND k.key = w.key
+         WHERE CASE WHEN only_source IS NULL THEN k.kind IS NOT NULL
+                    ELSE s.id = only_source AND (k.kind IS NOT NULL OR w.key = capi._captured_key(s.id, order_key)) END
+         GROUP BY s.id, s.dataset_id, w.key LOOP
+        DELETE FROM capi.delivery d WHERE d.source_id = at.id AND d.key = at.key AND d.outcome <> 'forgotten';
         GET DIAGNOSTICS n = ROW_COUNT;
         gone := gone + n;
-        DELETE FROM capi.backlog b WHERE b.source_id = at.id AND b.key = order_key;
+        DELETE FROM capi.backlog b WHERE b.source_id = at.id AND b.key = at.key;
         GET DIAGNOSTICS n = ROW_COUNT;
         gone := gone + n;
-        DELETE FROM capi.history h WHERE h.source_id = at.id AND h.key = order_key;
-        DELETE FROM capi.direct_event e WHERE e.source_id = at.id AND e.key = order_key;
+        DELETE FROM capi.history h WHERE h.source_id = at.id AND h.key = at.key;
+        DELETE FROM capi.direct_event e WHERE e.source_id = at.id AND e.key = at.key;
         GET DIAGNOSTICS n = ROW_COUNT;
         gone := gone + n;
         IF at.forgotten IS NOT TRUE THEN
             INSERT INTO capi.delivery (finished_at, captured_at, event_time, source_id, dataset_id, attempts, outcome, key, reason)
-            VALUES (now(), coalesce(at.captured_at, now()), at.event_time, at.id, at.dataset_id, 0, 'forgotten', order_key, 'forgotten');
+            VALUES (now(), coalesce(at.captured_at, now()), at.event_time, at.id, at.dataset_id, 0, 'forgotten', at.key, 'forgotten');
             gone := gone + at.unread;
         END IF;
     END LOOP;
     -- also what is of every source: it is about the same order
     DELETE FROM capi.context c
-     WHERE c.key = order_key
+     WHERE c.key = ANY (keys)
        AND (only_source IS NULL OR c.source_id = only_source
             OR (c.source_id = 0 AND only_source IN (SELECT capi._told(c.writer))));
     GET DIAGNOSTICS n = ROW_COUNT;

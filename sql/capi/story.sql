@@ -160,6 +160,7 @@ CREATE FUNCTION capi.explain_event(order_key text, source text = NULL)
 #variable_conflict use_column
 DECLARE
     src capi.source;
+    written text;
     known boolean;
     known_to_any boolean := false;
 BEGIN
@@ -174,22 +175,25 @@ BEGIN
     END IF;
     FOR src IN SELECT s.* FROM capi.source s
                 WHERE explain_event.source IS NULL OR s.name = explain_event.source ORDER BY s.name LOOP
-        known := EXISTS (SELECT FROM capi._steps(src, order_key) t WHERE t.step NOT IN ('next', 'consent', 'context', 'pixel'));
+        FOREACH written IN ARRAY ARRAY[order_key, capi._captured_key(src.id, order_key)] LOOP
+            known := EXISTS (SELECT FROM capi._steps(src, written) t WHERE t.step NOT IN ('next', 'consent', 'context', 'pixel'));
+            EXIT WHEN known;
+        END LOOP;
         known_to_any := known_to_any OR known;
         IF known THEN
-            RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, order_key) t
+            RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, written) t
                           WHERE t.detail IS NOT NULL ORDER BY t.at NULLS LAST, t.step = 'sent' DESC, t.step = 'context', t.step = 'next';
         ELSIF explain_event.source IS NOT NULL THEN
             RETURN QUERY SELECT src.name, src.attached_at, 'attached', format('It captures when %s.', capi._rule_text(src))
                           WHERE src.table_name <> 'capi.direct_event'::regclass;
-            RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, order_key) t
+            RETURN QUERY SELECT src.name, t.at, t.step, t.detail FROM capi._steps(src, written) t
                           WHERE t.detail IS NOT NULL ORDER BY t.at;
             RETURN QUERY SELECT src.name, src.detached_at, 'detached', 'Since then it captures nothing.'
                           WHERE src.detached_at IS NOT NULL;
             RETURN QUERY SELECT src.name, NULL::timestamptz, 'next', concat_ws(' ',
                 'Nothing was captured of this order, or it is beyond capi.retention.',
                 CASE WHEN src.missed_captures > 0 THEN format('The source missed %s captures.', src.missed_captures) END,
-                format('capi.preview(%L, %L) shows what would be sent, CALL capi.backfill(%1$L, ...) queues what is missing.', src.name, order_key));
+                format('capi.preview(%L, %L) shows what would be sent, CALL capi.backfill(%1$L, ...) queues what is missing.', src.name, written));
         END IF;
     END LOOP;
     -- who asks for an order that nobody knows is told by each source why

@@ -278,8 +278,11 @@ BEGIN
         CASE WHEN count(*) = 0 THEN 'Readers can be started.'
              ELSE format('%s orders wait because no reader could be started.', count(*)) END,
         CASE WHEN count(*) > 0
-             THEN format('Raise max_worker_processes (now %s) and restart; capi needs one for its launcher, and for each listed database one and as many as capi.readers says.',
-                         current_setting('max_worker_processes')) END
+             THEN CASE max(b.reason) FILTER (WHERE b.reason !~ 'max_worker_processes')
+                  WHEN 'no reader can be started: the server has no shared memory for it' THEN 'Give the server more shared memory, /dev/shm mostly (--shm-size of a container); its log says what failed.'
+                  WHEN 'no reader can be started: it ends at once, and the server''s log says why' THEN 'See the server''s log; ALTER DATABASE ... ALLOW_CONNECTIONS false keeps readers out, too.'
+                  ELSE format('Raise max_worker_processes (now %s) and restart; capi needs one for its launcher, and for each listed database one and as many as capi.readers says.',
+                         current_setting('max_worker_processes')) END END
       FROM capi.backlog b WHERE b.reason LIKE 'no reader can be started%'
        AND b.next_attempt_at > now() - interval '10 seconds';
     RETURN QUERY SELECT 'queries', count(*) = 0,

@@ -18,8 +18,8 @@ extern ErrorData *capi_attempt_error(void (*step) (void *arg), void *arg);
 
 /*
  * The same as capi_attempt() without a subtransaction, for a step that reads
- * and adds blocks, looks into the catalogs and takes locks, and does nothing
- * else: it runs no function of a type, changes no row, setting or snapshot that
+ * and adds blocks, looks into the catalogs and takes locks, or makes shared memory
+ * that is kept, and does nothing else: it runs no function of a type, changes no row, setting or snapshot that
  * is active, and holds no interrupt.  It may call the others.
  */
 extern const char *capi_attempt_reading(void (*step) (void *arg), void *arg);

@@ -68,6 +68,13 @@ capi_txn_setup(bool in_session, Oid owner, void (*gone) (void))
 	in_commit = false;
 }
 
+/* In a worker there are no others. */
+bool
+capi_txn_is_open(void)
+{
+	return session ? in_subtransaction : extension_gone != NULL;
+}
+
 static void
 begin_subtransaction(void)
 {
@@ -239,10 +246,13 @@ try_step(const char *activity, void (*step) (void *arg), void *arg, int also,
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = true;
+	volatile bool begun = false;
 
-	capi_txn_begin(activity);
 	PG_TRY();
 	{
+		/* its beginning takes locks, too, for which there may be no room */
+		capi_txn_begin(activity);
+		begun = true;
 		step(arg);
 		capi_txn_commit();
 	}
@@ -250,7 +260,7 @@ try_step(const char *activity, void (*step) (void *arg), void *arg, int also,
 	{
 		ErrorData  *edata;
 
-		if (!may_try_again(geterrcode(), also, whatever))
+		if (!may_try_again(geterrcode(), also, whatever) || (session && !begun))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();

@@ -69,6 +69,9 @@ extern bool capi_txn_try_whatever(const char *activity, void (*step) (void *arg)
 /* The same for a step that notifies; false also when the queue for that is full. */
 extern bool capi_txn_try_notify(const char *activity, void (*step) (void *arg), void *arg);
 
+/* Is this process in one of these transactions? */
+extern bool capi_txn_is_open(void);
+
 /* After an error since begin was caught and flushed. */
 extern void capi_txn_abort(void);
 

@@ -5,9 +5,9 @@
  *		not looked at before that function runs.
  *
  * A query that nobody has tried may do anything, so it is tried where it will
- * run later, in a reader with a reader's bounds, and not in the session.  The
+ * run later, in a reader with a reader's bounds, and never in the session.  The
  * reader does not see what the session has not committed: a failure may be of
- * that, and is the caller's to look into.  It may also wait, in vain, for a lock
+ * that, which capi._try_query() judges by the catalogs.  It may also wait, in vain, for a lock
  * of the session's transaction, on a table that was altered in it say: then it is
  * given up at once, and nothing is found out.
  */
@@ -90,6 +90,7 @@ fill_request(CapiRequest *request, const char *query, char *path, Oid role)
 	request->source.key_type = "text";
 	request->limit_ms = RUN_LIMIT_MS;
 	request->part_limit_ms = RUN_LIMIT_MS;
+	request->is_trial = true;
 	request->n = 1;
 	request->asked = &asked;
 }
@@ -138,7 +139,8 @@ wait_for_reader(CapiPool *pool, Trial *trial)
 
 /*
  * capi._try_in_reader(query text, search_path text, run_as oid): why one order
- * cannot be read, with the SQLSTATE and nobody's data.  Null when it can, and
+ * cannot be read, with the SQLSTATE and nobody's data; of 42501 also what
+ * capi._denial() makes of the message.  Null when it can, and
  * when that could not be found out within one and a half seconds.
  */
 Datum

@@ -15,8 +15,10 @@
 #include "event/browser.h"
 #include "event/complete.h"
 #include "event/entity.h"
+#include "event/form.h"
 #include "event/none.h"
 #include "event/normalize.h"
+#include "event/number.h"
 #include "event/person.h"
 #include "event/text.h"
 
@@ -24,6 +26,10 @@
 #define MIN_TIME_IN_MS		INT64CONST(100000000000)
 #define MAX_TIME_IN_MS		(MIN_TIME_IN_MS * 1000)
 #define MAX_TIME_DIGITS		14
+
+/* SPEC 3.2: thirteen digits in an fbc. */
+#define MIN_CLICK_TIME		INT64CONST(1000000000000)
+#define MAX_CLICK_TIME		INT64CONST(10000000000000)
 
 /* A span of the first value that says something; false if there is none. */
 static bool
@@ -135,6 +141,16 @@ time_from_timestamp(const CapiSpan *text)
 		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
 }
 
+/* Words like "now" would mean another time whenever the order is read. */
+static bool
+has_digit(const CapiSpan *text)
+{
+	for (int i = 0; i < text->len; i++)
+		if (capi_form_is_digit(text->s[i]))
+			return true;
+	return false;
+}
+
 /* When the ad was clicked, in Unix milliseconds, or 0. */
 static int64
 click_time(const CapiEvent *ev, CapiContentsReport report, void *arg)
@@ -144,10 +160,20 @@ click_time(const CapiEvent *ev, CapiContentsReport report, void *arg)
 
 	if (get_text(ev, CAPI_FIELD_FBCLID_TIME, &text))
 	{
+		char		number[CAPI_NUMBER_MAX_LEN];
+		CapiInput	in = {.s = text.s, .len = text.len};
+
+		if (capi_number_mend(&in, 1, number))
+		{
+			text.s = in.s;
+			text.len = in.len;
+		}
 		at = time_from_digits(&text);
-		if (at == 0)
+		if (at == 0 && has_digit(&text))
 			at = time_from_timestamp(&text);
-		if (at > 0 && at < MAX_TIME_IN_MS)
+		/* of thirteen digits, as it is written, and no click of days to come */
+		if (at >= MIN_CLICK_TIME && at < MAX_CLICK_TIME &&
+			(!ev->has_event_time || at / 1000 <= ev->event_time_s + SECS_PER_DAY))
 			return at;
 		report(arg, "fbclid_time", "not a time, that of the event was taken");
 	}

@@ -15,6 +15,7 @@
 typedef struct CapiOrder
 {
 	int			found;			/* rows with this key: 0, 1, or more */
+	const char *key;			/* as the first has it, not as it was asked for */
 	CapiEvent	event;			/* of the first */
 	char	   *dataset;		/* name, or NULL: the source's */
 	char	   *ignore_reason;	/* or NULL */

@@ -33,6 +33,8 @@
 
 #define MAX_EXTENSION_DIGITS	3
 
+#define MAX_ITALIAN_MOBILE	10
+
 /* Of the largest integers of 32 bits. */
 #define LIMIT_DIGITS		10
 
@@ -413,6 +415,9 @@ has_calling_code(const CapiCountry *country, const char *digits, int n)
 
 	if (!begins_with(digits, n, code, len))
 		return false;
+	/* Italian numbers that begin with 39 are mobiles, of ten digits at most */
+	if (country->calling_code == 39 && n > MAX_ITALIAN_MOBILE)
+		return is_national_length(country, rest);
 	rest -= trunk_length(country, digits + len, rest);
 	if (!is_national_length(country, rest))
 		return false;
@@ -588,27 +593,45 @@ number_follows(const char *p, const char *end)
 	return count_digits(p, q) >= MIN_LISTED_DIGITS;
 }
 
-/* Does a number begin with a plus sign or a zero, behind spaces? */
-static bool
-begins_anew(const char *p, const char *end)
+/* Where a number begins with its first digit or plus sign. */
+static const char *
+first_of_number(const char *p, const char *end)
 {
-	while (p < end && *p == ' ')
+	while (p < end && *p != '+' && !capi_form_is_digit(*p))
 		p++;
+	return p;
+}
+
+/* Does it begin with a plus sign or a zero, as one that is complete? */
+static bool
+begins_complete(const char *p, const char *end)
+{
+	p = first_of_number(p, end);
 	return p < end && (*p == '+' || *p == '0');
 }
 
 /*
- * So many digits are enough for a number in front of what stands at p: one that
- * begins with its calling code may be cut behind the area code, as in
- * +49 (0) 6421 / 2828282.
+ * Is what begins at p, behind n digits from "from" on, a number of its own?  Not
+ * behind a complete one when it is none: it may be the end of that one, as in
+ * +49 (0) 6421 / 2828282, or lack its area code.
  */
-static int
-enough_digits(const char *from, const char *p, const char *end)
+static bool
+is_own_number(const char *from, const char *p, const char *end)
 {
-	bool		international = *from == '+' || strncmp(from, "00", 2) == 0;
+	return number_follows(p, end) &&
+		(begins_complete(p, end) || !begins_complete(from, p));
+}
 
-	return international && !begins_anew(p, end) ?
-		MIN_LISTED_DIGITS + MAX_CODE_DIGITS : MIN_LISTED_DIGITS;
+/* Does the comma at p part thousands: 1,712,345,678.0000? */
+static bool
+parts_thousands(const char *from, const char *p, const char *end)
+{
+	if (*p != ',' || p == from || !capi_form_is_digit(p[-1]) || end - p < 4)
+		return false;
+	for (int i = 1; i <= 3; i++)
+		if (!capi_form_is_digit(p[i]))
+			return false;
+	return end - p == 4 || !capi_form_is_digit(p[4]);
 }
 
 bool
@@ -630,8 +653,8 @@ capi_phone_next(const char **s, int *len, CapiInput *in)
 		if (n >= MIN_LISTED_DIGITS)
 		{
 			separator = separator_length(p, end);
-			if (separator > 0 && number_follows(p + separator, end) &&
-				n >= enough_digits(from, p + separator, end))
+			if (separator > 0 && !parts_thousands(from, p, end) &&
+				is_own_number(from, p + separator, end))
 				break;
 			separator = 0;
 		}
@@ -717,6 +740,14 @@ has_exponent(const CapiInput *in)
 
 		if (in->s[i] != 'e' && in->s[i] != 'E')
 			continue;
+		if (in->s[i + 1] == ' ')
+		{
+			/* 4.9171E +11 */
+			if (i + 3 < in->len && in->s[i + 2] == '+' && in->s[i - 1] != ' ' &&
+				capi_form_is_digit(in->s[i - 1]) && capi_form_is_digit(in->s[i + 3]))
+				return true;
+			continue;
+		}
 		while (at > 0 && in->s[at] == ' ')
 			at--;
 		if (capi_form_is_digit(in->s[at]) && i + 1 + sign < in->len &&
@@ -824,6 +855,24 @@ mend_number(CapiInput *in, char *buf)
 	return !has_exponent(in) || capi_form_refuse(in, "an exponent, not a telephone number");
 }
 
+/*
+ * Cuts decimals of zeros from one that is too long with them: 6 12 34 56 78.00.
+ * False if there are none.
+ */
+static bool
+cut_decimals(CapiInput *in, const CapiCountry *home)
+{
+	int			n = in->len;
+
+	while (n > 0 && in->s[n - 1] == '0')
+		n--;
+	if (n == in->len || n < 2 || (in->s[n - 1] != '.' && in->s[n - 1] != ',') ||
+		count_digits(in->s, in->s + in->len) <= home->max_digits + 1)
+		return false;
+	in->len = n - 1;
+	return true;
+}
+
 bool
 capi_form_phone(CapiInput *in, StringInfo out)
 {
@@ -838,6 +887,10 @@ capi_form_phone(CapiInput *in, StringInfo out)
 		home = capi_country_find(in->country);
 	if (home == NULL)
 		return append_digits(in, out);
+	main = *in;
+	if (cut_decimals(&main, home) && complete_phone(&main, home, out))
+		return true;
+	out->len = start;
 	/* a foreign number is not made of a complete one and an extension */
 	main = *in;
 	if (cut_remainder(&main, main.s[0] == '+' ? MIN_WHOLE_DIGITS + 1 : MIN_WHOLE_DIGITS,

@@ -114,6 +114,7 @@ deliver(TimestampTz until)
 {
 	CapiDispatcher *d;
 	bool		no_worker;
+	bool		lacks_memory;
 
 	if (!capi_dispatch_lock())
 		ereport(ERROR,
@@ -125,6 +126,7 @@ deliver(TimestampTz until)
 	work(d, until);
 	capi_dispatch_finish(d);
 	no_worker = d->no_worker_since != 0;
+	lacks_memory = capi_pool_lacks_memory(d->pool);
 	if (d->records != NIL)
 		ereport(WARNING,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -145,7 +147,9 @@ deliver(TimestampTz until)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no reader could be started: orders that were to be read wait"),
+				 lacks_memory ? errdetail("The server has no shared memory for it.") :
 				 errdetail("The server has no free background worker."),
+				 lacks_memory ? errhint("Give it more: in a container, /dev/shm is small.") :
 				 errhint("Raise max_worker_processes.")));
 }
 

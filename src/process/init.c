@@ -16,6 +16,7 @@
 #include "base/shmem.h"
 #include "capture/capture.h"
 #include "process/database_hook.h"
+#include "process/event_trigger.h"
 #include "process/launcher.h"
 
 CAPI_MODULE_MAGIC;
@@ -37,4 +38,5 @@ _PG_init(void)
 
 	/* Once per process, or once in the postmaster when preloading. */
 	capi_capture_init();		/* wake at commit, cache invalidation */
+	capi_event_trigger_init();
 }

@@ -146,14 +146,18 @@ collect(void *arg, int at, CapiOrder *order)
 void
 capi_caller_rows(CapiCaller *reader, char **keys, int nkeys, CapiOrder *rows)
 {
+	char	  **known = palloc(sizeof(char *) * (nkeys + 1));
 	CapiOwnerScope scope;
 	CapiContext *contexts;
 
 	memset(rows, 0, sizeof(CapiOrder) * nkeys);
 	capi_query_each(reader->source, keys, nkeys, false, CurrentMemoryContext,
 					collect, rows);
+	/* who asks for 007 means the order that is known as 7 */
+	for (int i = 0; i < nkeys; i++)
+		known[i] = rows[i].key != NULL ? unconstify(char *, rows[i].key) : keys[i];
 	capi_enter_owner(reader->owner, &scope);
-	contexts = capi_context_read(reader->source, keys, nkeys);
+	contexts = capi_context_read(reader->source, known, nkeys);
 	capi_leave_owner(&scope);
 	for (int i = 0; contexts != NULL && i < nkeys; i++)
 		capi_context_complete(&contexts[i], &rows[i]);
@@ -182,7 +186,7 @@ capi_caller_judge(CapiCaller *reader, const char *key, CapiOrder *row,
 		*reason = CAPI_REASON_UNKNOWN_DATASET;
 		return "queued";
 	}
-	capi_query_defaults(event, reader->source, capi_to_utf8(key));
+	capi_query_defaults(event, reader->source, capi_to_utf8(row->key != NULL ? row->key : key));
 	capi_payload_event(event, now_s, out);
 	if (event->verdict == CAPI_VERDICT_SEND &&
 		event->event_time_s - now_s > CAPI_CLOCK_TOLERANCE_S)

@@ -263,7 +263,7 @@ begin_statement(Statement *s, const CapiSource *source, bool with_raw_keys)
 
 	s->source = source;
 	s->query = capi_query_single_select(source->query);
-	plan = SPI_prepare(psprintf("SELECT q.* FROM (%s\n) AS q", s->query), 0, NULL);
+	plan = SPI_prepare(capi_query_statement(s->query, NULL), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of a source");
 	cached = linitial(SPI_plan_get_plan_sources(plan));

@@ -42,6 +42,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/attempt.h"
 #include "base/guc.h"
 #include "base/shmem.h"
 #include "base/test_point.h"
@@ -112,6 +113,7 @@ struct CapiPool
 	Entry		entries[MAX_ENTRIES];
 	List	   *leftovers;
 	TimestampTz another_at;		/* no second reader is tried before */
+	bool		lacks_memory;	/* the last start: there was none to share */
 };
 
 /* Of this process, for its end. */
@@ -194,10 +196,14 @@ capi_pool_destroy(CapiPool *pool)
 
 /* ---------- starting ---------- */
 
-/* The segment, with this side of its queues attached; false: no memory. */
-static bool
-make_link(Entry *entry)
+/*
+ * Step for capi_attempt_reading(): the segment, with this side of its queues
+ * attached.  None, when there are too many already.
+ */
+static void
+make_link(void *arg)
 {
+	Entry	   *entry = arg;
 	shm_toc_estimator estimator;
 	shm_toc    *toc;
 	shm_mq	   *requests;
@@ -212,7 +218,7 @@ make_link(Entry *entry)
 	size = shm_toc_estimate(&estimator);
 	entry->segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	if (entry->segment == NULL)
-		return false;
+		return;
 	/* it lives as long as this process wants it, whatever transaction is open */
 	dsm_pin_mapping(entry->segment);
 	toc = shm_toc_create(CAPI_LINK_MAGIC, dsm_segment_address(entry->segment), size);
@@ -232,7 +238,27 @@ make_link(Entry *entry)
 	shm_mq_set_receiver(answers, MyProc);
 	entry->requests = shm_mq_attach(requests, entry->segment, NULL);
 	entry->answers = shm_mq_attach(answers, entry->segment, NULL);
-	return true;
+}
+
+/* A file system for it that is full is an error, of which is told once. */
+static bool
+has_link(CapiPool *pool, Entry *entry)
+{
+	const char *error = capi_attempt_reading(make_link, entry);
+	bool		lacks = error != NULL || entry->segment == NULL;
+
+	if (lacks && !pool->lacks_memory)
+		ereport(LOG,
+				(errmsg("no shared memory for a reader: %s",
+						error != NULL ? error : "the server has too many segments")));
+	pool->lacks_memory = lacks;
+	return !lacks;
+}
+
+bool
+capi_pool_lacks_memory(const CapiPool *pool)
+{
+	return pool->lacks_memory;
 }
 
 static bool
@@ -274,7 +300,7 @@ start_reader(CapiPool *pool, Entry *entry, Oid role, bool apart)
 	entry->role = role;
 	entry->apart = apart;
 	initStringInfo(&entry->unsent);
-	started = make_link(entry) && start_worker(entry);
+	started = has_link(pool, entry) && start_worker(entry);
 	CAPI_TEST_POINT("a reader was registered");
 	MemoryContextSwitchTo(old);
 	if (started)
@@ -584,6 +610,9 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 			events->page(events->arg, entry->tag, &message->page);
 			entry->deadline = Max(entry->deadline, TimestampTzPlusMilliseconds(now, GRACE_MS));
 			break;
+		case CAPI_MESSAGE_AGAIN:
+			tell_end(entry, events, message->one_by_one ? CAPI_END_ALONE : CAPI_END_AGAIN, NULL);
+			break;
 		case CAPI_MESSAGE_BROKEN:
 		case CAPI_MESSAGE_DONE:
 			/* one that was terminated may have been done at that moment: it ends */
@@ -599,7 +628,7 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 	}
 }
 
-/* Takes all that is there; false when the reader has ended. */
+/* Takes all that is there; false when the reader has ended, or is about to. */
 static bool
 receive(Entry *entry, const CapiPoolEvents *events)
 {
@@ -624,6 +653,8 @@ receive(Entry *entry, const CapiPoolEvents *events)
 			return false;
 		capi_portion_read(data, (int) len, &message);
 		take_message(entry, events, &message);
+		if (message.kind == CAPI_MESSAGE_AGAIN)
+			return false;
 	}
 }
 

@@ -17,6 +17,8 @@ typedef enum CapiPortionEnd
 {
 	CAPI_END_DONE,				/* orders without a result were not read */
 	CAPI_END_BROKEN,			/* the query as such fails: text */
+	CAPI_END_AGAIN,				/* its memory was full of what others left */
+	CAPI_END_ALONE,				/* or of what some of the portion's orders did */
 	CAPI_END_DIED,				/* the reader ended while it read */
 	CAPI_END_HUNG,				/* it did not answer in time and was given up */
 	CAPI_END_LOST				/* the reader ended before it began: nobody's fault */
@@ -36,7 +38,7 @@ typedef enum CapiGiven
 {
 	CAPI_GIVEN,
 	CAPI_GIVEN_BUSY,			/* all readers work, or this role's is stuck */
-	CAPI_GIVEN_NO_WORKER		/* the server has no free worker slot */
+	CAPI_GIVEN_NO_WORKER		/* the server has no free worker slot, or no memory */
 } CapiGiven;
 
 extern CapiPool *capi_pool_create(MemoryContext parent);
@@ -50,6 +52,9 @@ extern void capi_pool_destroy(CapiPool *pool);
  * of capi.readers, one at a time.
  */
 extern CapiGiven capi_pool_give(CapiPool *pool, const CapiRequest *request, void *tag);
+
+/* Was it memory to share that the server did not have for the last reader? */
+extern bool capi_pool_lacks_memory(const CapiPool *pool);
 
 /* Ends those that have nothing to do, if another database has none. */
 extern void capi_pool_yield(CapiPool *pool);

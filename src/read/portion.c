@@ -67,6 +67,7 @@ capi_portion_write_request(StringInfo out, const CapiRequest *request)
 	pq_sendbyte(out, request->local_checks);
 	pq_sendbyte(out, request->one_by_one);
 	pq_sendbyte(out, request->is_audience);
+	pq_sendbyte(out, request->is_trial);
 	pq_sendint32(out, request->n);
 	for (int i = 0; i < request->n; i++)
 	{
@@ -104,6 +105,7 @@ capi_portion_read_request(char *data, int len, CapiRequest *request)
 	request->local_checks = pq_getmsgbyte(&in) != 0;
 	request->one_by_one = pq_getmsgbyte(&in) != 0;
 	request->is_audience = pq_getmsgbyte(&in) != 0;
+	request->is_trial = pq_getmsgbyte(&in) != 0;
 	request->n = get_int(&in);
 	request->asked = palloc0(sizeof(CapiAsked) * (request->n + 1));
 	for (int i = 0; i < request->n; i++)
@@ -137,6 +139,14 @@ capi_portion_write_broken(StringInfo out, const char *text)
 	resetStringInfo(out);
 	pq_sendbyte(out, CAPI_MESSAGE_BROKEN);
 	put_text(out, text);
+}
+
+void
+capi_portion_write_again(StringInfo out, bool one_by_one)
+{
+	resetStringInfo(out);
+	pq_sendbyte(out, CAPI_MESSAGE_AGAIN);
+	pq_sendbyte(out, one_by_one);
 }
 
 void
@@ -256,6 +266,9 @@ capi_portion_read(char *data, int len, CapiMessage *message)
 			break;
 		case CAPI_MESSAGE_BROKEN:
 			message->text = get_text(&in);
+			break;
+		case CAPI_MESSAGE_AGAIN:
+			message->one_by_one = pq_getmsgbyte(&in) != 0;
 			break;
 		case CAPI_MESSAGE_DONE:
 			break;

@@ -12,6 +12,8 @@
  *		result	of one order
  *		page	people of an audience, hashed, in the order of their keys
  *		broken	the query as such does not run: nobody's data is at fault
+ *		again	memory is full of what earlier orders left: a new reader is to
+ *				read those without a result; this one ends
  *		done	nothing more comes; orders without a result were not read
  */
 #ifndef CAPI_PORTION_H
@@ -41,6 +43,7 @@ typedef struct CapiRequest
 	bool		local_checks;
 	bool		one_by_one;		/* orders that made the query fail before */
 	bool		is_audience;	/* all people that the query returns: n is 1 */
+	bool		is_trial;		/* of attach(), which says what right lacks: n is 1 */
 	int			n;
 	CapiAsked  *asked;
 } CapiRequest;
@@ -101,6 +104,7 @@ typedef enum CapiMessageKind
 	CAPI_MESSAGE_RESULT = 'R',
 	CAPI_MESSAGE_PAGE = 'P',
 	CAPI_MESSAGE_BROKEN = 'E',
+	CAPI_MESSAGE_AGAIN = 'A',
 	CAPI_MESSAGE_DONE = 'D'
 } CapiMessageKind;
 
@@ -110,6 +114,7 @@ typedef struct CapiMessage
 	CapiMessageKind kind;
 	int			limit_ms;		/* begin */
 	char	   *text;			/* broken: why, without any order's value */
+	bool		one_by_one;		/* again: so are they to be read */
 	CapiOrderResult result;
 	CapiPage	page;
 } CapiMessage;
@@ -126,6 +131,7 @@ extern void capi_portion_write_begin(StringInfo out, int limit_ms);
 extern void capi_portion_write_result(StringInfo out, const CapiOrderResult *result);
 extern void capi_portion_write_page(StringInfo out, const CapiPage *page);
 extern void capi_portion_write_broken(StringInfo out, const char *text);
+extern void capi_portion_write_again(StringInfo out, bool one_by_one);
 extern void capi_portion_write_done(StringInfo out);
 extern void capi_portion_read(char *data, int len, CapiMessage *message);
 

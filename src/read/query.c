@@ -44,9 +44,6 @@
 #include "read/query.h"
 #include "read/row.h"
 
-/* The statement around a source's query begins like this. */
-#define STATEMENT_BEGIN		"SELECT q.* FROM ("
-
 /* Rows taken from the query at a time. */
 #define FETCH_ROWS			100
 
@@ -92,6 +89,9 @@ typedef struct SavedPlan
 #define MAX_SAVED_PLANS		16
 static SavedPlan saved_plans[MAX_SAVED_PLANS];
 static int	next_saved_plan = 0;
+
+/* The statement that was made last, of whose errors some are told. */
+static char *statement = NULL;
 
 static int	find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text);
 static void index_keys(Keys *keys);
@@ -358,6 +358,7 @@ take_rows(CapiRowReader *reader, Keys *keys, int *found, MemoryContext orders,
 		{
 			memset(&order, 0, sizeof(order));
 			order.found = ++found[at];
+			order.key = text;
 			if (order.found == 1)
 				capi_row_read(reader, tuple, &order);
 			take(arg, at, &order);
@@ -429,6 +430,19 @@ capi_query_key_condition(const CapiSource *source, char **texts, int nkeys,
 	return key_condition(source, &keys, array, argtype);
 }
 
+char *
+capi_query_statement(const char *select, const char *condition)
+{
+	char	   *sql = psprintf("SELECT q.* FROM (%s\n) AS q%s%s", select,
+							   condition != NULL ? " WHERE " : "",
+							   condition != NULL ? condition : "");
+
+	if (statement != NULL)
+		pfree(statement);
+	statement = MemoryContextStrdup(TopMemoryContext, sql);
+	return sql;
+}
+
 /* The statement around the query, and the keys as its argument. */
 static char *
 build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype)
@@ -439,7 +453,7 @@ build_statement(const CapiSource *source, Keys *keys, Datum *array, Oid *argtype
 	char	   *condition = key_condition(source, keys, array, argtype);
 
 	index_keys(keys);
-	return psprintf(STATEMENT_BEGIN "%s\n) AS q WHERE %s", select, condition);
+	return capi_query_statement(select, condition);
 }
 
 void
@@ -500,8 +514,7 @@ capi_query_rows(const CapiSource *source, bool only_look, CapiRowsOpener open,
 	Portal		portal;
 
 	capi_query_enter(&scope, source->run_as, source->search_path);
-	plan = SPI_prepare(psprintf(STATEMENT_BEGIN "%s\n) AS q",
-								capi_query_single_select(source->query)), 0, NULL);
+	plan = SPI_prepare(capi_query_statement(capi_query_single_select(source->query), NULL), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of an audience");
 	look_after_locking(plan, NULL);
@@ -613,7 +626,11 @@ find_key(Keys *keys, Datum value, Oid type, Oid collation, const char *text)
 
 /* ---------- errors ---------- */
 
-/* Does the error come from the statement itself, not from a function in it? */
+/*
+ * Does the error come from the statement itself, not from a function in it, which
+ * the planner may call?  Then it is all there is of a context, but for a few
+ * words around it.  A function may run a statement that looks like ours.
+ */
 static bool
 is_of_statement(const ErrorData *edata)
 {
@@ -621,8 +638,9 @@ is_of_statement(const ErrorData *edata)
 
 	if (edata->context == NULL)
 		return true;
-	at = strstr(edata->context, STATEMENT_BEGIN);
-	return at != NULL && memchr(edata->context, '\n', at - edata->context) == NULL;
+	at = statement != NULL ? strstr(edata->context, statement) : NULL;
+	return at != NULL && memchr(edata->context, '\n', at - edata->context) == NULL &&
+		strchr(at + strlen(statement), '\n') == NULL;
 }
 
 char *

@@ -45,6 +45,12 @@ extern void capi_query_leave(const CapiQueryScope *scope);
 extern char *capi_query_single_select(const char *query);
 
 /*
+ * The statement that returns the rows q of the query, all or under a condition.
+ * capi_query_error_text() knows its errors until the next one is made.
+ */
+extern char *capi_query_statement(const char *select, const char *condition);
+
+/*
  * Runs the query for the keys and hands on its rows.  Inside a transaction with
  * SPI and an active snapshot; errors of the query are raised, and 21000 when it
  * returns many more rows than there are keys.  in_reader: the statement is kept

@@ -11,7 +11,9 @@
  * not, nobody's data is at fault, and the source is broken.
  *
  * Nothing of the shop's code is logged (P7), nothing that a session could keep
- * outlives a part.  Knows no token, no connection and no table but the browser
+ * outlives a part.  What the server itself keeps of what was read (its caches of
+ * tables, of time zones) does; when memory is out, it may be for that, and then
+ * a new reader is to find out whose fault it is.  Knows no token, no connection and no table but the browser
  * contexts.  Called by process/reader.c.
  */
 #include "postgres.h"
@@ -22,6 +24,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
@@ -34,6 +37,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -44,6 +48,8 @@
 #include "base/encoding.h"
 #include "base/entry.h"
 #include "base/extension.h"
+#include "base/guc.h"
+#include "base/pinned.h"
 #include "base/test_point.h"
 #include "event/payload.h"
 #include "read/people.h"
@@ -67,7 +73,7 @@ typedef enum PartEnd
 	PART_FAILED,
 	PART_TIMED_OUT,
 	PART_TOO_LARGE,				/* more JSON than is kept at a time */
-	PART_STOPPED				/* the other side wants the rest left */
+	PART_STOPPED				/* the rest is to be left, for the time being */
 } PartEnd;
 
 /* The part at hand, and what was found of its orders. */
@@ -93,14 +99,26 @@ static shm_mq_handle *link_answers;
 static MemoryContext part_context;
 static StringInfoData message;
 
-/* The last part failed for want of memory, and is no more than one order. */
-static bool ran_out_of_memory = false;
+/* The last part failed for want of memory; and one of this process did. */
+static bool out_of_memory = false;
+static bool was_out_of_memory = false;
+
+/* Contexts are capi's: who locks them is no fault of the query. */
+static bool reads_contexts = false;
+static bool contexts_locked = false;
+
+/* What this process has begun so far. */
+static int	nportions = 0;
+static int	nparts = 0;
 
 /* What the present transaction is for. */
 static const char *doing = NULL;
 
 /* SQLSTATE or message of the last failed part, allocated in part_context. */
 static char *failure;
+
+/* Of a trial: what was said of a right that lacks. */
+static char *denial = NULL;
 
 static TimeoutId run_timeout;
 static volatile sig_atomic_t timed_out = false;
@@ -449,17 +467,20 @@ become_role(Oid run_as)
 	CommitTransactionCommand();
 }
 
-/* Contexts are the extension's, and read as its owner. */
+/* Contexts are the extension's, and read as its owner; nobody is waited for long. */
 static void
 read_contexts(Part *part)
 {
 	CapiOwnerScope scope;
 
+	reads_contexts = true;
 	begin("capi: reading browser contexts");
+	capi_pinned_locally(CAPI_PINNED_TXN, GUC_ACTION_LOCAL);
 	capi_enter_owner(capi_extension_owner(), &scope);
 	part->contexts = capi_context_read(&part->request->source, part->keys, part->n);
 	capi_leave_owner(&scope);
 	commit();
+	reads_contexts = false;
 }
 
 static void
@@ -528,11 +549,52 @@ clean_up_failure(const Part *part)
 	failure = timed_out ? psprintf("the query took longer than %scapi.query_timeout",
 								   part->request->is_audience ? "ten times " : "") :
 		capi_query_error_text(edata, part->only_look);
-	ran_out_of_memory = edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY && part->n <= 1;
+	out_of_memory = edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+	contexts_locked = reads_contexts && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	if (part->request->is_trial && edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		denial = MemoryContextStrdup(TopMemoryContext, edata->message);
 	FreeErrorData(edata);
 	capi_query_forget_plans();
 	capi_people_forget();
 	RESUME_INTERRUPTS();
+}
+
+/* Is it full of what the server keeps for the life of the process? */
+static bool
+is_memory_full(void)
+{
+	return MemoryContextMemAllocated(TopMemoryContext, true) / 1024 > (Size) capi_reader_memory / 2;
+}
+
+/* The rest of the portion is for a new reader. */
+static void
+leave(bool one_by_one)
+{
+	capi_portion_write_again(&message, one_by_one);
+	answer(true);
+	proc_exit(0);
+}
+
+/*
+ * After a part that failed for want of memory, which may be another one's fault:
+ * that of a portion before, or of an order of this one.  The first part of a
+ * process, if it is one order, has nobody else to blame, so each process gets on.
+ */
+static void
+note_out_of_memory(const CapiRequest *request, int n)
+{
+	was_out_of_memory = true;
+	if (!request->is_audience && n > 0)
+	{
+		if (nportions > 1)
+			leave(false);
+		if ((nparts > 1 || n > 1) && is_memory_full())
+			leave(true);
+	}
+	if (n <= 1)
+		ereport(LOG,
+				(errmsg("the query of source %d wants more than capi.reader_memory", request->source.id),
+				 errdetail("An order that needs so much waits, and is tried again.")));
 }
 
 /*
@@ -551,7 +613,10 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	set_up_part(part, request, from, n);
 	timed_out = false;
 	timeouts = 0;
-	ran_out_of_memory = false;
+	out_of_memory = false;
+	reads_contexts = false;
+	contexts_locked = false;
+	nparts++;
 	QueryCancelPending = false;
 	QueryCancelHoldoffCount = 0;
 	set_silent(true);
@@ -569,7 +634,7 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	PG_CATCH();
 	{
 		clean_up_failure(part);
-		end = pg_atomic_read_u32(&link_shared->stop) != 0 ? PART_STOPPED :
+		end = pg_atomic_read_u32(&link_shared->stop) != 0 || contexts_locked ? PART_STOPPED :
 			part->is_too_large ? PART_TOO_LARGE :
 			timed_out ? PART_TIMED_OUT : PART_FAILED;
 	}
@@ -577,10 +642,8 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 	hold_cancel();
 	discard_session();
 	set_silent(false);
-	if (ran_out_of_memory)
-		ereport(LOG,
-				(errmsg("the query of source %d wants more than capi.reader_memory", request->source.id),
-				 errdetail("An order that needs so much waits, and is tried again.")));
+	if (out_of_memory)
+		note_out_of_memory(request, n);
 	if (end == PART_READ && request->is_audience)
 		answer_people(part);
 	else if (end == PART_READ)
@@ -628,13 +691,13 @@ fails_without_orders(const CapiRequest *request)
 	char	   *what = MemoryContextStrdup(TopMemoryContext, failure);
 	PartEnd		end = try_part(request, 0, 0, request->part_limit_ms);
 
-	if (end == PART_READ)
+	if (end == PART_READ || out_of_memory)
 	{
 		MemoryContextReset(part_context);
 		failure = keep(what);
 	}
 	pfree(what);
-	return end == PART_FAILED || end == PART_TIMED_OUT;
+	return (end == PART_FAILED && !out_of_memory) || end == PART_TIMED_OUT;
 }
 
 /* Orders that failed before get the whole time each; false: it is the query. */
@@ -659,6 +722,26 @@ read_each(const CapiRequest *request)
 	return true;
 }
 
+/* Of a right that lacks, names of objects are told, and no other word (P7). */
+static void
+tell_denial(void)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1];
+	CapiOwnerScope scope;
+	char	   *text;
+
+	begin("capi: naming a right that lacks");
+	args[0] = CStringGetTextDatum(denial);
+	capi_enter_owner(capi_extension_owner(), &scope);
+	if (SPI_execute_with_args("SELECT capi._denial($1)", 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not name a right");
+	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	failure = keep(psprintf("%s: %s", failure, text));
+	capi_leave_owner(&scope);
+	commit();
+}
+
 /* All at once, and in parts when that fails; false: it is the query. */
 static bool
 read_all(const CapiRequest *request)
@@ -671,6 +754,8 @@ read_all(const CapiRequest *request)
 		return false;
 	if (request->n > 1)
 		return search(request, 0, request->n, true);
+	if (denial != NULL)
+		tell_denial();
 	answer_failed(request, 0);
 	return true;
 }
@@ -691,6 +776,9 @@ read_people(const CapiRequest *request)
 void
 capi_run_portion(const CapiRequest *request)
 {
+	nportions++;
+	if (was_out_of_memory)
+		leave(false);
 	become_role(request->source.run_as);
 	if (request->is_audience ? read_people(request) :
 		request->one_by_one ? read_each(request) : read_all(request))

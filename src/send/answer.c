@@ -282,6 +282,10 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 	TimestampTz now = GetCurrentTimestamp();
 	bool		refused = result->class == CAPI_CLASS_CREDENTIAL ||
 		result->class == CAPI_CLASS_VERSION || result->class == CAPI_CLASS_PERMANENT;
+	/* another one is to probe next */
+	bool		small_probe = result->class == CAPI_CLASS_PERMANENT ||
+		(result->class == CAPI_CLASS_TRANSIENT && batch->n == 1 && dataset != NULL &&
+		 capi_dataset_probe_size(dataset) == 1);
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -289,8 +293,7 @@ handle_wait(CapiBatch *batch, CapiDataset *dataset, const CapiResult *result,
 
 		wait_for(&outcomes[i], item, refused ? CAPI_OUTCOME_QUEUED : CAPI_OUTCOME_RETRYING,
 				 refused ? capi_dataset_obstacle(dataset) : capi_response_class_name(result->class),
-				 /* another one is to probe next whether all are refused */
-				 result->class == CAPI_CLASS_PERMANENT ? now : capi_item_due_since(item, now));
+				 small_probe ? now : capi_item_due_since(item, now));
 		outcomes[i].error_code = result->error_code;
 		outcomes[i].error_subcode = result->error_subcode;
 	}
@@ -362,13 +365,19 @@ handle_early(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 
 /*
  * An answer that is not understood is taken for a passing fault; when it keeps
- * coming it may be about one event, so the batch is halved.
+ * coming it may be about one event, so the batch is halved.  So may any fault that
+ * a batch met again and again, if another one was accepted after the last time.
  */
 static bool
-is_unexplained(const CapiResult *result)
+is_unexplained(const CapiBatch *batch, const CapiDataset *dataset,
+			   const CapiResult *result)
 {
-	return result->class == CAPI_CLASS_TRANSIENT && result->uncertain &&
-		result->http_status != 0;
+	if (result->class != CAPI_CLASS_TRANSIENT)
+		return false;
+	if (result->uncertain && result->http_status != 0)
+		return true;
+	return dataset != NULL && dataset->failures == 0 && dataset->accepted_at != 0 &&
+		batch->items[0]->attempts > CAPI_SMALL_PROBE_AFTER;
 }
 
 static int
@@ -388,6 +397,7 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 	const CapiResult *result = &record->result;
 	bool		permanent = result->class == CAPI_CLASS_PERMANENT;
 	bool		alone = batch->suspected_at != 0 || batch->items[0]->apart;
+	bool		unexplained = is_unexplained(batch, dataset, result);
 
 	if (result->class == CAPI_CLASS_ACCEPTED)
 	{
@@ -408,12 +418,12 @@ decide(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 		return handle_permanent(d, batch, dataset, record);
 	}
 	/* a part is no more the dataset's failure when others are accepted */
-	if (is_unexplained(result) && alone &&
+	if (unexplained && alone &&
 		(batch->n == 1 || capi_suspect_is_guilty(dataset, batch)))
 		return handle_unexplained(d, batch, dataset, record);
 	if (dataset != NULL)
 		dataset_failed(batch, dataset, result, record);
-	if (is_unexplained(result) &&
+	if (unexplained &&
 		(alone || batch->items[0]->attempts >= MAX_UNEXPLAINED))
 		return handle_unexplained(d, batch, dataset, record);
 	return handle_wait(batch, dataset, result, record->outcomes);

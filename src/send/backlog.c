@@ -66,11 +66,10 @@ is_open(Look *look, const CapiDuePair *pair, TimestampTz now, int *most)
 		d->backlog_crowded = true;
 		return false;
 	}
-	/* the probe is a full request, and no more is read before its answer */
+	/* no more than the probe is read before its answer */
 	if (capi_dataset_is_careful(dataset))
 	{
-		*most = Min(*most, (dataset->state == CAPI_DATASET_REFUSED ? 1 : CAPI_MAX_BATCH_EVENTS) -
-					dataset->looked_up);
+		*most = Min(*most, capi_dataset_probe_size(dataset) - dataset->looked_up);
 		if (*most <= 0 || dataset->waiting > 0 ||
 			capi_portions_read_again(d, dataset->id))
 		{

@@ -9,6 +9,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/capi.h"
 #include "send/dispatch_state.h"
 
 /*
@@ -20,6 +21,17 @@ capi_dataset_is_careful(const CapiDataset *dataset)
 {
 	return dataset->state != CAPI_DATASET_ACTIVE || dataset->failures > 0 ||
 		dataset->is_paced || dataset->suspected_at != 0;
+}
+
+/*
+ * How many events go in a probe.  After some failures in a row it is one, each
+ * time another: one among a full batch may be what the endpoint fails for.
+ */
+int
+capi_dataset_probe_size(const CapiDataset *dataset)
+{
+	return dataset->state == CAPI_DATASET_REFUSED ||
+		dataset->failures >= CAPI_SMALL_PROBE_AFTER ? 1 : CAPI_MAX_BATCH_EVENTS;
 }
 
 static void

@@ -609,9 +609,12 @@ submit(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 static CapiBatch *
 cut_to_allowance(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset)
 {
-	int			most = dataset->state == CAPI_DATASET_REFUSED ? 1 : (int) dataset->allowance;
+	int			most = (int) dataset->allowance;
 	CapiBatch  *part;
 
+	/* parts of what failed are cut already */
+	if (batch->suspected_at == 0 || dataset->state == CAPI_DATASET_REFUSED)
+		most = Min(most, capi_dataset_probe_size(dataset));
 	if (batch->n <= most)
 		return batch;
 	part = capi_batch_split(batch, 0, most, -1);
@@ -713,8 +716,8 @@ maintain_tables(CapiDispatcher *d)
 	d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAINTAIN_INTERVAL_MS);
 	for (int i = 0; i < (int) lengthof(all); i++)
 	{
-		/* what somebody's lock keeps from being done is done next time */
-		if (capi_txn_try("capi: maintaining the logs", maintain, &all[i]) && all[i].again)
+		/* what somebody's lock, or whatever else, keeps from being done is done next time */
+		if (capi_txn_try_whatever("capi: maintaining the logs", maintain, &all[i]) && all[i].again)
 			d->maintain_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 														 MAINTAIN_AGAIN_MS);
 	}

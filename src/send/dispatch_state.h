@@ -16,6 +16,9 @@
 #include "store/outcome.h"
 #include "store/queue.h"
 
+/* Failures in a row after which one event probes. */
+#define CAPI_SMALL_PROBE_AFTER	4
+
 /* A key that is being worked on. */
 typedef struct CapiInFlight
 {
@@ -174,6 +177,7 @@ extern void capi_in_flight_settled(CapiDispatcher *d, CapiOutcome *outcomes,
 /* in dataset.c */
 extern bool capi_dataset_may_send(CapiDataset *dataset, TimestampTz now);
 extern bool capi_dataset_is_careful(const CapiDataset *dataset);
+extern int	capi_dataset_probe_size(const CapiDataset *dataset);
 extern bool capi_dataset_awaits_probe(const CapiDataset *dataset, TimestampTz now);
 extern const char *capi_dataset_obstacle(const CapiDataset *dataset);
 
@@ -224,6 +228,7 @@ extern const char *capi_portions_obstacle(const CapiDispatcher *d,
 										  TimestampTz now, TimestampTz *next);
 extern bool capi_portions_are_arriving(const CapiDispatcher *d);
 extern TimestampTz capi_portions_deadline(const CapiDispatcher *d);
+extern const char *capi_portions_no_reader(const CapiDispatcher *d);
 
 /* in evaluate.c */
 extern void capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,

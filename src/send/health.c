@@ -42,7 +42,7 @@ static Trouble
 trouble_of(const CapiDispatcher *d, const CapiDataset *dataset, TimestampTz now)
 {
 	if (d->no_worker_logged)
-		return (Trouble) {"no_reader", "no reader can be started: max_worker_processes are used up"};
+		return (Trouble) {"no_reader", capi_portions_no_reader(d)};
 	if (dataset->state != CAPI_DATASET_ACTIVE)
 		return (Trouble) {NULL, NULL};
 	if (dataset->failures > 0 && !dataset->is_throttled)

@@ -206,9 +206,9 @@ portion_done(CapiPortionsPoll *poll, CapiPortion *portion)
 	else if (portion->has_ended && capi_portions_spent_ms(portion) < QUICK_MS)
 		source->is_slow = false;
 	else if (!portion->has_ended && !portion->is_stopped)
-		/* a reader does not leave orders out, but for a word of ours */
-		capi_portions_put_back(poll, portion, "not read", TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-																		 CAPI_NO_WORKER_RETRY_MS));
+		/* a reader leaves orders out for a word of ours, and when it cannot see their contexts */
+		capi_portions_put_back(poll, portion, "not read: browser contexts are locked",
+							   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAPI_NO_WORKER_RETRY_MS));
 	portion->is_stopped = false;
 }
 
@@ -236,13 +236,18 @@ take_end(void *arg, void *tag, CapiPortionEnd how, const char *text)
 		case CAPI_END_BROKEN:
 			break_source(poll, portion, text);
 			break;
+		case CAPI_END_ALONE:
+			portion->one_by_one = true;
+			break;
+		case CAPI_END_AGAIN:
+			break;				/* a new one will be there for it */
 		case CAPI_END_DIED:
 		case CAPI_END_HUNG:
 			reader_gone(poll, portion, how == CAPI_END_HUNG);
 			break;
 		case CAPI_END_LOST:
 			if (++portion->losses >= 3)
-				capi_portions_put_back(poll, portion, CAPI_NO_WORKER_REASON,
+				capi_portions_put_back(poll, portion, CAPI_LOST_REASON,
 						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAPI_NO_WORKER_RETRY_MS));
 			break;
 	}

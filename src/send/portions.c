@@ -298,17 +298,27 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 	}
 }
 
+const char *
+capi_portions_no_reader(const CapiDispatcher *d)
+{
+	return capi_pool_lacks_memory(d->pool) ? CAPI_NO_MEMORY_REASON : CAPI_NO_WORKER_REASON;
+}
+
 /* Once for each change. */
 static void
 note_no_worker(CapiDispatcher *d)
 {
+	bool		lacks_memory = capi_pool_lacks_memory(d->pool);
+
 	if (d->no_worker_logged)
 		return;
 	d->no_worker_logged = true;
 	ereport(LOG,
 			(errmsg("no reader can be started for database \"%s\": its orders wait",
 					d->dbname),
+			 lacks_memory ? errdetail("The server has no shared memory for it.") :
 			 errdetail("The server has no free background worker."),
+			 lacks_memory ? errhint("Give it more: in a container, /dev/shm is small.") :
 			 errhint("Raise max_worker_processes.")));
 }
 
@@ -361,7 +371,7 @@ give(CapiPortionsPoll *poll)
 			else if (TimestampDifferenceExceeds(d->no_worker_since, now, NO_WORKER_MS))
 			{
 				note_no_worker(d);
-				capi_portions_put_back_of_role(poll, portion->role, CAPI_NO_WORKER_REASON,
+				capi_portions_put_back_of_role(poll, portion->role, capi_portions_no_reader(d),
 								 TimestampTzPlusMilliseconds(now, CAPI_NO_WORKER_RETRY_MS));
 			}
 			return true;

@@ -16,6 +16,8 @@
 /* Events that no reader could be started for wait so long. */
 #define CAPI_NO_WORKER_RETRY_MS	5000
 #define CAPI_NO_WORKER_REASON	"no reader can be started: max_worker_processes are used up"
+#define CAPI_NO_MEMORY_REASON	"no reader can be started: the server has no shared memory for it"
+#define CAPI_LOST_REASON		"no reader can be started: it ends at once, and the server's log says why"
 
 typedef struct CapiPortion
 {

@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(50);
+SELECT plan(53);
 
 CREATE TABLE made (
     key text PRIMARY KEY, at timestamptz DEFAULT '2000-01-01 00:00:00+00',
@@ -113,6 +113,14 @@ SELECT is(pg_temp.user_data(key) ->> 'fbc', 'fb.1.' || want || '.IwAR2F4-dbP0l7M
     ('fraction', '1554763741000'), ('timestamp', '1554763741205'),
     ('bad time', pg_temp.event_ms()), ('infinite', pg_temp.event_ms())) AS t(key, want);
 SELECT matches(pg_temp.problems('bad time'), 'fbclid_time', 'a time that is none is named');
+INSERT INTO made (key, em, fbclid, fbclid_time) SELECT 'time ' || t, '{a@b.de}', 'IwAR2F4-dbP0l7Mn1Iaw', t
+    FROM unnest('{1.554763741E9,1.554763741205E12,1554763741205.0,now,yesterday,179500000,17950000000000,9999999999999}'::text[]) AS t;
+SELECT is(array_agg(DISTINCT pg_temp.user_data('time ' || t) ->> 'fbc'), '{fb.1.1554763741000.IwAR2F4-dbP0l7Mn1Iaw,fb.1.1554763741205.IwAR2F4-dbP0l7Mn1Iaw}',
+    'times that passed through a column of numbers') FROM unnest('{1.554763741E9,1.554763741205E12,1554763741205.0}'::text[]) AS t;
+SELECT is(array_agg(DISTINCT pg_temp.user_data('time ' || t) ->> 'fbc'), ARRAY['fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0l7Mn1Iaw'],
+    'words, other lengths and days to come are no time of a click') FROM unnest('{now,yesterday,179500000,17950000000000,9999999999999}'::text[]) AS t;
+SELECT is(count(*), 5::bigint, 'and named') FROM unnest('{now,yesterday,179500000,17950000000000,9999999999999}'::text[]) AS t
+    WHERE pg_temp.problems('time ' || t) LIKE '%fbclid_time%';
 SELECT is(pg_temp.user_data('cookie') ->> 'fbc', 'fb.1.1554763741205.AbC', 'the cookie wins');
 SELECT is(pg_temp.user_data('raw in fbc') ->> 'fbc',
     'fb.1.' || pg_temp.event_ms() || '.IwAR2F4-dbP0l7Mn1Iaw', 'a click id in fbc');

@@ -71,6 +71,10 @@ SELECT order_key, outcome, reason, (event -> 'user_data') - '{em}'::text[] AS br
 SELECT capi.pixel_event('south', '1') IS NULL AS refused;
 SET SESSION AUTHORIZATION regress_north;
 SELECT capi.pixel_event('north', '1') IS NULL AS refused;
+-- and however the key is spelled, that of the order
+SELECT capi.pixel_event('north', '0001') IS NULL AS refused, capi.pixel_event('north', ' 02') ->> 'event_id' AS event_id;
+SELECT outcome, reason, event ->> 'event_id' AS event_id, event -> 'user_data' ->> 'client_ip_address' AS address
+  FROM unnest('{0001,002}'::text[]) k, capi.preview('north', k);
 -- a query of one's own over keys of others
 CREATE TABLE north.bait (id int PRIMARY KEY, created_at timestamptz DEFAULT now());
 INSERT INTO north.bait SELECT generate_series(1, 3);

@@ -136,6 +136,29 @@ SELECT capi.forget('1');
 SELECT count(*) > 0 AS runs FROM capi.backfill_progress;
 RESET SESSION AUTHORIZATION;
 
+SET SESSION AUTHORIZATION regress_shop;
+-- by keys that are spelled otherwise, but not by another value
+SET client_min_messages = warning;
+CREATE TABLE parcels (id uuid PRIMARY KEY, number char(6) UNIQUE, price numeric(6, 2) UNIQUE);
+SELECT capi.attach('parcels', 'parcels', 'main', query => 'SELECT id AS key, now() AS event_time FROM parcels'),
+       capi.attach('numbers', 'parcels', 'main', key_columns => '{number}', query => 'SELECT number AS key, now() AS event_time FROM parcels'),
+       capi.attach('prices', 'parcels', 'main', key_columns => '{price}', query => 'SELECT price AS key, now() AS event_time FROM parcels');
+INSERT INTO parcels VALUES ('0a000000-0000-4000-8000-000000000001', 'ab', 7);
+SELECT source_name, step FROM capi.explain_event('0A000000-0000-4000-8000-000000000001') WHERE step = 'captured'
+UNION ALL SELECT source_name, step FROM capi.explain_event('ab') WHERE step = 'captured'
+UNION ALL SELECT source_name, step FROM capi.explain_event('7.0', 'prices') WHERE step = 'captured';
+SELECT capi.forget('ab      x', 'numbers'), capi.forget('7.004', 'prices'), capi.forget('nonsense', 'parcels');
+SELECT source, status, reason FROM capi.delivery_status WHERE source IN ('parcels', 'numbers', 'prices') AND status = 'queued' ORDER BY source;
+SELECT capi.forget('0A000000-0000-4000-8000-000000000001'), capi.forget('ab', 'numbers'), capi.forget('7', 'prices');
+SELECT source, status, reason FROM capi.delivery_status WHERE source IN ('parcels', 'numbers', 'prices') AND status = 'queued' ORDER BY source;
+RESET SESSION AUTHORIZATION;
+INSERT INTO capi.delivery (finished_at, captured_at, source_id, dataset_id, attempts, outcome, key)
+SELECT now(), now(), id, dataset_id, 1, 'rejected', '0a000000-0000-4000-8000-000000000002' FROM capi.source WHERE name = 'parcels';
+SET SESSION AUTHORIZATION regress_shop;
+SELECT capi.redrive('parcels', order_key => '0A000000-0000-4000-8000-000000000002');
+SELECT capi.detach('parcels'), capi.detach('numbers'), capi.detach('prices');
+RESET SESSION AUTHORIZATION;
+
 SET client_min_messages = error;
 DROP SCHEMA shop CASCADE;
 DROP EXTENSION capi;

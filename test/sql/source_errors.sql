@@ -232,8 +232,15 @@ SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now()
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, own() AS value FROM orders');
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, rate() AS value FROM orders');
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
--- a superuser's query runs as the owner of the table
 RESET SESSION AUTHORIZATION;
+-- a right that the transaction has granted, of which a reader knows nothing, and one that it has not
+BEGIN;
+GRANT USAGE ON SCHEMA hidden TO regress_shop;
+GRANT SELECT ON hidden.rates TO regress_shop;
+SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, rate() AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
+SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
+ROLLBACK;
+-- a superuser's query runs as the owner of the table
 SELECT capi.attach('rights', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, rate() AS value FROM orders');
 SELECT capi.alter_source('paid', query => 'SELECT id AS key, now() AS event_time, coupon() AS value FROM orders');
 -- a column that is called as in the shop
@@ -255,8 +262,11 @@ SELECT pg_advisory_unlock(42);
 SELECT capi.detach('grasping');
 -- what a function says in its own words is nobody's business
 CREATE FUNCTION shop.tell() RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_advisory_lock(43);
     RAISE insufficient_privilege USING MESSAGE = 'permission denied for customer jane@example.com'; END $$;
 SELECT capi.attach('telling', 'orders', 'main', query => 'SELECT id AS key, now() AS event_time, tell() AS value, ''u'' AS client_user_agent, ''https://a.example/'' AS event_source_url FROM orders');
+-- nor does it run here
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 DROP SCHEMA hidden CASCADE;
 
 SELECT capi.detach('paid');

@@ -173,5 +173,27 @@ is(rejected(), $before, '413: nobody is rejected');
 $sandbox->behave;
 idle_soon();
 
+# --- an event for which the endpoint fails, as it does in an outage -----------------
+
+foreach my $plan ({ status => 500, code => 1 })
+{
+	my @beside = $node->place_orders(40);
+	my $poison = $beside[0];
+	my $name = join ' ', map { "$_ $plan->{$_}" } sort keys %$plan;
+
+	$sandbox->behave;
+	$sandbox->misbehave(%$plan, match => { event_id => "$poison" }, times => undef);
+	$node->pay(@beside);
+	ok($node->wait_for("SELECT count(*) = 39 FROM capi.delivery_status WHERE status = 'delivered' AND order_key IN ('"
+			. join("', '", @beside) . "')", 150), "P6: $name: the others are delivered");
+	is($node->sql("SELECT status FROM capi.delivery_status WHERE order_key = '$poison'"), 'retrying', "P3: $name: it waits");
+	$requests = $sandbox->stats->{requests};
+	$node->pay($node->place_orders(20));
+	ok($node->wait_for("SELECT count(*) = 1 FROM capi.delivery_status WHERE status IN ('queued', 'held', 'retrying')"),
+		"P6: $name: and stops no other");
+	$sandbox->behave;
+	idle_soon();
+}
+
 $node->stop;
 done_testing();
