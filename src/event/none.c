@@ -13,6 +13,7 @@
 
 /* The longest of the words fits, and some of them in a row. */
 #define MAX_NONE_BYTES	64
+#define MAX_WORD_BYTES	16
 
 const char *const capi_none_problem = "a word for no value";
 
@@ -181,6 +182,31 @@ begins_as_none(const char *s, int len)
 	return false;
 }
 
+/*
+ * Is it none of the words at a first look?  Nearly every text is one that begins
+ * with a letter and is long, or has a digit in it.
+ */
+static bool
+is_surely_some(const char *s, int len)
+{
+	char		first = pg_ascii_tolower(*s);
+	bool		digit = false;
+
+	if (!capi_form_is_alnum(first) || first == '0')
+		return false;
+	if (len > MAX_WORD_BYTES)
+		return strchr("fjnou", first) == NULL && (s[1] != s[0] || s[2] != s[0]);
+	if (first == 'u' || first == 'v')
+		return false;			/* u0000, void 0 */
+	for (int i = 0; i < len; i++)
+	{
+		if (s[i] == '%')
+			return false;
+		digit |= capi_form_is_digit(s[i]);
+	}
+	return digit;
+}
+
 bool
 capi_none_is(const char *s, int len)
 {
@@ -188,14 +214,10 @@ capi_none_is(const char *s, int len)
 	char	   *plain = buf;
 	int			n;
 
-	/* nearly every text: a number, or a long one that begins with a letter */
-	if (len > 0 && *s >= '1' && *s <= '9')
+	if (len > 0 && ((*s >= '1' && *s <= '9') || is_surely_some(s, len)))
 		return false;
 	if (is_zero(s, len))
 		return true;
-	if (len > MAX_NONE_BYTES && capi_form_is_alnum(*s) &&
-		strchr("fFjJoO", *s) == NULL)
-		return false;
 	n = write_plain(plain, s, Min(len, MAX_NONE_BYTES));
 	if (begins_as_none(plain, n))
 		return true;
