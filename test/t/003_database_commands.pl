@@ -1,5 +1,6 @@
 # P12: what administrators do to a database while a request hangs at the
 # endpoint, and P4: a copy sends nothing.
+# slow
 use strict;
 use warnings;
 

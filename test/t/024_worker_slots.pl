@@ -1,4 +1,5 @@
 # P6, P12: where worker slots are few, databases and roles share them.
+# slow
 use strict;
 use warnings;
 

@@ -1,5 +1,6 @@
 # P1 and P3: orders are placed while capi's own tables cannot be written, read or
 # locked.  What has another place to go to is delivered; what has none is counted.
+# slow
 use strict;
 use warnings;
 

@@ -1,5 +1,6 @@
 # P6, P7, P13: whatever a source's query does, other orders and other sources go
 # on, the server stays up, and nothing of what the query says gets out.
+# slow
 use strict;
 use warnings;
 

@@ -2,6 +2,7 @@
 # place between two commits, and dies there; afterwards the set received equals
 # the set committed, and no more is repeated than was in flight just then.
 # CAPI_CRASH_POINT: only those of the table that match it, in every way.
+# slow
 use strict;
 use warnings;
 

@@ -1,5 +1,6 @@
 # After an outage: one probe, and when it is accepted all that waited, in full
 # batches, oldest first; whatever the outage was like and however long.
+# slow
 use strict;
 use warnings;
 

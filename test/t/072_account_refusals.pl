@@ -1,5 +1,6 @@
 # Refusals that mean the account and not the event reject nobody: the dataset
 # stops, says so, and goes on by itself.  What means an event does not stop it.
+# slow
 use strict;
 use warnings;
 

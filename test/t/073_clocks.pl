@@ -1,5 +1,6 @@
 # Events that are ahead of a clock wait for their time; datasets that do not
 # exist are waited for.  Neither is final.
+# slow
 use strict;
 use warnings;
 

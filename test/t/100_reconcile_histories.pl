@@ -4,6 +4,7 @@
 #
 # Random histories: CAPI_HISTORIES of them (500, say), or as many as fit into
 # CAPI_HISTORY_SECONDS (60).  CAPI_SEED repeats a run; the seed is printed.
+# slow
 use strict;
 use warnings;
 

@@ -1,5 +1,6 @@
 # A dataset that may send few events per hour: one that is answered without an
 # explanation holds up the others for a few hours' worth, and not for good.
+# slow
 use strict;
 use warnings;
 

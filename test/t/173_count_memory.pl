@@ -1,5 +1,6 @@
 # P10: a count takes no more memory than it says, also when the log has more
 # records of a time than the query returns orders, or there is no query.
+# slow
 use strict;
 use warnings;
 
