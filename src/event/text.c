@@ -240,11 +240,64 @@ static const unsigned char ascii_flags[128] = {
 	['{' ... 0x7F] = CAPI_TEXT_NO_MARK
 };
 
+/*
+ * Latin letters with marks, U+0080 to U+023F, are most of what is not ASCII in
+ * names.  Each is changed alike wherever it stands, and has two bytes, as what
+ * it becomes; so the library is asked once.
+ */
+#define FIRST_LATIN_BYTE	0xC2
+#define LAST_LATIN_BYTE		0xC8
+#define LATIN_LETTERS		((LAST_LATIN_BYTE - FIRST_LATIN_BYTE + 1) * 64)
+
+typedef struct LatinLetter
+{
+	char		lower[2];
+	bool		is_known;
+	bool		grows;			/* its lower case has more bytes */
+	uint8		dropped_by;		/* flags */
+} LatinLetter;
+
+static LatinLetter latin_letters[LATIN_LETTERS];
+
+static void
+learn_letter(LatinLetter *letter, const char *s)
+{
+	uint8_t		lower[8];
+	size_t		n = sizeof(lower);
+	const char *p = s;
+	ucs4_t		c = capi_text_next(&p, s + 2);
+
+	if (u8_tolower((const uint8_t *) s, 2, NULL, NULL, lower, &n) != lower)
+		raise_out_of_memory();
+	letter->grows = n != 2;
+	memcpy(letter->lower, lower, 2);
+	for (int flag = CAPI_TEXT_NO_SPACE; flag <= CAPI_TEXT_NO_DIGIT; flag <<= 1)
+		if (is_dropped(c, flag))
+			letter->dropped_by |= flag;
+	letter->is_known = true;
+}
+
+/* What is known of the letter at s, not of ASCII; NULL: ask the library. */
+static inline const LatinLetter *
+find_letter(const char *s)
+{
+	unsigned char first = s[0];
+	LatinLetter *letter;
+
+	if (first < FIRST_LATIN_BYTE || first > LAST_LATIN_BYTE)
+		return NULL;
+	letter = &latin_letters[(first - FIRST_LATIN_BYTE) * 64 + (s[1] & 0x3F)];
+	if (!letter->is_known)
+		learn_letter(letter, s);
+	return letter->grows ? NULL : letter;
+}
+
 void
 capi_text_append(StringInfo out, const char *s, int len, int flags)
 {
 	char	   *to;
 	int			start = out->len;
+	bool		is_ascii = true;
 
 	enlargeStringInfo(out, len);
 	to = out->data + out->len;
@@ -255,9 +308,21 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 
 		if (IS_HIGHBIT_SET(c))
 		{
-			out->len = start;
-			append_unicode(out, s, len, flags);
-			return;
+			const LatinLetter *letter = find_letter(s + i);
+
+			if (letter == NULL)
+			{
+				append_unicode(out, s, len, flags);
+				return;
+			}
+			is_ascii = false;
+			if ((letter->dropped_by & flags) == 0)
+			{
+				memcpy(to, flags & CAPI_TEXT_LOWER ? letter->lower : s + i, 2);
+				to += 2;
+			}
+			i++;
+			continue;
 		}
 		change = ascii_flags[c] & flags;
 		if (change == 0)
@@ -267,6 +332,8 @@ capi_text_append(StringInfo out, const char *s, int len, int flags)
 	}
 	*to = '\0';
 	out->len = to - out->data;
+	if (!is_ascii && (flags & CAPI_TEXT_NO_SPACE))
+		trim_appended(out, start);
 }
 
 /*

@@ -18,9 +18,12 @@
 #define CAPI_LINK_REQUESTS	1
 #define CAPI_LINK_ANSWERS	2
 
-/* Whole messages need not fit: a queue hands them on in pieces. */
+/*
+ * Whole messages need not fit: a queue hands them on in pieces.  A thousand usual
+ * events do, so that a reader need not wait for room in the middle of them.
+ */
 #define CAPI_LINK_REQUEST_BYTES	(64 * 1024)
-#define CAPI_LINK_ANSWER_BYTES	(256 * 1024)
+#define CAPI_LINK_ANSWER_BYTES	(1536 * 1024)
 
 typedef struct CapiLinkShared
 {

@@ -273,12 +273,12 @@ keep_person(People *people, const CapiCustomer *customer)
 }
 
 static void
-take_person(Reading *reading, HeapTuple tuple)
+take_person(Reading *reading, TupleTableSlot *row)
 {
 	People	   *people = reading->people;
 	CapiCustomer customer;
 	bool		isnull;
-	Datum		consent = heap_getattr(tuple, reading->consent, reading->desc, &isnull);
+	Datum		consent = slot_getattr(row, reading->consent, &isnull);
 
 	people->people++;
 	if (isnull || !DatumGetBool(consent))
@@ -289,12 +289,12 @@ take_person(Reading *reading, HeapTuple tuple)
 	reading->name = NULL;
 	if (reading->key > 0)
 	{
-		Datum		key = heap_getattr(tuple, reading->key, reading->desc, &isnull);
+		Datum		key = slot_getattr(row, reading->key, &isnull);
 
 		reading->name = isnull ? NULL : OutputFunctionCall(&reading->key_out, key);
 	}
 	memset(&reading->order, 0, sizeof(reading->order));
-	capi_row_read(reading->reader, tuple, &reading->order);
+	capi_row_read(reading->reader, row, &reading->order);
 	capi_customer_hash(&reading->order.event, &customer, note_problem, reading);
 	if (capi_customer_is_enough(customer.present))
 	{
@@ -306,15 +306,16 @@ take_person(Reading *reading, HeapTuple tuple)
 }
 
 /* CapiRowTaker; arg: the reading. */
-static void
-take_row(void *arg, TupleDesc desc, HeapTuple tuple)
+static bool
+take_row(void *arg, TupleTableSlot *row)
 {
 	Reading    *reading = arg;
 	MemoryContext old = MemoryContextSwitchTo(reading->row_context);
 
-	take_person(reading, tuple);
+	take_person(reading, row);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(reading->row_context);
+	return true;
 }
 
 /* ---------- a reading ---------- */

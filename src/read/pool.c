@@ -578,6 +578,12 @@ capi_pool_stop(CapiPool *pool, const void *tag)
 
 /* ---------- watching ---------- */
 
+static TimestampTz
+from_now(int ms)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
+
 static void
 tell_end(Entry *entry, const CapiPoolEvents *events, CapiPortionEnd how, const char *text)
 {
@@ -591,8 +597,6 @@ tell_end(Entry *entry, const CapiPoolEvents *events, CapiPortionEnd how, const c
 static void
 take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	if (entry->tag == NULL)
 		return;
 	switch (message->kind)
@@ -601,14 +605,14 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 			entry->began = true;
 			if (entry->state == ENTRY_WORKING &&
 				pg_atomic_read_u32(&entry->shared->stop) == 0)
-				entry->deadline = TimestampTzPlusMilliseconds(now, message->limit_ms + GRACE_MS);
+				entry->deadline = from_now(message->limit_ms + GRACE_MS);
 			break;
 		case CAPI_MESSAGE_RESULT:
 			events->result(events->arg, entry->tag, &message->result);
 			break;
 		case CAPI_MESSAGE_PAGE:
 			events->page(events->arg, entry->tag, &message->page);
-			entry->deadline = Max(entry->deadline, TimestampTzPlusMilliseconds(now, GRACE_MS));
+			entry->deadline = Max(entry->deadline, from_now(GRACE_MS));
 			break;
 		case CAPI_MESSAGE_AGAIN:
 			tell_end(entry, events, message->one_by_one ? CAPI_END_ALONE : CAPI_END_AGAIN, NULL);
@@ -619,8 +623,7 @@ take_message(Entry *entry, const CapiPoolEvents *events, CapiMessage *message)
 			if (entry->state == ENTRY_WORKING)
 			{
 				entry->state = ENTRY_IDLE;
-				entry->deadline = entry->apart ? now :
-					TimestampTzPlusMilliseconds(now, IDLE_LIMIT_MS);
+				entry->deadline = from_now(entry->apart ? 0 : IDLE_LIMIT_MS);
 			}
 			tell_end(entry, events, message->kind == CAPI_MESSAGE_DONE ?
 					 CAPI_END_DONE : CAPI_END_BROKEN, message->text);

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "libpq/pqformat.h"
+#include "port/pg_bswap.h"
 
 #include "read/portion.h"
 
@@ -156,11 +157,22 @@ capi_portion_write_done(StringInfo out)
 	pq_sendbyte(out, CAPI_MESSAGE_DONE);
 }
 
+/* Kind of message and length of the JSON, in front of it. */
+#define RESULT_HEAD		(1 + (int) sizeof(uint32))
+
 void
-capi_portion_write_result(StringInfo out, const CapiOrderResult *result)
+capi_portion_begin_result(StringInfo out)
 {
-	resetStringInfo(out);
 	pq_sendbyte(out, CAPI_MESSAGE_RESULT);
+	pq_sendint32(out, 0);
+}
+
+void
+capi_portion_end_result(StringInfo out, int start, const CapiOrderResult *result)
+{
+	uint32		json_len = pg_hton32(out->len - start - RESULT_HEAD);
+
+	memcpy(out->data + start + 1, &json_len, sizeof(json_len));
 	pq_sendint32(out, result->at);
 	pq_sendbyte(out, result->kind);
 	put_text(out, result->reason);
@@ -176,9 +188,14 @@ capi_portion_write_result(StringInfo out, const CapiOrderResult *result)
 	put_text(out, result->dataset);
 	pq_sendbyte(out, result->context);
 	pq_sendbyte(out, result->is_store);
-	pq_sendint32(out, result->json_len);
-	if (result->json_len > 0)
-		appendBinaryStringInfo(out, result->json, result->json_len);
+}
+
+void
+capi_portion_write_result(StringInfo out, const CapiOrderResult *result)
+{
+	resetStringInfo(out);
+	capi_portion_begin_result(out);
+	capi_portion_end_result(out, 0, result);
 }
 
 void
@@ -226,6 +243,8 @@ read_page(StringInfo in, CapiPage *page)
 static void
 read_result(StringInfo in, CapiOrderResult *result)
 {
+	result->json_len = get_int(in);
+	result->json = pq_getmsgbytes(in, result->json_len);
 	result->at = get_int(in);
 	result->kind = (CapiResultKind) pq_getmsgbyte(in);
 	result->reason = get_text(in);
@@ -241,8 +260,6 @@ read_result(StringInfo in, CapiOrderResult *result)
 	result->dataset = get_text(in);
 	result->context = pq_getmsgbyte(in);
 	result->is_store = pq_getmsgbyte(in) != 0;
-	result->json_len = get_int(in);
-	result->json = pq_getmsgbytes(in, result->json_len);
 }
 
 void

@@ -74,7 +74,7 @@ typedef struct CapiOrderResult
 	char	   *dataset;		/* name the query gave, or NULL */
 	int			context;		/* order.h */
 	bool		is_store;		/* action_source is physical_store */
-	const char *json;			/* not terminated; inside the message */
+	const char *json;			/* not terminated; set and used by who reads it */
 	int			json_len;
 } CapiOrderResult;
 
@@ -125,6 +125,13 @@ typedef struct CapiMessage
  */
 extern void capi_portion_write_request(StringInfo out, const CapiRequest *request);
 extern void capi_portion_read_request(char *data, int len, CapiRequest *request);
+
+/*
+ * A result is appended in two steps, between which its JSON is, if it has any:
+ * an event is written where it is sent from.  start: of the message in the buffer.
+ */
+extern void capi_portion_begin_result(StringInfo out);
+extern void capi_portion_end_result(StringInfo out, int start, const CapiOrderResult *result);
 
 /* Each begins the buffer anew. */
 extern void capi_portion_write_begin(StringInfo out, int limit_ms);

@@ -23,6 +23,8 @@
 #include "parser/parse_type.h"
 #include "mb/pg_wchar.h"
 #include "parser/parser.h"
+#include "tcop/dest.h"
+#include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -43,9 +45,6 @@
 #include "base/txn.h"
 #include "read/query.h"
 #include "read/row.h"
-
-/* Rows taken from the query at a time. */
-#define FETCH_ROWS			100
 
 /*
  * Rows for each order, and some for all, beyond which a query is given up: two
@@ -333,40 +332,100 @@ too_many_rows(uint64 rows, int nkeys)
 			 errhint("Is the condition of a join missing?")));
 }
 
-/* Hands on the rows of one fetch. */
-static void
-take_rows(CapiRowReader *reader, Keys *keys, int *found, MemoryContext orders,
-		  bool reset, CapiOrderTaker take, void *arg)
+/* Hands on rows as the executor makes them. */
+typedef struct Receiver
 {
+	DestReceiver pub;
+	CapiRowTaker take;
+	void	   *arg;
+} Receiver;
+
+static bool
+receive_row(TupleTableSlot *row, DestReceiver *self)
+{
+	Receiver   *receiver = (Receiver *) self;
 	MemoryContext context = CurrentMemoryContext;
+	bool		more;
 
-	for (uint64 r = 0; r < SPI_processed; r++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[r];
-		CapiOrder	order;
-		Datum		value;
-		Oid			type;
-		Oid			collation;
-		char	   *text;
-		int			at;
+	CHECK_FOR_INTERRUPTS();
+	more = receiver->take(receiver->arg, row);
+	MemoryContextSwitchTo(context);
+	return more;
+}
 
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(orders);
-		text = capi_row_key(reader, tuple, &value, &type, &collation);
-		at = text != NULL ? find_key(keys, value, type, collation, text) : -1;
-		if (at >= 0)
-		{
-			memset(&order, 0, sizeof(order));
-			order.found = ++found[at];
-			order.key = text;
-			if (order.found == 1)
-				capi_row_read(reader, tuple, &order);
-			take(arg, at, &order);
-		}
-		MemoryContextSwitchTo(context);
-		if (reset)
-			MemoryContextReset(orders);
-	}
+static void
+start_rows(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static void
+end_rows(DestReceiver *self)
+{
+}
+
+/*
+ * One by one, so that a query that returns a billion rows is left early; and as
+ * they are, where SPI would form a tuple of each, to be taken apart again.
+ */
+static void
+take_rows(Portal portal, CapiRowTaker take, void *arg)
+{
+	Receiver	receiver = {{receive_row, start_rows, end_rows, end_rows, DestNone}, take, arg};
+
+	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, &receiver.pub);
+}
+
+/* The orders of one run of a source's query. */
+typedef struct Run
+{
+	Keys	   *keys;
+	CapiRowReader *reader;
+	int		   *found;			/* rows by key */
+	uint64		rows;
+	MemoryContext orders;		/* where they are allocated */
+	bool		reset;			/* each goes when its taker returns */
+	CapiOrderTaker take;
+	void	   *arg;
+} Run;
+
+static void
+take_order(Run *run, TupleTableSlot *row)
+{
+	CapiOrder	order;
+	Datum		value;
+	Oid			type;
+	Oid			collation;
+	char	   *text = capi_row_key(run->reader, row, &value, &type, &collation);
+	int			at = text != NULL ? find_key(run->keys, value, type, collation, text) : -1;
+
+	if (at < 0)
+		return;
+	memset(&order, 0, sizeof(order));
+	order.found = ++run->found[at];
+	order.key = text;
+	if (order.found == 1)
+		capi_row_read(run->reader, row, &order);
+	run->take(run->arg, at, &order);
+}
+
+/* CapiRowTaker; arg: the run. */
+static bool
+take_row(void *arg, TupleTableSlot *row)
+{
+	Run		   *run = arg;
+	int			nkeys = run->keys->n;
+	uint64		limit = (uint64) nkeys * MAX_ROWS_PER_KEY + SPARE_ROWS;
+
+	/* with one key it is known by now that there are several */
+	if (++run->rows > limit && nkeys == 1)
+		return false;
+	if (run->rows > limit)
+		too_many_rows(limit, nkeys);
+	MemoryContextSwitchTo(run->orders);
+	take_order(run, row);
+	if (run->reset)
+		MemoryContextReset(run->orders);
+	return true;
 }
 
 /*
@@ -380,36 +439,6 @@ look_after_locking(SPIPlanPtr plan, Datum *array)
 	SPI_cursor_close(SPI_cursor_open(NULL, plan, array, NULL, true));
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-/* Through a cursor: a query that returns a billion rows is left early. */
-static void
-fetch_rows(const CapiSource *source, Keys *keys, SPIPlanPtr plan, Datum array,
-		   MemoryContext orders, bool reset, CapiOrderTaker take, void *arg)
-{
-	uint64		limit = (uint64) keys->n * MAX_ROWS_PER_KEY + SPARE_ROWS;
-	int		   *found = palloc0(sizeof(int) * (keys->n + 1));
-	uint64		rows = 0;
-	Portal		portal = SPI_cursor_open(NULL, plan, &array, NULL, true);
-	CapiRowReader *reader = NULL;
-
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		if (reader == NULL)
-			reader = capi_row_open(source, portal->tupDesc);
-		rows += SPI_processed;
-		take_rows(reader, keys, found, orders, reset, take, arg);
-		SPI_freetuptable(SPI_tuptable);
-		/* with one key it is known by now that there are several */
-		if (rows > limit && keys->n == 1)
-			break;
-		if (rows > limit)
-			too_many_rows(limit, keys->n);
-	}
-	SPI_cursor_close(portal);
 }
 
 /* Condition on a row q of the query; the keys as its argument. */
@@ -480,10 +509,12 @@ capi_query_each(const CapiSource *source, char **texts, int nkeys, bool in_reade
 				MemoryContext orders, CapiOrderTaker take, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		reset = orders == NULL;
 	Keys		keys = {.texts = texts, .n = nkeys};
+	Run			run = {.keys = &keys, .orders = orders, .reset = orders == NULL,
+	.take = take, .arg = arg};
 	CapiQueryScope scope;
 	SPIPlanPtr	plan;
+	Portal		portal;
 	Oid			argtype;
 	Datum		array;
 	char	   *sql;
@@ -494,14 +525,18 @@ capi_query_each(const CapiSource *source, char **texts, int nkeys, bool in_reade
 	plan = prepare(source, sql, argtype, in_reader);
 	if (in_reader)
 		look_after_locking(plan, &array);
-	if (reset)
-		orders = AllocSetContextCreate(context, "capi rows of a query",
-									   ALLOCSET_DEFAULT_SIZES);
-	fetch_rows(source, &keys, plan, array, orders, reset, take, arg);
+	if (run.reset)
+		run.orders = AllocSetContextCreate(context, "capi rows of a query",
+										   ALLOCSET_DEFAULT_SIZES);
+	portal = SPI_cursor_open(NULL, plan, &array, NULL, true);
+	run.reader = capi_row_open(source, portal->tupDesc);
+	run.found = palloc0(sizeof(int) * (nkeys + 1));
+	take_rows(portal, take_row, &run);
+	SPI_cursor_close(portal);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);
-	if (reset)
-		MemoryContextDelete(orders);
+	if (run.reset)
+		MemoryContextDelete(run.orders);
 }
 
 void
@@ -521,19 +556,8 @@ capi_query_rows(const CapiSource *source, bool only_look, CapiRowsOpener open,
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	MemoryContextSwitchTo(context);
 	open(arg, portal->tupDesc);
-	while (!only_look)
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		MemoryContextSwitchTo(context);
-		for (uint64 r = 0; r < SPI_processed; r++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			take(arg, SPI_tuptable->tupdesc, SPI_tuptable->vals[r]);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	}
+	if (!only_look)
+		take_rows(portal, take, arg);
 	SPI_cursor_close(portal);
 	capi_query_leave(&scope);
 	MemoryContextSwitchTo(context);

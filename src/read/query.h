@@ -5,8 +5,7 @@
 #ifndef CAPI_QUERY_H
 #define CAPI_QUERY_H
 
-#include "access/htup.h"
-#include "access/tupdesc.h"
+#include "executor/tuptable.h"
 
 #include "event/order.h"
 #include "store/config.h"
@@ -62,9 +61,9 @@ extern void capi_query_each(const CapiSource *source, char **keys, int nkeys,
 							bool in_reader, MemoryContext orders,
 							CapiOrderTaker take, void *arg);
 
-/* Is given the columns of the query, and then each of its rows. */
+/* Is given the columns of the query, and then each of its rows; false: no more. */
 typedef void (*CapiRowsOpener) (void *arg, TupleDesc desc);
-typedef void (*CapiRowTaker) (void *arg, TupleDesc desc, HeapTuple tuple);
+typedef bool (*CapiRowTaker) (void *arg, TupleTableSlot *row);
 
 /*
  * Runs the query for all it returns, in a reader, as capi_query_each; only_look:

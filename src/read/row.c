@@ -13,7 +13,6 @@
 #include <math.h>
 
 #include "access/detoast.h"
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -89,8 +88,6 @@ struct CapiRowReader
 	TupleDesc	desc;
 	ResultColumn *columns;
 	int			key;			/* index of the key's column */
-	Datum	   *cells;
-	bool	   *nulls;
 };
 
 static ResultColumn *describe_columns(TupleDesc desc);
@@ -103,8 +100,6 @@ capi_row_open(const CapiSource *source, TupleDesc desc)
 	reader->source = source;
 	reader->desc = desc;
 	reader->columns = describe_columns(desc);
-	reader->cells = palloc(sizeof(Datum) * desc->natts);
-	reader->nulls = palloc(sizeof(bool) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
 		if (reader->columns[i].target == OWN_KEY)
 			reader->key = i;
@@ -157,13 +152,13 @@ is_too_long(const ResultColumn *column, Datum value, bool is_list)
 }
 
 char *
-capi_row_key(CapiRowReader *reader, HeapTuple tuple, Datum *value, Oid *type,
+capi_row_key(CapiRowReader *reader, TupleTableSlot *row, Datum *value, Oid *type,
 			 Oid *collation)
 {
 	ResultColumn *column = &reader->columns[reader->key];
 	bool		isnull;
 
-	*value = heap_getattr(tuple, reader->key + 1, reader->desc, &isnull);
+	*value = slot_getattr(row, reader->key + 1, &isnull);
 	*type = column->type;
 	*collation = TupleDescAttr(reader->desc, reader->key)->attcollation;
 	/* none that long was ever asked for */
@@ -377,19 +372,19 @@ read_own(CapiRowReader *reader, ResultColumn *column, Datum value, CapiOrder *or
 }
 
 void
-capi_row_read(CapiRowReader *reader, HeapTuple tuple, CapiOrder *order)
+capi_row_read(CapiRowReader *reader, TupleTableSlot *row, CapiOrder *order)
 {
-	heap_deform_tuple(tuple, reader->desc, reader->cells, reader->nulls);
+	slot_getallattrs(row);
 	order->event.minor_units = reader->source->minor_units;
 	for (int i = 0; i < reader->desc->natts; i++)
 	{
 		ResultColumn *column = &reader->columns[i];
 
-		if (reader->nulls[i] || column->target == OWN_UNKNOWN || column->target == OWN_KEY)
+		if (row->tts_isnull[i] || column->target == OWN_UNKNOWN || column->target == OWN_KEY)
 			continue;
 		if (column->target >= 0)
-			read_values(column, reader->cells[i], &order->event.values[column->target]);
+			read_values(column, row->tts_values[i], &order->event.values[column->target]);
 		else
-			read_own(reader, column, reader->cells[i], order);
+			read_own(reader, column, row->tts_values[i], order);
 	}
 }

@@ -6,8 +6,7 @@
 #ifndef CAPI_ROW_H
 #define CAPI_ROW_H
 
-#include "access/tupdesc.h"
-#include "access/htup.h"
+#include "executor/tuptable.h"
 
 #include "event/order.h"
 #include "store/config.h"
@@ -21,13 +20,13 @@ extern CapiRowReader *capi_row_open(const CapiSource *source, TupleDesc desc);
  * Text of the row's key, or NULL for none; *value is the key itself, *type and
  * *collation those of its column.
  */
-extern char *capi_row_key(CapiRowReader *reader, HeapTuple tuple, Datum *value,
+extern char *capi_row_key(CapiRowReader *reader, TupleTableSlot *row, Datum *value,
 						  Oid *type, Oid *collation);
 
 /*
  * Fills the order, which is zeroed, with copies in the current memory context.
  * Values that are longer than what is ever sent are not even fetched.
  */
-extern void capi_row_read(CapiRowReader *reader, HeapTuple tuple, CapiOrder *order);
+extern void capi_row_read(CapiRowReader *reader, TupleTableSlot *row, CapiOrder *order);
 
 #endif							/* CAPI_ROW_H */

@@ -76,6 +76,13 @@ typedef enum PartEnd
 	PART_STOPPED				/* the rest is to be left, for the time being */
 } PartEnd;
 
+/* Where the message about an order is in part_results; of no length: nowhere. */
+typedef struct Place
+{
+	int			start;
+	int			len;
+} Place;
+
 /* The part at hand, and what was found of its orders. */
 typedef struct Part
 {
@@ -84,9 +91,7 @@ typedef struct Part
 	int			n;
 	char	  **keys;
 	CapiContext *contexts;		/* or NULL */
-	CapiOrderResult *results;
-	int		   *found;			/* rows by key */
-	size_t		bytes;
+	Place	   *places;
 	bool		is_too_large;
 	bool		only_look;		/* would the query run? */
 } Part;
@@ -97,7 +102,10 @@ static shm_mq_handle *link_answers;
 
 /* Everything of one part; reset before the next. */
 static MemoryContext part_context;
+
+/* What is answered: one message, and those about the orders of a part. */
 static StringInfoData message;
+static StringInfoData part_results;
 
 /* The last part failed for want of memory; and one of this process did. */
 static bool out_of_memory = false;
@@ -224,6 +232,7 @@ capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
 	part_context = AllocSetContextCreate(TopMemoryContext, "capi part of a portion",
 										 ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&message);
+	initStringInfo(&part_results);
 	run_timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = drop_message;
@@ -235,19 +244,31 @@ capi_run_init(CapiLinkShared *shared, shm_mq_handle *answers)
 /* ---------- answering ---------- */
 
 static void
+send_bytes(const char *data, int len, bool flush)
+{
+	if (shm_mq_send(link_answers, len, data, false, flush) != SHM_MQ_SUCCESS)
+		proc_exit(0);
+}
+
+/* One long event must not stay for the life of the process. */
+static void
+shrink(StringInfo buffer, int limit)
+{
+	MemoryContext old;
+
+	if (buffer->maxlen <= limit)
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	pfree(buffer->data);
+	initStringInfo(buffer);
+	MemoryContextSwitchTo(old);
+}
+
+static void
 answer(bool flush)
 {
-	if (shm_mq_send(link_answers, message.len, message.data, false, flush) != SHM_MQ_SUCCESS)
-		proc_exit(0);
-	/* one long event must not stay for the life of the process */
-	if (message.maxlen > MAX_PART_BYTES)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		pfree(message.data);
-		initStringInfo(&message);
-		MemoryContextSwitchTo(old);
-	}
+	send_bytes(message.data, message.len, flush);
+	shrink(&message, MAX_PART_BYTES);
 }
 
 static void
@@ -255,9 +276,18 @@ answer_results(const Part *part)
 {
 	for (int i = 0; i < part->n; i++)
 	{
+		const Place *place = &part->places[i];
+		CapiOrderResult missing = {.at = part->request->asked[part->from + i].at,
+		.kind = CAPI_RESULT_IGNORED, .reason = CAPI_REASON_MISSING};
+
 		if (i == part->n / 2)
 			CAPI_TEST_POINT("a reader has answered a half");
-		capi_portion_write_result(&message, &part->results[i]);
+		if (place->len > 0)
+		{
+			send_bytes(part_results.data + place->start, place->len, false);
+			continue;
+		}
+		capi_portion_write_result(&message, &missing);
 		answer(false);
 	}
 }
@@ -295,12 +325,6 @@ answer_failed(const CapiRequest *request, int at)
 
 /* ---------- from an order to its result ---------- */
 
-static char *
-keep(const char *text)
-{
-	return text != NULL ? MemoryContextStrdup(part_context, text) : NULL;
-}
-
 /*
  * What was sent once is sent the same again (P5); but a time to come that was
  * taken from a clock that was ahead is now.
@@ -323,6 +347,7 @@ pin(CapiEvent *event, const CapiAsked *asked, const char *key, int64 now_s)
 		event->event_time_s = Min(event->event_time_s, now_s);
 }
 
+/* Appends the event's JSON to the results, unless it is not to be sent. */
 static void
 write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
 			CapiOrderResult *result)
@@ -330,51 +355,49 @@ write_event(Part *part, const CapiAsked *asked, CapiOrder *order,
 	CapiEvent  *event = &order->event;
 	const char *key = capi_to_utf8(asked->key);
 	int64		now_s = timestamptz_to_time_t(GetCurrentTimestamp());
-	StringInfoData json;
 
 	pin(event, asked, key, now_s);
 	capi_query_defaults(event, &part->request->source, key);
 	event->unchecked = !part->request->local_checks;
-	initStringInfo(&json);
-	capi_payload_event(event, now_s, &json);
-	result->event_id = event->event_id == key ? NULL : keep(event->event_id);
-	result->event_name = keep(event->event_name);
+	capi_payload_event(event, now_s, &part_results);
+	result->event_id = unconstify(char *, event->event_id == key ? NULL : event->event_id);
+	result->event_name = unconstify(char *, event->event_name);
 	result->has_time = event->has_event_time;
 	result->event_time_s = event->event_time_s;
-	result->value = keep(event->value_text);
-	result->currency = keep(event->currency);
+	result->value = unconstify(char *, event->value_text);
+	result->currency = unconstify(char *, event->currency);
 	if (event->problems.data != NULL && event->problems.len > 0)
-		result->problems = keep(psprintf("[%s]", event->problems.data));
+		result->problems = psprintf("[%s]", event->problems.data);
 	if (event->verdict == CAPI_VERDICT_SEND)
-	{
-		char	   *copy = MemoryContextAlloc(part_context, json.len + 1);
-
-		memcpy(copy, json.data, json.len);
-		result->json = copy;
-		result->json_len = json.len;
 		return;
-	}
 	result->kind = event->verdict == CAPI_VERDICT_EXPIRED ?
 		CAPI_RESULT_EXPIRED : CAPI_RESULT_REJECTED;
-	result->reason = keep(event->reason);
+	result->reason = unconstify(char *, event->reason);
 	result->error_code = event->error_code;
 	result->error_subcode = event->error_subcode;
 }
 
-/* Texts count as JSON does: an ignore_reason may be as long. */
+/* What the query and the context say of an order; JSON goes to the results. */
 static void
-count_bytes(Part *part, const CapiOrderResult *result)
+judge_order(Part *part, const CapiAsked *asked, CapiOrder *order,
+			CapiOrderResult *result)
 {
-	const char *texts[] = {result->reason, result->event_id, result->event_name,
-	result->problems, result->dataset};
-
-	part->bytes += result->json_len;
-	for (size_t i = 0; i < lengthof(texts); i++)
-		part->bytes += texts[i] != NULL ? strlen(texts[i]) : 0;
-	if (part->bytes <= MAX_PART_BYTES || part->n == 1)
-		return;
-	part->is_too_large = true;
-	elog(ERROR, "a portion is read in parts");
+	result->kind = CAPI_RESULT_EVENT;
+	result->context = order->context;
+	result->is_store =
+		pg_strcasecmp(order->event.action_source != NULL ? order->event.action_source :
+					  part->request->source.action_source, "physical_store") == 0;
+	/* compared with names as the tables have them */
+	result->dataset = order->dataset != NULL ? capi_from_utf8(order->dataset) : NULL;
+	result->has_time = order->event.has_event_time;
+	result->event_time_s = order->event.event_time_s;
+	if (order->ignore_reason == NULL)
+		write_event(part, asked, order, result);
+	else
+	{
+		result->kind = CAPI_RESULT_IGNORED;
+		result->reason = order->ignore_reason;
+	}
 }
 
 /* CapiOrderTaker; arg: the part. */
@@ -382,38 +405,29 @@ static void
 take_order(void *arg, int at, CapiOrder *order)
 {
 	Part	   *part = arg;
-	CapiOrderResult *result = &part->results[at];
+	Place	   *place = &part->places[at];
 	const CapiAsked *asked = &part->request->asked[part->from + at];
+	CapiOrderResult result = {.at = asked->at};
 
-	if ((part->found[at] = order->found) > 1)
+	place->start = part_results.len;
+	capi_portion_begin_result(&part_results);
+	if (order->found > 1)
 	{
-		CapiOrderResult several = {.at = asked->at, .kind = CAPI_RESULT_REJECTED,
-		.reason = "several_rows"};
-
-		*result = several;
-		return;
+		result.kind = CAPI_RESULT_REJECTED;
+		result.reason = "several_rows";
 	}
-	if (part->contexts != NULL)
-		capi_context_complete(&part->contexts[at], order);
-	result->at = asked->at;
-	result->kind = CAPI_RESULT_EVENT;
-	result->context = order->context;
-	result->is_store =
-		pg_strcasecmp(order->event.action_source != NULL ? order->event.action_source :
-					  part->request->source.action_source, "physical_store") == 0;
-	/* compared with names as the tables have them */
-	result->dataset = order->dataset != NULL ? keep(capi_from_utf8(order->dataset)) : NULL;
-	result->has_time = order->event.has_event_time;
-	result->event_time_s = order->event.event_time_s;
-	if (order->ignore_reason != NULL)
+	else
 	{
-		result->kind = CAPI_RESULT_IGNORED;
-		result->reason = keep(order->ignore_reason);
-		count_bytes(part, result);
-		return;
+		if (part->contexts != NULL)
+			capi_context_complete(&part->contexts[at], order);
+		judge_order(part, asked, order, &result);
 	}
-	write_event(part, asked, order, result);
-	count_bytes(part, result);
+	capi_portion_end_result(&part_results, place->start, &result);
+	place->len = part_results.len - place->start;
+	if (part_results.len <= MAX_PART_BYTES || part->n == 1)
+		return;
+	part->is_too_large = true;
+	elog(ERROR, "a portion is read in parts");
 }
 
 /* ---------- one part ---------- */
@@ -509,15 +523,10 @@ set_up_part(Part *part, const CapiRequest *request, int from, int n)
 	part->n = n;
 	part->only_look = n == 0;
 	part->keys = palloc(sizeof(char *) * (n + 1));
-	part->results = palloc0(sizeof(CapiOrderResult) * (n + 1));
-	part->found = palloc0(sizeof(int) * (n + 1));
+	part->places = palloc0(sizeof(Place) * (n + 1));
 	for (int i = 0; i < n; i++)
-	{
 		part->keys[i] = request->asked[from + i].key;
-		part->results[i].at = request->asked[from + i].at;
-		part->results[i].kind = CAPI_RESULT_IGNORED;
-		part->results[i].reason = CAPI_REASON_MISSING;
-	}
+	resetStringInfo(&part_results);
 }
 
 /* What a session can keep beyond a transaction: the list of DISCARD ALL. */
@@ -554,6 +563,7 @@ clean_up_failure(const Part *part)
 	if (part->request->is_trial && edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		denial = MemoryContextStrdup(TopMemoryContext, edata->message);
 	FreeErrorData(edata);
+	shrink(&part_results, 0);
 	capi_query_forget_plans();
 	capi_people_forget();
 	RESUME_INTERRUPTS();
@@ -648,6 +658,8 @@ try_part(const CapiRequest *request, int from, int n, int limit_ms)
 		answer_people(part);
 	else if (end == PART_READ)
 		answer_results(part);
+	/* it doubles until a part has room */
+	shrink(&part_results, 2 * MAX_PART_BYTES);
 	pfree(part);
 	return end;
 }
@@ -694,7 +706,7 @@ fails_without_orders(const CapiRequest *request)
 	if (end == PART_READ || out_of_memory)
 	{
 		MemoryContextReset(part_context);
-		failure = keep(what);
+		failure = MemoryContextStrdup(part_context, what);
 	}
 	pfree(what);
 	return (end == PART_FAILED && !out_of_memory) || end == PART_TIMED_OUT;
@@ -737,7 +749,7 @@ tell_denial(void)
 	if (SPI_execute_with_args("SELECT capi._denial($1)", 1, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not name a right");
 	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	failure = keep(psprintf("%s: %s", failure, text));
+	failure = MemoryContextStrdup(part_context, psprintf("%s: %s", failure, text));
 	capi_leave_owner(&scope);
 	commit();
 }

@@ -86,6 +86,7 @@ typedef struct CapiDispatcher
 typedef struct CapiChunk
 {
 	CapiDispatcher *d;
+	TimestampTz now;			/* when it was begun; to ask for each event is dear */
 	CapiOutcome *outcomes;
 	int			n;
 	int			room;

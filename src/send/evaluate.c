@@ -34,7 +34,7 @@
 #define UNKNOWN_CEILING_MS	(10 * 60 * 1000)
 
 static void take_direct(CapiChunk *chunk, CapiItem **items, int n);
-static void add_to_batch(CapiDispatcher *d, CapiItem *item,
+static void add_to_batch(CapiChunk *chunk, CapiItem *item,
 						 const char *json, size_t len);
 
 CapiOutcome *
@@ -55,7 +55,7 @@ capi_evaluate_decide(CapiChunk *chunk, CapiItem *item, CapiOutcomeKind kind,
 	outcome->item = item;
 	outcome->kind = kind;
 	outcome->reason = reason;
-	outcome->next_attempt_at = capi_item_due_since(item, GetCurrentTimestamp());
+	outcome->next_attempt_at = capi_item_due_since(item, chunk->now);
 	return outcome;
 }
 
@@ -63,7 +63,7 @@ capi_evaluate_decide(CapiChunk *chunk, CapiItem *item, CapiOutcomeKind kind,
 static void
 evaluate_source(CapiChunk *chunk, CapiSource *source, CapiItem **items, int n)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = chunk->now;
 	CapiDataset *dataset = source != NULL ?
 		capi_config_dataset(chunk->d->config, source->dataset_id) : NULL;
 	bool		slow = dataset != NULL &&
@@ -105,7 +105,7 @@ evaluate_source(CapiChunk *chunk, CapiSource *source, CapiItem **items, int n)
 void
 capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n)
 {
-	CapiChunk	chunk = {.d = d};
+	CapiChunk	chunk = {.d = d, .now = GetCurrentTimestamp()};
 	CapiItem  **group = palloc(sizeof(CapiItem *) * n);
 
 	for (int i = 0; i < n; i++)
@@ -131,7 +131,7 @@ capi_evaluate_items(CapiDispatcher *d, CapiItem **items, int n)
 static void
 order_failed(CapiChunk *chunk, CapiItem *item, const char *reason)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = chunk->now;
 	CapiOutcome *outcome;
 	int			attempt;
 
@@ -175,7 +175,7 @@ usual_dataset(CapiConfig *config, const CapiItem *item)
 static void
 wait_for_dataset(CapiChunk *chunk, CapiItem *item)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = chunk->now;
 	int64		waited_ms = llabs(now - item->captured_at) / 1000;
 
 	chunk->d->reload = true;
@@ -188,7 +188,7 @@ wait_for_dataset(CapiChunk *chunk, CapiItem *item)
 static bool
 is_early(CapiChunk *chunk, CapiItem *item)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = chunk->now;
 	CapiDataset *dataset = capi_config_dataset(chunk->d->config, item->dataset_id);
 	TimestampTz until = dataset == NULL ? 0 : capi_clock_early_until(dataset, item, now);
 
@@ -204,7 +204,7 @@ is_early(CapiChunk *chunk, CapiItem *item)
 static bool
 route(CapiChunk *chunk, CapiItem *item, const char *dataset_name)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = chunk->now;
 	CapiConfig *config = chunk->d->config;
 	CapiDataset *dataset = dataset_name != NULL ?
 		capi_config_dataset_by_name(config, dataset_name) :
@@ -270,7 +270,7 @@ note_facts(CapiItem *item, const CapiOrderResult *result)
 static bool
 is_missing(CapiChunk *chunk, CapiItem *item, const CapiOrderResult *result)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = chunk->now;
 	int64		wait_us = capi_missing_wait * INT64CONST(1000);
 	int64		age_ms = Max(llabs(now - item->captured_at) / 1000, MISSING_FLOOR_MS);
 	CapiOutcome *outcome;
@@ -316,7 +316,7 @@ capi_evaluate_result(CapiChunk *chunk, CapiSource *source, CapiItem *item,
 		return;
 	if (result->kind == CAPI_RESULT_EVENT)
 	{
-		add_to_batch(chunk->d, item, result->json, result->json_len);
+		add_to_batch(chunk, item, result->json, result->json_len);
 		return;
 	}
 	outcome = capi_evaluate_decide(chunk, item, result->kind == CAPI_RESULT_EXPIRED ?
@@ -332,7 +332,7 @@ put_off(CapiChunk *chunk, CapiItem *item, int delay_ms)
 {
 	capi_evaluate_decide(chunk, item, item->attempts > 0 ? CAPI_OUTCOME_RETRYING :
 						 CAPI_OUTCOME_QUEUED, NULL)->next_attempt_at =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+		TimestampTzPlusMilliseconds(chunk->now, delay_ms);
 }
 
 typedef struct DirectRead
@@ -408,7 +408,7 @@ take_direct(CapiChunk *chunk, CapiItem **items, int n)
 			outcome->error_subcode = event->error_subcode;
 		}
 		else if (route(chunk, items[i], NULL) && !is_early(chunk, items[i]))
-			add_to_batch(chunk->d, items[i], event->json, event->json_len);
+			add_to_batch(chunk, items[i], event->json, event->json_len);
 		if (event->json != NULL)
 			pfree(event->json);
 	}
@@ -454,11 +454,13 @@ add_alone(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
 }
 
 static void
-add_to_batch(CapiDispatcher *d, CapiItem *item, const char *json, size_t len)
+add_to_batch(CapiChunk *chunk, CapiItem *item, const char *json, size_t len)
 {
+	CapiDispatcher *d = chunk->d;
+
 	/* one that is too old when it arrives sinks those beside it */
 	bool		expires_soon = capi_item_expires_at(item) <
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), EXPIRES_SOON_MS);
+		TimestampTzPlusMilliseconds(chunk->now, EXPIRES_SOON_MS);
 	CapiBatch  *batch = open_batch(d, item->dataset_id, expires_soon);
 
 	if (item->apart)

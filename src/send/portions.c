@@ -271,7 +271,8 @@ choose(const CapiDispatcher *d, TimestampTz now)
 }
 
 static void
-fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *request)
+fill_request(const CapiPortion *portion, const CapiSource *source, TimestampTz now,
+			 CapiRequest *request)
 {
 	memset(request, 0, sizeof(*request));
 	request->source = *source;
@@ -292,7 +293,7 @@ fill_request(const CapiPortion *portion, const CapiSource *source, CapiRequest *
 		asked->at = i;
 		asked->has_time = capi_item_was_sent(item);
 		asked->event_time_s = item->event_time_s;
-		asked->not_ahead = capi_clock_was_ahead(item, GetCurrentTimestamp());
+		asked->not_ahead = capi_clock_was_ahead(item, now);
 		asked->event_name = item->event_name;
 		asked->event_id = item->event_id;
 	}
@@ -351,7 +352,7 @@ give(CapiPortionsPoll *poll)
 		capi_portions_put_back(poll, portion, "source detached", now);
 		return true;
 	}
-	fill_request(portion, source, &request);
+	fill_request(portion, source, now, &request);
 	switch (capi_pool_give(d->pool, &request, portion))
 	{
 		case CAPI_GIVEN:
@@ -477,7 +478,7 @@ remove_ended(CapiDispatcher *d)
 bool
 capi_portions_work(CapiDispatcher *d)
 {
-	CapiPortionsPoll poll = {.d = d, .chunk = {.d = d}};
+	CapiPortionsPoll poll = {.d = d, .chunk = {.d = d, .now = GetCurrentTimestamp()}};
 	CapiPoolEvents events = capi_portions_events(&poll);
 
 	capi_pool_poll(d->pool, &events);

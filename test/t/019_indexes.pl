@@ -61,6 +61,31 @@ deliver(1200);
 brin_ok('P10: of blocks summarised before');
 $node->deliveries_ok('P3: all arrived');
 
+# --- orders that are captured again ------------------------------------------------
+
+sub capture_again
+{
+	my ($which) = @_;
+	$node->sql("UPDATE shop.orders SET status = '$_' WHERE $which", 'shop_app') foreach 'placed', 'paid';
+	return;
+}
+
+# neighbours in the index, all of them known
+capture_again('id <= 400');
+$session->sql('CALL capi.deliver()');
+# some here and there, with many others between them, and new ones
+capture_again('id % 7 = 0');
+deliver(300);
+# one that is known, between new ones
+$node->pay($node->place_orders(3));
+capture_again('id = (SELECT max(id) - 1 FROM shop.orders)');
+$session->sql('CALL capi.deliver()');
+capture_again('id >= (SELECT max(id) - 1 FROM shop.orders)');
+deliver(3);
+is($node->sql('SELECT count(*) FROM (SELECT FROM capi.delivery GROUP BY key HAVING count(*) > 1) r'),
+	0, 'P5: an order that the log knows is in it once');
+$node->deliveries_ok('P5: those that were captured again');
+
 # --- and others --------------------------------------------------------------------
 
 my $partition = $node->sql('SELECT tableoid::regclass FROM capi.delivery LIMIT 1');
@@ -116,6 +141,16 @@ is($node->sql("SELECT count(*) FROM capi.delivery WHERE outcome = 'delivered'"),
 $node->sql('ALTER TABLE capi.request ADD COLUMN note text');
 deliver(3);
 is($node->sql('SELECT count(*) FROM capi.request'), 2, 'P12: and into a table that has changed');
+
+# --- keys of several sources -------------------------------------------------------
+
+$node->attach(source => 'leads', event_name => 'Lead');
+my $delivered = $node->sql("SELECT string_agg(key, ', ') FROM capi.delivery");
+capture_again("id IN ($delivered)");
+$session->sql('CALL capi.deliver()');
+is($node->sql("SELECT string_agg(format('%s %s', event_name, n), ', ' ORDER BY event_name) FROM"
+	  . ' (SELECT event_name, count(*) AS n FROM capi.delivery GROUP BY event_name) e'),
+	'Lead 6, Purchase 6', 'P5: one source knows an order, another does not');
 
 $session->quit;
 $node->stop;
