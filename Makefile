@@ -138,12 +138,12 @@ deps:
 # All work on a private copy of the server below a temporary folder.
 demo:
 	@PG_CONFIG='$(PG_CONFIG)' ci/install-packages build server demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' test/demo/run
 
 # "make test TESTS='regress t/010_delivery'" runs some of them.
 test: deps
-	@$(MAKE) --no-print-directory all WERROR=-Werror
+	@$(MAKE) --no-print-directory -j$$(nproc) all WERROR=-Werror
 	@PG_CONFIG='$(PG_CONFIG)' test/run $(TESTS)
 
 # The server-side code with UBSan; "make test" runs a part of it.
@@ -153,7 +153,7 @@ check-sanitize: all
 # A shop sells while everything around it goes wrong: "make soak SECONDS=3600 SEED=7".
 SECONDS ?= 600
 soak: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@PG_CONFIG='$(PG_CONFIG)' CAPI_SOAK_SECONDS='$(SECONDS)' CAPI_SOAK_SEED='$(SEED)' \
 		ITEM_TIMEOUT=$$(($(SECONDS) + 900)) test/run 059_soak
 
@@ -168,7 +168,7 @@ check-style: all
 
 bench:
 	@PG_CONFIG='$(PG_CONFIG)' ci/install-packages build server demo bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@PG_CONFIG='$(PG_CONFIG)' $(MAKE) --no-print-directory -C bench bench
 
 .PHONY: bench check-sanitize check-style demo deps dist install-doc-tree soak test \
