@@ -117,6 +117,17 @@ CREATE TRIGGER tell_lock BEFORE DELETE ON capi.delivery FOR EACH ROW EXECUTE FUN
 SELECT capi._maintain_logs('90 days');
 DROP FUNCTION tell_lock CASCADE;
 SELECT count(*) FROM pg_inherits i WHERE i.inhparent = 'capi.delivery'::regclass AND capi._bound(i.inhrelid, 2) < now() - interval '90 days';
+-- one that a view of somebody's needs stays, and keeps none from being made
+BEGIN;
+SELECT capi._add_partition('delivery', now() - interval '300 days', now() - interval '299 days');
+DO $$ BEGIN
+    EXECUTE (SELECT format('CREATE VIEW needs AS SELECT * FROM %s', i.inhrelid::regclass) FROM pg_inherits i
+              WHERE i.inhparent = 'capi.delivery'::regclass AND capi._bound(i.inhrelid, 2) < now() - interval '90 days');
+    EXECUTE (SELECT format('DROP TABLE %s', p.oid::regclass) FROM capi._partition_now('request') p);
+END $$;
+SELECT capi._maintain_logs('90 days');
+SELECT capi._partition_now('request') IS NOT NULL AS made;
+ROLLBACK;
 SELECT status, count(*) FROM capi.delivery_status WHERE source = 'orders' AND order_key = '7' GROUP BY status;
 SET SESSION AUTHORIZATION regress_shop;
 
