@@ -395,7 +395,8 @@ BEGIN
                                                ELSE 'Set a token with capi.set_access_token().' END
                      WHEN 'refused' THEN 'Look at what Meta says in the reason, and at the rights of the token; one event is tried now and then.'
                      WHEN 'version' THEN 'Set a current capi.api_version.'
-                     WHEN 'no_reader' THEN 'Raise max_worker_processes and restart.'
+                     WHEN 'no_reader' THEN CASE WHEN h.reason ~ 'shared memory' THEN 'Give the server more shared memory, /dev/shm mostly (--shm-size of a container).'
+                                                ELSE 'Raise max_worker_processes and restart.' END
                      WHEN 'not_running' THEN 'See the checks preloaded, listed and dispatcher.'
                      WHEN 'token_expiring' THEN 'Make a new token and set it with capi.set_access_token().'
                      WHEN 'test_mode' THEN 'SELECT capi.alter_dataset(' || quote_literal(h.dataset) || ', test_event_code => '''');' END
