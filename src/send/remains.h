@@ -15,7 +15,7 @@ extern void capi_remains_watch(bool on);
  * Overwrites the free part of the heap and of the stack.  For a function that
  * was itself under way while the libraries were called: what lies in the frames
  * of others that call this cannot be reached.  Takes as long as clearing what is
- * free, a few milliseconds.  Raises no error.
+ * free, a few milliseconds, or half a second for a gigabyte.  Raises no error.
  */
 extern void capi_remains_wipe(void);
 

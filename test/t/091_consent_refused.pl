@@ -108,6 +108,11 @@ foreach my $case ([ 'capi.consent', 'SHARE' ], [ 'capi.consent', 'ACCESS EXCLUSI
 	$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$beside')");
 	$node->wait_until_idle;
 	is(status_of($beside), 'delivered|', 'and is taken back');
+	next if $table ne 'capi.source';
+	$node->sql("SELECT capi.set_context('$other', '{\"consent\": true}')", 'shop_owner');
+	$node->sql("SELECT capi.redrive(status => 'ignored', order_key => '$other')");
+	$node->wait_until_idle;
+	is(status_of($other), 'delivered|', 'one whose source could not be looked up by who names none');
 }
 
 # another source takes the place of the one that was named
