@@ -101,6 +101,19 @@ BEGIN
                            capi._hint(missing[1], seen, 'Values are compared exactly, with case and spaces.')) END;
 END $$;
 
+-- Does a condition hold for an order at one time and not at another?  "Not later
+-- than now" holds for each that there is.
+CREATE FUNCTION capi._compares_with_now(query text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT bool_or(query ~* ('\mWHERE\M(?:(?!\mCASE\M).)*' || replace(c.pattern, 'NOW',
+                             '(?:(?:now|clock_timestamp)\s*\(\s*\)|\m(?:current_date|current_timestamp|localtimestamp)\M)')))
+      FROM unnest(ARRAY['(?:>=?|\mBETWEEN)\s*\(?\s*NOW',
+                        '<=?\s*\(?\s*NOW\s*-',
+                        '<\s*\(?\s*current_date\M',
+                        'NOW\s*-[^<>=]{1,60}[<>]',
+                        'NOW\s*<']) AS c (pattern)
+$$;
+
 CREATE FUNCTION capi._advise_query(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -120,11 +133,11 @@ BEGIN
             'It is asked for single orders, and this is applied before: the orders it leaves out are ignored, not returned by the query.',
             CASE limited WHEN 'DISTINCT ON' THEN 'Leave it out, or name the key in it.' ELSE 'Leave it out; capi reads only the orders it needs.' END;
     END IF;
-    IF src.query ~* '\mWHERE\M.*(<|>|BETWEEN)=?\s*\(?\s*(now\s*\(|current_date|current_timestamp|localtimestamp|clock_timestamp\s*\()' THEN
+    IF capi._compares_with_now(src.query) THEN
         RETURN QUERY SELECT
             format('the query of source "%s" compares with the present time', src.name),
-            'Orders are read when they are sent: one that waited longer, after an outage say, is ignored then, not returned by the query.',
-            'Leave the comparison out; capi reads only the orders it needs, and sends none that is too old.';
+            'Orders are read when they are sent, at once or, after an outage, days later: one for which it does not hold then is ignored, not returned by the query.',
+            'Leave the comparison out; capi reads only the orders it needs, sends none that is too old, and waits with them as long as hold says.';
     END IF;
     columns := capi._query_columns(src.query, src.search_path, src.run_as::oid);
     missing := ARRAY(SELECT m FROM unnest('{event_source_url,client_user_agent}'::text[]) AS m WHERE m <> ALL (columns));
@@ -146,7 +159,7 @@ END $$;
 CREATE FUNCTION capi._advise_zone(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN p.is_posix THEN format('time zone "%s" of source "%s" is %s of UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead' END)
+    SELECT CASE WHEN p.is_posix THEN format('time zone "%s" of source "%s" is %s UTC', z.name, src.name, CASE substring(z.name, '[+-]') WHEN '+' THEN 'behind' ELSE 'ahead of' END)
                 ELSE format('time zone "%s" of source "%s" knows no change of summer time', z.name, src.name) END,
            CASE WHEN p.is_posix THEN 'In such names + is to the west of Greenwich, by the rules of POSIX.'
                 ELSE 'It is an abbreviation: the same offset from UTC in the whole year.' END,
@@ -172,8 +185,9 @@ CREATE FUNCTION capi._advise_cents(src capi.source)
     SELECT format('the query of source "%s" divides "%s" as a whole number', src.name, m.col[1]),
            'The server drops what is left over: 1250 / 100 is 12.',
            'Write / 100.0, or leave the division out and say minor_units => ''2''.'
-      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)"?\s*/\s*100\M(?!\.)', 'i') AS m (col)
-     WHERE m.col IS NOT NULL
+      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)"?\s*/\s*100\M(?!\.|::)', 'i') AS m (col)
+     WHERE EXISTS (SELECT FROM pg_attribute a
+                    WHERE lower(a.attname) = lower(m.col[1]) AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))
     UNION ALL
     SELECT format('the query of source "%s" divides "%s", and minor_units does, too', src.name, m.col[1]),
            '1250 is reported as 0.125, and not as 12.50.',

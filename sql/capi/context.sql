@@ -228,6 +228,10 @@ BEGIN
             PERFORM capi._note_consent(caller, order_key, wanted, said, place);
         END IF;
     END IF;
+    -- all else is of that source or of none, though names could be looked up by now
+    IF source IS NOT NULL AND wanted = 0 THEN
+        obstacle := coalesce(obstacle, 'Another session holds locks on capi''s tables.');
+    END IF;
     obstacle := coalesce(obstacle, capi._context_obstacle(source IS NOT NULL));
     IF obstacle IS NOT NULL THEN
         -- a checkout must not fail, nor fill the server's log

@@ -100,7 +100,7 @@ CREATE FUNCTION capi._likely_cause(status text, reason text) RETURNS text
         WHEN reason ~ '^the (query|reader) ' THEN 'The data of the orders makes the query fail.'
         WHEN reason = 'no_customer_data' THEN 'Nothing that can be used tells who the customer is: em, ph, external_id or fbp.'
         WHEN reason ~ '^no_' THEN 'A column of the query, or a member of the event, is null or holds what cannot be used.'
-        WHEN reason = 'several_rows' THEN 'A join returns a row for each item: gather them in one array.'
+        WHEN reason = 'several_rows' THEN 'A join returns several rows for an order: items belong into one array, and is the condition of a join missing?'
         WHEN reason LIKE 'refused%' OR reason LIKE 'unclear%' THEN 'message in capi.request_log says what Meta says.'
         WHEN reason IN ('transient', 'throttled') THEN 'The endpoint or the network: capi.test_dataset() asks it.'
         WHEN status = 'ignored' THEN 'It is what the query''s ignore_reason or the shopper''s consent says: well if it is meant so.'

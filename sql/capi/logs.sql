@@ -239,6 +239,8 @@ DECLARE
     child regclass;
     needed interval := greatest(keep, capi._window());
 BEGIN
+    -- first: where a partition went, readers are locked out to the end
+    PERFORM capi._sweep_logs(20000);
     FOR parent, back IN SELECT l.parent, l.back FROM capi._logs() l LOOP
         BEGIN
             PERFORM capi._add_partitions(parent, back, capi._step(keep));
@@ -253,5 +255,4 @@ BEGIN
             PERFORM capi._drop_partition(parent, child);
         END LOOP;
     END LOOP;
-    PERFORM capi._sweep_logs(20000);
 END $$;

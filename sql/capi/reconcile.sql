@@ -45,8 +45,7 @@ CREATE VIEW capi.status AS
     ), sources AS (
         SELECT pg_catalog.count(*) AS sources, pg_catalog.count(*) FILTER (WHERE s.state <> 'active') AS idle,
                pg_catalog.sum(s.missed_captures) AS missed,
-               pg_catalog.min(pg_catalog.format('%s is %s: %s', s.source, s.state, s.reason)) FILTER (WHERE s.state <> 'active') AS first,
-               pg_catalog.min(s.source) FILTER (WHERE s.missed_captures > 0) AS first_missed
+               pg_catalog.min(pg_catalog.format('%s is %s: %s', s.source, s.state, s.reason)) FILTER (WHERE s.state <> 'active') AS first
           FROM capi.source_status s
     ), waiting AS (
         SELECT coalesce(pg_catalog.sum(h.queued + h.retrying), 0) AS events, pg_catalog.min(h.oldest_waiting) AS oldest,
@@ -56,10 +55,18 @@ CREATE VIEW capi.status AS
         SELECT pg_catalog.count(*) FILTER (WHERE d.status = 'delivered') AS delivered, pg_catalog.count(*) FILTER (WHERE d.status = 'ignored') AS ignored,
                pg_catalog.count(*) FILTER (WHERE d.status = 'rejected') AS rejected, pg_catalog.count(*) FILTER (WHERE d.status = 'expired') AS expired
           FROM capi.delivery_status d WHERE d.finished_at > pg_catalog.now() - interval '1 day'
+    ), counted AS (
+        SELECT r.source, pg_catalog.sum(r.orders) AS orders, pg_catalog.sum(r.missing) AS missing, pg_catalog.min(r.reason) AS reason
+          FROM capi.reconciliation r GROUP BY r.source
     ), orders AS (
-        SELECT coalesce(pg_catalog.sum(r.orders), 0) AS orders, coalesce(pg_catalog.sum(r.missing), 0) AS missing,
-               pg_catalog.min(pg_catalog.format('%s: %s', r.source, r.reason)) FILTER (WHERE r.reason IS NOT NULL) AS uncounted
-          FROM capi.reconciliation r
+        SELECT coalesce(pg_catalog.sum(c.orders), 0) AS orders, coalesce(pg_catalog.sum(c.missing), 0) AS missing,
+               pg_catalog.min(pg_catalog.format('%s: %s', c.source, c.reason)) FILTER (WHERE c.reason IS NOT NULL) AS uncounted
+          FROM counted c
+    ), missed AS (
+        -- what was missed is no trouble any more when each order has an answer
+        SELECT pg_catalog.sum(s.missed_captures) AS missed, pg_catalog.min(s.source) AS first
+          FROM capi.source_status s JOIN counted c ON c.source = s.source
+         WHERE s.missed_captures > 0 AND (c.missing > 0 OR c.reason IS NOT NULL)
     ), line AS (
         SELECT 1 AS place, 'sending' AS "check", CASE WHEN a.failing = 0 THEN 'ok' ELSE 'attention' END AS state,
                CASE WHEN a.failing = 0 THEN pg_catalog.format('All %s checks are well.', a.checks)
@@ -67,14 +74,13 @@ CREATE VIEW capi.status AS
                     ELSE pg_catalog.format('%s checks fail. %s', a.failing, a.first) END AS sentence, 'capi.diagnose()' AS look_at
           FROM sending a
         UNION ALL
-        -- what was missed is no trouble any more when each order has an answer
         SELECT 2, 'sources', CASE WHEN s.idle > 0 OR s.sources = 0 THEN 'attention'
-                                  WHEN s.missed > 0 AND (SELECT o.missing > 0 OR o.uncounted IS NOT NULL FROM orders o) THEN 'attention'
+                                  WHEN s.missed > 0 AND (SELECT m.missed > 0 FROM missed m) THEN 'attention'
                                   ELSE 'ok' END,
                CASE WHEN s.sources = 0 THEN 'No source is attached.'
                     WHEN s.idle > 0 THEN s.first
-                    WHEN s.missed > 0 AND (SELECT o.missing > 0 OR o.uncounted IS NOT NULL FROM orders o)
-                    THEN pg_catalog.format('Rows that could not be captured: %s, of %s.', s.missed, s.first_missed)
+                    WHEN s.missed > 0 AND (SELECT m.missed > 0 FROM missed m)
+                    THEN (SELECT pg_catalog.format('Rows that could not be captured: %s, of %s.', m.missed, m.first) FROM missed m)
                     WHEN s.missed > 0 THEN pg_catalog.format('%s of %s sources work; of the rows once missed no order is missing.', s.sources, s.sources)
                     ELSE pg_catalog.format('%s of %s sources work, and no row was missed.', s.sources, s.sources) END, 'capi.source_status'
           FROM sources s

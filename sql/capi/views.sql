@@ -349,12 +349,12 @@ BEGIN
                      FILTER (WHERE s.state = 'broken') || '.',
                  format('%s sources attached, none broken.', count(*))),
         CASE WHEN count(*) FILTER (WHERE s.state = 'broken') > 0
-             THEN concat(string_agg(format('SELECT capi.alter_source(%L); puts the trigger right. ', s.source), '' ORDER BY s.source)
+             THEN concat(string_agg(format('SELECT capi.alter_source(%L); puts the trigger right, SELECT * FROM capi.missing_orders(%1$L); names what was not captured. ', s.source), '' ORDER BY s.source)
                              FILTER (WHERE s.state = 'broken' AND s.reason ~ '^the trigger '),
                          max('GRANT the role of the source what its query reads. ')
                              FILTER (WHERE s.state = 'broken' AND s.reason ~ '^permission denied'),
-                         'Mend the rule or the query with capi.alter_source(), or give it the table that took the place of its own: table_name => ...; '
-                         'what waits goes on by itself.') END
+                         max('Mend the rule or the query with capi.alter_source(), or give it the table that took the place of its own: table_name => ...; '
+                             'what waits goes on by itself.') FILTER (WHERE s.state = 'broken' AND s.reason !~ '^the trigger ')) END
       FROM capi.source_status s;
     RETURN QUERY SELECT 'triggers', count(*) = 0,
         CASE WHEN count(*) = 0 THEN 'No table has the trigger of capi without a source.'

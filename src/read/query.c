@@ -465,10 +465,12 @@ capi_query_statement(const char *select, const char *condition)
 	char	   *sql = psprintf("SELECT q.* FROM (%s\n) AS q%s%s", select,
 							   condition != NULL ? " WHERE " : "",
 							   condition != NULL ? condition : "");
+	char	   *copy = MemoryContextStrdup(TopMemoryContext, sql);
 
+	/* not before: there may be no memory for the copy */
 	if (statement != NULL)
 		pfree(statement);
-	statement = MemoryContextStrdup(TopMemoryContext, sql);
+	statement = copy;
 	return sql;
 }
 

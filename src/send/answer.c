@@ -139,7 +139,7 @@ accuse(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset, CapiRecord *re
 	CapiBatch  *rest = capi_batch_split(batch, 0, batch->n, record->result.guilty_index);
 
 	record->suspect = true;
-	if (dataset == NULL || dataset->nalike == 0 || rest->n == 1)
+	if (dataset == NULL || dataset->nnamed++ == 0 || rest->n == 1)
 	{
 		queue_batch(d, rest, dataset);
 		return;
@@ -215,6 +215,7 @@ dataset_succeeded(CapiDispatcher *d, CapiBatch *batch, CapiDataset *dataset,
 		if (batch->sent_at > dataset->suspected_at)
 			dataset->suspected_at = 0;
 		dataset->nalike = 0;
+		dataset->nnamed = 0;
 	}
 	else if (dataset->state == CAPI_DATASET_REFUSED)
 		return;

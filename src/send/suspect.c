@@ -9,7 +9,7 @@
  *
  *		another one was accepted since		it is to blame: rejected; if its code may be
  *											about anything, once it was refused again
- *		others are refused alike			the dataset is: it stops, all wait
+ *		others are refused alone, and alike	the dataset is: it stops, all wait
  *		many are refused, none accepted		likewise: memory has an end
  *		nothing else is on its way			by its code: documented ones are about
  *											events; else it waits, and is sent alone
@@ -118,7 +118,8 @@ capi_suspect_add(CapiDispatcher *d, CapiDataset *dataset, CapiBatch *batch,
 	suspect->request_id = request_id;
 	d->suspects = lappend(d->suspects, suspect);
 	MemoryContextSwitchTo(old);
-	if (dataset != NULL && !capi_suspect_is_guilty(dataset, suspect->batch))
+	/* of one among others, each of their parts may have another: that tells nothing */
+	if (dataset != NULL && batch->n == 1 && !capi_suspect_is_guilty(dataset, suspect->batch))
 		count_alike(dataset, batch->items[at], result);
 	CAPI_TEST_POINT("an event is a suspect");
 }

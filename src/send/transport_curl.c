@@ -162,7 +162,6 @@ capi_transport_create(void)
 
 	(void) capi_wait_event_http();
 	initialize_curl();
-	capi_remains_watch(true);
 
 	t = calloc(1, sizeof(CapiTransport));
 	if (t == NULL)
@@ -203,6 +202,8 @@ capi_transport_create(void)
 	for (int i = 0; i < CAPI_MAX_CONNECTIONS; i++)
 		ReserveExternalFD();
 
+	/* from here on until it is destroyed, an error included */
+	capi_remains_watch(true);
 	if (!open_multi(t, err, sizeof(err)))
 	{
 		capi_transport_destroy(t);

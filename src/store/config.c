@@ -366,6 +366,7 @@ keep_run_time_members(CapiDataset *dataset, const CapiDataset *before)
 	dataset->alike_code = before->alike_code;
 	dataset->alike_subcode = before->alike_subcode;
 	dataset->nalike = before->nalike;
+	dataset->nnamed = before->nnamed;
 	/* whoever set it active again wants it tried now */
 	if (before->state == dataset->state &&
 		(dataset->state != CAPI_DATASET_ACTIVE || before->state_since == dataset->state_since))

@@ -48,6 +48,7 @@ typedef struct CapiDataset
 	int			alike_code;		/* of single refusals that read alike, */
 	int			alike_subcode;
 	int			nalike;			/* and how many without an acceptance */
+	int			nnamed;			/* named by answers without an acceptance */
 	char		served_version[32]; /* that answered last, "" */
 	int64		clock_ahead_ms; /* our clock to the endpoint's, as last told */
 	TimestampTz clock_seen_at;	/* 0: never */

@@ -140,17 +140,24 @@ read_fields(Oid *types, Datum *args, CapiContext *found, MemoryContext context)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* The last word of the source, or of one before it, or that of all, is no. */
+/*
+ * The last word of the source, or of one before it, or that of all, is no.  What is
+ * in the reserve, which has no index, is read once for all keys.
+ */
 static const char refused_sql[] =
-"WITH told AS MATERIALIZED (SELECT w.writer, r.oid IS NOT NULL AS known FROM (SELECT DISTINCT x.writer"
-" FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM capi._consents y"
+"WITH kept AS MATERIALIZED (SELECT r.key, r.source_id, r.said_at, r.given, r.writer"
+" FROM capi_reserve.consent r WHERE r.key = ANY ($1)),"
+" said AS NOT MATERIALIZED (SELECT c.key, c.source_id, c.said_at, c.given, c.writer FROM capi.consent c"
+" UNION ALL SELECT k.key, k.source_id, k.said_at, k.given, k.writer FROM kept k),"
+" told AS MATERIALIZED (SELECT w.writer, r.oid IS NOT NULL AS known FROM (SELECT DISTINCT x.writer"
+" FROM unnest($1) AS k (key) CROSS JOIN LATERAL (SELECT y.writer FROM said y"
 " WHERE y.key = k.key AND y.source_id = 0 OFFSET 0) AS x) AS w"
 " LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.writer"
 " WHERE r.oid IS NULL OR $2 IN (SELECT capi._told(r.oid)))"
 " SELECT u.n::int4"
 " FROM unnest($1) WITH ORDINALITY AS u (key, n)"
 " CROSS JOIN (VALUES (false, capi._same_orders($2)), (true, '{0}')) AS s (of_all, ids)"
-" CROSS JOIN LATERAL (SELECT x.given FROM capi._consents x WHERE x.key = u.key AND x.source_id = ANY (s.ids)"
+" CROSS JOIN LATERAL (SELECT x.given FROM said x WHERE x.key = u.key AND x.source_id = ANY (s.ids)"
 /* of a role that is gone nobody knows whose customers it spoke of: only its no counts */
 " AND (NOT s.of_all OR EXISTS (SELECT FROM told t WHERE t.writer = x.writer AND (t.known OR NOT x.given)))"
 " ORDER BY x.said_at DESC LIMIT 1) c"

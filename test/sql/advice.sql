@@ -66,6 +66,11 @@ SELECT capi.alter_source('limited', query => :'query' || ' TABLESAMPLE SYSTEM (5
 SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at >= current_date');
 SELECT * FROM advice;
 SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at > (now() - interval ''7 days'')');
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE now() - created_at < interval ''7 days''');
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at < now() - interval ''1 hour''');
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at < current_date');
+SELECT capi.alter_source('limited', query => :'query' || ' WHERE created_at <= now() AND now() >= created_at');
+SELECT capi.alter_source('limited', query => 'SELECT id AS key, now() AS event_time, (SELECT 1 WHERE id > 0) AS event_source_url, CASE WHEN created_at > now() THEN 2 END AS client_user_agent FROM orders');
 SELECT capi.alter_source('limited', query => 'SELECT id AS key, now() AS event_time, CASE WHEN created_at < now() THEN 1 END AS event_source_url, 2 AS client_user_agent FROM orders WHERE created_at <= placed');
 
 -- amounts in cents
@@ -75,6 +80,10 @@ SELECT capi.attach('cents', 'cents', 'main', query => query_of('total_cents'));
 SELECT capi.alter_source('cents', query => query_of('coalesce(cents."total_cents", 0)::numeric'));
 SELECT capi.alter_source('cents', query => query_of('cents.id'));
 SELECT capi.alter_source('cents', query => query_of('total_cents / 100'));
+SELECT capi.alter_source('cents', query => query_of('total_cents / 100.0'));
+SELECT capi.alter_source('cents', query => query_of('total_cents / 100::numeric'));
+ALTER TABLE cents ADD fee_cents numeric;
+SELECT capi.alter_source('cents', query => query_of('fee_cents / 100'));
 SELECT capi.alter_source('cents', query => query_of('total_cents / 100.0'));
 SELECT capi.alter_source('cents', minor_units => '2');
 SELECT capi.alter_source('cents', query => query_of('total_cents'));

@@ -31,6 +31,21 @@ SELECT capi.set_context('2', '{"consent": true}', 'placed'), capi.set_context('2
 COMMIT;
 SELECT outcome, event -> 'user_data' -> 'client_user_agent' AS agent, event ->> 'referrer_url' AS referrer FROM capi.preview('placed', '2');
 
+-- those said while the table was locked are read once, not for each order
+BEGIN;
+INSERT INTO orders (id) SELECT generate_series(101, 120);
+INSERT INTO capi_reserve.consent (key, source_id, said_at, given, writer)
+SELECT n::text, 0, now(), false, current_user FROM generate_series(101, 110) n UNION ALL SELECT 'x' || n, 0, now(), false, current_user FROM generate_series(1, 5000) n;
+SELECT outcome, reason, count(*) FROM capi.preview('placed', max_rows => 50) WHERE order_key::int > 100 GROUP BY 1, 2 ORDER BY 1;
+SELECT seq_tup_read < 20 * 5010 AS "not for each" FROM pg_stat_xact_all_tables WHERE relid = 'capi_reserve.consent'::regclass;
+ROLLBACK;
+-- of which source it is nobody could tell, and a moment later it could: not of another
+BEGIN;
+CREATE OR REPLACE FUNCTION capi._source_is_free() RETURNS boolean LANGUAGE sql AS 'SELECT false';
+SELECT capi.set_context('2', '{"client_user_agent": "N", "consent": true}', 'placed');
+SELECT count(*) FROM capi.context WHERE source_id = 0 AND fields ->> 'client_user_agent' = 'N';
+ROLLBACK;
+
 -- values: what is too long is left out, the longest first
 SELECT capi.set_context('3', jsonb_build_object('client_user_agent', repeat('ü', 2000), 'event_source_url', 'https://shop.example/' || repeat('x', 3000),
        'fbp', 'fb.1.1558571054389.1098115397', 'referrer_url', 'https://shop.example/' || repeat('y', 5000)));

@@ -107,7 +107,16 @@ RESET SESSION AUTHORIZATION;
 INSERT INTO capi.delivery (finished_at, captured_at, source_id, dataset_id, attempts, outcome, key, value, currency)
 SELECT now(), now(), s.id, s.dataset_id, 1, 'delivered', '7', 7, 'EUR' FROM capi.source s WHERE s.name = 'orders';
 SELECT sum(delivered) AS delivered, sum(ignored) AS ignored FROM capi.reconcile('orders', now() - interval '61 minutes', now() - interval '59 minutes');
+-- before a partition goes, for which readers are locked out
+SELECT capi._add_partition('delivery', now() - interval '300 days', now() - interval '299 days');
+CREATE FUNCTION tell_lock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE NOTICE 'readers are locked out: %', EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid()
+                                                        AND l.relation = 'capi.delivery'::regclass AND l.mode = 'AccessExclusiveLock');
+    RETURN OLD; END $$;
+CREATE TRIGGER tell_lock BEFORE DELETE ON capi.delivery FOR EACH ROW EXECUTE FUNCTION tell_lock();
 SELECT capi._maintain_logs('90 days');
+DROP FUNCTION tell_lock CASCADE;
+SELECT count(*) FROM pg_inherits i WHERE i.inhparent = 'capi.delivery'::regclass AND capi._bound(i.inhrelid, 2) < now() - interval '90 days';
 SELECT status, count(*) FROM capi.delivery_status WHERE source = 'orders' AND order_key = '7' GROUP BY status;
 SET SESSION AUTHORIZATION regress_shop;
 

@@ -94,6 +94,17 @@ UPDATE capi.backlog SET captured_at = now() - interval '6 days 11 hours 59 minut
 UPDATE capi.source SET missed_captures = 3 WHERE name <> 'broken';
 SELECT capi.resume('broken');
 SELECT "check", state, sentence FROM capi.status WHERE "check" IN ('sources', 'waiting');
+-- rows that were missed are of no other source than the orders that are missing
+INSERT INTO capi.delivery (finished_at, captured_at, event_time, source_id, dataset_id, attempts, outcome, key)
+SELECT now(), now(), now(), id, dataset_id, 1, 'delivered', 'new' FROM capi.source WHERE name <> 'broken';
+ALTER TABLE shop.orders DISABLE TRIGGER capi_capture;
+INSERT INTO shop.orders VALUES ('new', now() - interval '1 minute', 1, 'EUR');
+ALTER TABLE shop.orders ENABLE TRIGGER capi_capture;
+SELECT "check", state, sentence FROM capi.status WHERE "check" IN ('sources', 'orders');
+UPDATE capi.source SET missed_captures = 1 WHERE name = 'broken';
+SELECT "check", state, sentence FROM capi.status WHERE "check" = 'sources';
+DELETE FROM shop.orders WHERE id = 'new';
+DELETE FROM capi.delivery WHERE key = 'new';
 
 -- what Meta counted, hour by hour, beside what was delivered
 BEGIN;

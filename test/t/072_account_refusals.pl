@@ -157,6 +157,22 @@ $node->pay($node->place_orders(20));
 idle_soon();
 is(rejected() - $before, 3, 'P6: those that are named while others are accepted are rejected');
 
+# every third: in hardly any part of the batch is none, until the parts are small
+$sandbox->behave;
+$node->change('capi.local_checks' => 'off');
+ok($node->wait_for("SELECT current_setting('capi.local_checks') = 'off'"), 'whatever is sent');
+$node->sql("SELECT capi.alter_source('paid_orders', query => (SELECT replace(query, 'SELECT ',"
+		. " 'SELECT CASE WHEN o.id % 3 = 0 THEN ''app'' END AS action_source, ') FROM capi.source))", 'shop_owner');
+my @third = $node->place_orders(240);
+my $of_third = "order_key IN ('" . join("', '", @third) . "')";
+$node->pay(@third);
+$node->wait_until_idle;
+is($node->sql("SELECT status, reason, error_subcode, count(*) FROM capi.delivery_status WHERE $of_third GROUP BY 1, 2, 3 ORDER BY 1"),
+	"delivered|||160\nrejected|refused|2804019|80", 'P6: so are those that are many');
+is($node->sql("SELECT count(*) FROM capi.history WHERE key IN ('" . join("', '", @third) . "')"), 0, 'P6: and they stop no other');
+$node->sql("SELECT capi.alter_source('paid_orders', query => (SELECT replace(query,"
+		. " 'CASE WHEN o.id % 3 = 0 THEN ''app'' END AS action_source, ', '') FROM capi.source))", 'shop_owner');
+
 # --- a proxy for which everything is too large -------------------------------------
 
 $before = rejected();
