@@ -172,27 +172,28 @@ CREATE FUNCTION capi._advise_zone(src capi.source)
 $$;
 
 -- An amount whose name says that it is in cents, given as it is, divided twice, or
--- divided without its cents.
+-- divided without its cents.  Only the beginning of a long query is looked at: who
+-- asks for advice waits for the searches, in the queries of all sources.
 CREATE FUNCTION capi._advise_cents(src capi.source)
     RETURNS TABLE (message text, detail text, hint text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('the query of source "%s" gives "%s" as value, whose name says cents', src.name, m.col[1]),
            'Without minor_units 1250 is reported as 1250.00, and not as 12.50.',
            'Say minor_units => ''2'', or ''currency'' where currencies differ, or divide in the query.'
-      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)\M(?!"?\.)(?:(?!\mAS\M)[^/*]){0,40}?\s+AS\s+"?value\M', 'i') AS m (col)
+      FROM regexp_match(left(src.query, 20000), '\m(\w*(?:cents|minor)\w*)\M(?!"?\.)(?:(?!\mAS\M)[^/*]){0,40}?\s+AS\s+"?value\M', 'i') AS m (col)
      WHERE m.col IS NOT NULL AND src.minor_units IS NULL
     UNION ALL
     SELECT format('the query of source "%s" divides "%s" as a whole number', src.name, m.col[1]),
            'The server drops what is left over: 1250 / 100 is 12.',
            'Write / 100.0, or leave the division out and say minor_units => ''2''.'
-      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)"?\s*/\s*100\M(?!\.|::)', 'i') AS m (col)
+      FROM regexp_match(left(src.query, 20000), '\m(\w*(?:cents|minor)\w*)"?\s*/\s*100\M(?!\.|::)', 'i') AS m (col)
      WHERE EXISTS (SELECT FROM pg_attribute a
                     WHERE lower(a.attname) = lower(m.col[1]) AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))
     UNION ALL
     SELECT format('the query of source "%s" divides "%s", and minor_units does, too', src.name, m.col[1]),
            '1250 is reported as 0.125, and not as 12.50.',
            'Leave one of them out.'
-      FROM regexp_match(src.query, '\m(\w*(?:cents|minor)\w*)"?(?:::\w+)?\s*/\s*100(?:\.0*)?\M(?:(?!\mAS\M)[^,]){0,40}?\s+AS\s+"?value\M', 'i') AS m (col)
+      FROM regexp_match(left(src.query, 20000), '\m(\w*(?:cents|minor)\w*)"?(?:::\w+)?\s*/\s*100(?:\.0*)?\M(?:(?!\mAS\M)[^,]){0,40}?\s+AS\s+"?value\M', 'i') AS m (col)
      WHERE m.col IS NOT NULL AND src.minor_units IS NOT NULL
 $$;
 

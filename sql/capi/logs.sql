@@ -159,13 +159,14 @@ CREATE FUNCTION capi._window() RETURNS interval
 $$;
 
 -- Takes a partition away at once or not at all: to wait for who reads the log, a
--- dump say, would have all others who read or write it wait behind.
+-- dump say, would have all others who read or write it wait behind.  One that a view
+-- of somebody's needs stays as long as that, and is in no other's way.
 CREATE FUNCTION capi._drop_partition(parent text, child regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('LOCK TABLE ONLY capi.%I, ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', parent, child);
     EXECUTE format('DROP TABLE %s', child);
-EXCEPTION WHEN lock_not_available THEN
+EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
     NULL;
 END $$;
 

@@ -166,6 +166,7 @@ BEGIN
     -- also what is of every source: it is about the same order
     DELETE FROM capi.context c
      WHERE c.key = ANY (keys)
+       AND (c.source_id = 0 OR c.key IN (order_key, capi._captured_key(c.source_id, order_key)))
        AND (only_source IS NULL OR c.source_id = only_source
             OR (c.source_id = 0 AND only_source IN (SELECT capi._told(c.writer))));
     GET DIAGNOSTICS n = ROW_COUNT;

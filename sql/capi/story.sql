@@ -43,6 +43,7 @@ CREATE FUNCTION capi._next_after(d capi.delivery) RETURNS text
     SELECT CASE d.outcome
         WHEN 'delivered' THEN 'Nothing more is sent. A pixel call with the same event_id counts as the same event.'
         WHEN 'ignored' THEN format('It is looked at again when the order is captured again, or by capi.redrive(status => ''ignored'', order_key => %L).', d.key)
+                            || CASE WHEN d.reason = 'no consent' THEN ' A refusal of consent holds until capi.set_context() tells consent: true.' ELSE '' END
         WHEN 'rejected' THEN format('Mend what the reason says, then call capi.redrive(order_key => %L).', d.key)
         WHEN 'expired' THEN 'Nothing: Meta takes no event of that age.'
         ELSE 'It is not sent again.' END

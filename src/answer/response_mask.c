@@ -10,8 +10,8 @@
  *	-	a word with "@" or "://", an address of the internet, a word of 20 or
  *		more letters and digits (tokens, hashes);
  *	-	digits that may be a phone, a birth date, an address or the number of a
- *		customer: six in a row, seven with separators between them, or three
- *		groups of them as in 1.2.3.4; a number of more than three that is no
+ *		customer: six, also with separators between them, or three groups of
+ *		them as in 1.2.3.4; a number of more than three that is no
  *		code as in (#2500);
  *	-	every other word that is not in the list.
  * Line breaks and other control characters become spaces.
@@ -29,8 +29,7 @@
 
 #define MASK				"***"
 #define LONG_WORD_BYTES		20
-#define RUN_OF_DIGITS		6
-#define SEPARATED_DIGITS	7
+#define MIN_DIGITS			6
 #define DIGIT_GROUPS		3
 #define MAX_NAME_BYTES		40
 #define MAX_NUMBER_DIGITS	3
@@ -208,8 +207,7 @@ static size_t
 mask_digits(MaskTarget *target, const char *text, const char *p)
 {
 	int			digits = 0;
-	int			run = 0;
-	int			longest = 0;
+	bool		in_group = false;
 	int			groups = 0;
 	size_t		last = 0;		/* bytes until after the last digit */
 
@@ -222,16 +220,16 @@ mask_digits(MaskTarget *target, const char *text, const char *p)
 		if (p[i] >= '0' && p[i] <= '9')
 		{
 			digits++;
-			groups += run++ == 0;
-			longest = Max(longest, run);
+			groups += !in_group;
+			in_group = true;
 			last = i + 1;
 		}
 		else if (strchr(DIGIT_SEPARATORS, p[i]) != NULL)
-			run = 0;
+			in_group = false;
 		else
 			break;
 	}
-	if (longest < RUN_OF_DIGITS && digits < SEPARATED_DIGITS && groups < DIGIT_GROUPS)
+	if (digits < MIN_DIGITS && groups < DIGIT_GROUPS)
 		return 0;
 
 	put_mask(target);

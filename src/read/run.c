@@ -593,6 +593,8 @@ leave(bool one_by_one)
 static void
 note_out_of_memory(const CapiRequest *request, int n)
 {
+	static int	told_in = 0;	/* once for a portion, which may have many such */
+
 	was_out_of_memory = true;
 	if (!request->is_audience && n > 0)
 	{
@@ -601,10 +603,13 @@ note_out_of_memory(const CapiRequest *request, int n)
 		if ((nparts > 1 || n > 1) && is_memory_full())
 			leave(true);
 	}
-	if (n <= 1)
+	if (n <= 1 && told_in != nportions)
+	{
+		told_in = nportions;
 		ereport(LOG,
 				(errmsg("the query of source %d wants more than capi.reader_memory", request->source.id),
 				 errdetail("An order that needs so much waits, and is tried again.")));
+	}
 }
 
 /*

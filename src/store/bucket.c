@@ -7,7 +7,8 @@
  * Minutes and hours are counted from midnight, days from a Monday, months from a
  * January; so a week begins on Monday, and a day has 23 or 25 hours when summer
  * time begins or ends.  Up to an hour the offset from UTC stays that of the time
- * itself: an hour that comes twice is two.
+ * itself: an hour that comes twice is two.  What is longer and would begin in such
+ * an hour begins the first time.
  *
  * By date_trunc(), and by its name of the zone, it would not do: names such as
  * CET are abbreviations to it, without summer time.
@@ -70,6 +71,23 @@ to_first_day(struct pg_tm *tm, int days)
 	j2date((int) (monday + first), &tm->tm_year, &tm->tm_mon, &tm->tm_mday);
 }
 
+/* Where the clock on the wall shows that twice, the first time. */
+static TimestampTz
+first_of(struct pg_tm *tm, fsec_t fsec, TimestampTz at)
+{
+	struct pg_tm shown;
+	fsec_t		shown_fsec;
+	int			before;
+	int			tz;
+	TimestampTz earlier;
+
+	if (timestamp2tm(at - USECS_PER_DAY, &before, &shown, &shown_fsec, NULL, NULL) != 0 ||
+		tm2timestamp(tm, fsec, &before, &earlier) != 0 || earlier >= at ||
+		timestamp2tm(earlier, &tz, &shown, &shown_fsec, NULL, NULL) != 0)
+		return at;
+	return tz == before ? earlier : at;
+}
+
 TimestampTz
 capi_bucket_begin(const Interval *length, TimestampTz at)
 {
@@ -99,7 +117,7 @@ capi_bucket_begin(const Interval *length, TimestampTz at)
 	tz = DetermineTimeZoneOffset(&tm, session_timezone);
 	if (tm2timestamp(&tm, fsec, &tz, &result) != 0)
 		out_of_range();
-	return result;
+	return length->time > 0 ? first_of(&tm, fsec, result) : result;
 }
 
 /* capi._bucket(at timestamptz, length interval) */

@@ -162,6 +162,13 @@ SELECT capi.detach('zone');
 SELECT capi.attach('zone', 'orders', 'main', minor_units => '2', query => 'SELECT id AS key, created_at AS event_time, total_cents AS value, 1 AS event_source_url, 2 AS client_user_agent FROM (SELECT *, amount AS total_cents FROM orders) o');
 SELECT capi.detach('zone');
 
+-- a long query keeps nobody waiting who asks
+SET statement_timeout = '20s';
+SELECT capi.attach('long', 'orders', 'main', query => '/* ' || repeat('cents ', 1000000) || '*/ ' || :'query');
+SELECT count(*) FROM advice;
+RESET statement_timeout;
+SELECT capi.detach('long');
+
 -- of many only some are told at once
 SELECT count(capi.attach('many' || n, 'orders', 'main', event_name => 'lead', query => :'query')) FROM generate_series(1, 7) n;
 SELECT detail, hint FROM advice;

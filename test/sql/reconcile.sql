@@ -96,6 +96,8 @@ SET timezone = 'Europe/Berlin';
 SELECT capi.alter_source('times', query =>
     'SELECT n AS key, ''2026-10-25 00:00+02''::timestamptz + n * interval ''30 minutes'' AS event_time FROM generate_series(0, 9) n');
 SELECT bucket, orders FROM capi.reconcile('times', '2026-10-25', '2026-10-25 05:00', '1 hour');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-10-25', '2026-10-25 05:00', '2 hours');
+SELECT bucket, orders FROM capi.reconcile('times', '2026-10-25', '2026-10-25 05:00', '24 hours');
 
 -- zones whose names are abbreviations, too, and offsets that are no quarters of an hour
 SET timezone = 'CET';

@@ -117,6 +117,17 @@ CREATE TRIGGER tell_lock BEFORE DELETE ON capi.delivery FOR EACH ROW EXECUTE FUN
 SELECT capi._maintain_logs('90 days');
 DROP FUNCTION tell_lock CASCADE;
 SELECT count(*) FROM pg_inherits i WHERE i.inhparent = 'capi.delivery'::regclass AND capi._bound(i.inhrelid, 2) < now() - interval '90 days';
+-- one that a view of somebody's needs stays, and keeps none from being made
+BEGIN;
+SELECT capi._add_partition('delivery', now() - interval '300 days', now() - interval '299 days');
+DO $$ BEGIN
+    EXECUTE (SELECT format('CREATE VIEW needs AS SELECT * FROM %s', i.inhrelid::regclass) FROM pg_inherits i
+              WHERE i.inhparent = 'capi.delivery'::regclass AND capi._bound(i.inhrelid, 2) < now() - interval '90 days');
+    EXECUTE (SELECT format('DROP TABLE %s', p.oid::regclass) FROM capi._partition_now('request') p);
+END $$;
+SELECT capi._maintain_logs('90 days');
+SELECT capi._partition_now('request') IS NOT NULL AS made;
+ROLLBACK;
 SELECT status, count(*) FROM capi.delivery_status WHERE source = 'orders' AND order_key = '7' GROUP BY status;
 SET SESSION AUTHORIZATION regress_shop;
 
@@ -156,6 +167,15 @@ INSERT INTO parcels VALUES ('0a000000-0000-4000-8000-000000000001', 'ab', 7);
 SELECT source_name, step FROM capi.explain_event('0A000000-0000-4000-8000-000000000001') WHERE step = 'captured'
 UNION ALL SELECT source_name, step FROM capi.explain_event('ab') WHERE step = 'captured'
 UNION ALL SELECT source_name, step FROM capi.explain_event('7.0', 'prices') WHERE step = 'captured';
+-- what another source knows by the text that this one makes of it is another order
+BEGIN;
+CREATE TABLE labels (id text PRIMARY KEY);
+SELECT capi.attach('labels', 'labels', 'main', query => 'SELECT id AS key, now() AS event_time FROM labels');
+SELECT capi.set_context('7.00', '{"client_user_agent": "of the label"}', 'labels'), capi.set_context('7.00', '{"client_user_agent": "of the price"}', 'prices');
+SELECT capi.forget('7') > 0 AS forgotten;
+RESET SESSION AUTHORIZATION;
+SELECT fields ->> 'client_user_agent' AS "left" FROM capi.context WHERE key = '7.00';
+ROLLBACK;
 SELECT capi.forget('ab      x', 'numbers'), capi.forget('7.004', 'prices'), capi.forget('nonsense', 'parcels');
 SELECT source, status, reason FROM capi.delivery_status WHERE source IN ('parcels', 'numbers', 'prices') AND status = 'queued' ORDER BY source;
 SELECT capi.forget('0A000000-0000-4000-8000-000000000001'), capi.forget('ab', 'numbers'), capi.forget('7', 'prices');

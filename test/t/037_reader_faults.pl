@@ -275,6 +275,16 @@ like($node->sql(q{SELECT detail || hint FROM capi.diagnose() WHERE "check" = 'qu
 	'P10: diagnose() knows of orders for which the query fails');
 clear();
 
+# whatever code the query fails with, the log does not grow with the orders
+$node->sql(q{CREATE FUNCTION bad.without_room() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE out_of_memory; END $$}, 'tenant');
+query_is("SELECT $columns, b.email AS em, bad.without_room() AS content_name FROM bad.orders b");
+$log = $node->log_size;
+@ids = bad_orders(30);
+ok(wait_status('^retrying: the query failed with SQLSTATE 53200', @ids), 'P6: orders that say so all wait');
+my $told = () = $node->log_since($log) =~ /wants more than capi.reader_memory/g;
+cmp_ok($told, '<', $node->sql(q{SELECT sum(attempts) FROM capi.delivery_status WHERE source = 'bad' AND reason ~ '53200'}), 'P12: and are not told one by one');
+clear();
+
 # a join without its condition
 query_is("SELECT $columns, b.email AS em FROM bad.orders b, generate_series(1, 3000000) n");
 @ids = bad_orders(2);

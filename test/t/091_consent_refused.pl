@@ -39,6 +39,7 @@ is($node->sql('SELECT count(*) FROM capi.context WHERE key = ' . "'$refused'"), 
 $node->sql("SELECT capi.redrive(status => 'ignored')");
 $node->wait_until_idle;
 is(status_of($refused), 'ignored|no consent', 'P4: nor when it is redriven');
+like($node->sql("SELECT detail FROM capi.explain_event('$refused') WHERE step = 'next'"), qr/holds until capi\.set_context\(\) tells consent: true\.$/, 'its story says so');
 $node->sql("UPDATE shop.orders SET status = 'pending' WHERE id = $refused", 'shop_app');
 $node->pay($refused);
 $node->wait_until_idle;

@@ -132,6 +132,8 @@ chmod 0500, $folder or die;
 @ids = insert('orders', (1) x 3);
 ok(wait_status('orders', 'no reader can be started: the server has no shared memory for it', @ids), 'P10: without shared memory orders wait, and say why');
 like($node->sql(q{SELECT hint FROM capi.diagnose() WHERE "check" = 'readers' AND NOT ok}), qr/shared memory/, 'P10: so does diagnose()');
+ok($node->wait_for(q{SELECT state = 'no_reader' FROM capi.health WHERE dataset = 'main'}), 'P10: and health');
+is($node->sql(q{SELECT count(*) FROM capi.diagnose() WHERE NOT ok AND hint ~ 'max_worker_processes'}), '0', 'P10: nobody is sent to another setting');
 $node->sql(q{SELECT capi.send('main', '{"event_name": "Lead", "user_data": {"em": "a@b.example"}, "action_source": "other"}', 'k')});
 ok($node->wait_for(q{SELECT count(*) = 1 FROM capi.delivery_status WHERE order_key = 'k' AND status = 'delivered'}), 'P6: what needs no reader goes on');
 is(() = $node->log_since($log) =~ /no shared memory for a reader: could not open/g, 1, 'P12: the log says it once');
