@@ -389,7 +389,8 @@ BEGIN
              ELSE format('State %s: %s.', h.state, coalesce(h.reason, 'no reason given')) END
         || CASE WHEN h.endpoint <> 'https://graph.facebook.com' THEN format(' It sends to %s.', h.endpoint) ELSE '' END,
         CASE h.state WHEN 'paused' THEN 'SELECT capi.resume_dataset(' || quote_literal(h.dataset) || ');'
-                     WHEN 'credential' THEN 'Set a working token with capi.set_access_token().'
+                     WHEN 'credential' THEN CASE WHEN h.reason ~ '^error 100/33\M' THEN 'Is its number right? capi.alter_dataset(' || quote_literal(h.dataset) || ', dataset_id => ...). Or the token is that of another dataset: capi.set_access_token().'
+                                                 ELSE 'Set a working token with capi.set_access_token().' END
                      WHEN 'no_token' THEN CASE WHEN h.reason ~ 'capi\.key_file' THEN 'Let the server read the key that capi.key_file names, or set the token again with capi.set_access_token().'
                                                WHEN h.reason ~ '^the token file' THEN 'Mend the file that access_token_file names, or set a token with capi.set_access_token().'
                                                ELSE 'Set a token with capi.set_access_token().' END

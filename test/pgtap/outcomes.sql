@@ -9,7 +9,7 @@
 SET client_min_messages = error;
 
 BEGIN;
-SELECT plan(50);
+SELECT plan(51);
 
 CREATE ROLE regress_reader;
 SELECT capi.grant_access('regress_reader', 'reader');
@@ -139,6 +139,10 @@ SELECT results_eq($$SELECT ok, detail, hint FROM capi.diagnose() WHERE "check" =
     $$VALUES (false, 'State credential: error 190: expired.', 'Set a working token with capi.set_access_token().')$$,
     'and what to do about it');
 SELECT results_eq($$SELECT ok FROM capi.diagnose() WHERE "check" = 'dataset shop'$$, $$VALUES (true)$$, 'nothing about the other');
+RESET ROLE;
+UPDATE capi.dataset SET reason = 'error 100/33: Unsupported post request' WHERE name = 'other';
+SET LOCAL ROLE regress_reader;
+SELECT matches(hint, 'alter_dataset\(''other'', dataset_id => .*set_access_token', 'or it is another dataset''s number') FROM capi.diagnose() WHERE "check" = 'dataset other';
 
 -- capi.request_log
 SELECT results_eq($$SELECT request_id, is_transient FROM capi.request_log ORDER BY request_id$$,
