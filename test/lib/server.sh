@@ -91,6 +91,8 @@ install_private_server() {
 	bin=$root$("$pg_config" --bindir)
 	mkdir -p "$bin"
 	cp -L "$("$pg_config" --bindir)"/* "$bin/"
+	mv "$bin/initdb" "$bin/initdb.real"
+	cp "$top/test/lib/initdb" "$bin/initdb"
 	dir=$("$pg_config" --sharedir)
 	link_rest "$dir/extension" "$root$dir/extension"
 	link_rest "$dir" "$root$dir"
