@@ -22,6 +22,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/tuplesort.h"
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
@@ -58,6 +59,7 @@ typedef struct People
 	Tuplestorestate *store;		/* from then on */
 	TupleDesc	desc;
 	TupleTableSlot *slot;
+	ResourceOwner owner;		/* of the sort's files, for the transaction */
 	int64		people;
 	int64		no_consent;
 	int64		unusable;
@@ -258,6 +260,7 @@ keep_person(People *people, const CapiCustomer *customer)
 		struct varlena varlena;
 		char		bytes[VARHDRSZ + CAPI_CUSTOMER_MAX_BYTES];
 	}			packed;
+	ResourceOwner portal_owner = CurrentResourceOwner;
 	pg_uuid_t	key;
 	int			len = capi_customer_pack(customer, (uint8 *) VARDATA(&packed.varlena));
 
@@ -268,7 +271,10 @@ keep_person(People *people, const CapiCustomer *customer)
 	people->slot->tts_values[1] = PointerGetDatum(&packed);
 	people->slot->tts_isnull[0] = people->slot->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(people->slot);
+	/* rows come while the portal's is current, and that ends before the sort */
+	CurrentResourceOwner = people->owner;
 	tuplesort_puttupleslot(people->sort, people->slot);
+	CurrentResourceOwner = portal_owner;
 	ExecClearTuple(people->slot);
 }
 
@@ -407,6 +413,7 @@ capi_people_read(const CapiSource *source, bool only_look)
 	context = AllocSetContextCreate(TopMemoryContext, "capi people", ALLOCSET_DEFAULT_SIZES);
 	kept = MemoryContextAllocZero(context, sizeof(People));
 	kept->context = context;
+	kept->owner = CurrentResourceOwner;
 	reading->people = kept;
 	if (!only_look)
 		open_people(kept);

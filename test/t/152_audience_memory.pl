@@ -1,5 +1,6 @@
 # A long list costs no more memory than a short one, in neither process, and no
-# order waits for it.  CAPI_AUDIENCE_PEOPLE=1000000 is what doc/audiences.md tells of.
+# order waits for it.  So many that the list is sorted in files while rows come.
+# CAPI_AUDIENCE_PEOPLE=1000000 is what doc/audiences.md tells of.
 use strict;
 use warnings;
 
@@ -9,7 +10,7 @@ use CapiTest::Node;
 use CapiTest::Sandbox;
 use PostgreSQL::Test::Utils qw(slurp_file);
 
-my $people = $ENV{CAPI_AUDIENCE_PEOPLE} // 100_000;
+my $people = $ENV{CAPI_AUDIENCE_PEOPLE} // 300_000;
 my $sandbox = CapiTest::Sandbox->new;
 my $node = CapiTest::Node->create('main', sandbox => $sandbox,
 	conf => "capi.poll_interval = '500ms'\ncapi.query_timeout = '60s'");
