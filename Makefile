@@ -18,7 +18,7 @@ OBJS = $(patsubst %,src/%.o, \
 	$(addprefix event/,browser complete contents country country_text \
 		currency customer date \
 		decimal email entity event field hash list member none normalize number \
-		payload person phone place text validate) \
+		payload person phone phone_list phone_mend place text validate) \
 	$(addprefix process/,database_hook deliver event_trigger init launcher reader worker) \
 	$(addprefix read/,caller needed orders people pool portion query reader_lock \
 		row run) \

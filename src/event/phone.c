@@ -15,6 +15,7 @@
 #include "event/country.h"
 #include "event/form.h"
 #include "event/number.h"
+#include "event/phone.h"
 #include "event/text.h"
 
 /* Far more than the 15 of E.164, which only numbers with "+" must keep to. */
@@ -24,19 +25,9 @@
 #define MIN_E164_DIGITS		7
 #define MAX_E164_DIGITS		15
 
-/* Fewer digits do not make a number of a list, or one with an extension. */
-#define MIN_LISTED_DIGITS	7
-#define MIN_MAIN_DIGITS		4
-
-/* So many digits and a fraction are no area code and a number behind a point. */
-#define MIN_WHOLE_DIGITS	9
-
 #define MAX_EXTENSION_DIGITS	3
 
 #define MAX_ITALIAN_MOBILE	10
-
-/* Of the largest integers of 32 bits. */
-#define LIMIT_DIGITS		10
 
 #define MAX_CODE_DIGITS		3
 #define MAX_WORD_BYTES		32
@@ -44,7 +35,6 @@
 
 static const char *const no_digits = "no digits of a telephone number";
 static const char *const too_long = "too many digits for a telephone number";
-static const char *const clamped = "the largest integer, not a telephone number";
 static const char *const too_short =
 "too short for a telephone number of the country";
 
@@ -58,12 +48,6 @@ typedef struct PhoneText
 	char		keys[MAX_DIGITS];	/* digits, and letters as on a keypad */
 	int			nkeys;
 } PhoneText;
-
-static inline bool
-is_plus(uint32 c)
-{
-	return c == '+' || c == 0xFF0B;
-}
 
 static void
 add_digit(PhoneText *phone, int digit)
@@ -134,7 +118,7 @@ read_word(PhoneText *phone, const char *start, const char **p, const char *end)
 		ascii &= c < 0x80;
 		*p = q;
 	}
-	if (phone->n >= MIN_MAIN_DIGITS &&
+	if (phone->n >= CAPI_PHONE_MIN_MAIN &&
 		capi_text_key(key, sizeof(key), start, *p - start) > 0 &&
 		is_extension_word(key) && digit_follows(*p, end))
 		return true;
@@ -186,9 +170,9 @@ read_phone(const CapiInput *in, PhoneText *phone)
 			p += 2;
 		else if (digit >= 0)
 			add_digit(phone, digit);
-		else if (is_plus(c) && phone->n == 0)
+		else if (capi_phone_is_plus(c) && phone->n == 0)
 			phone->plus = true;
-		else if ((c == '#' || c == ';') && phone->n >= MIN_MAIN_DIGITS)
+		else if ((c == '#' || c == ';') && phone->n >= CAPI_PHONE_MIN_MAIN)
 			break;
 		else if (uc_is_alpha(c) && read_word(phone, start, &p, end))
 			break;
@@ -209,7 +193,7 @@ read_digits(const CapiInput *in, PhoneText *phone)
 
 		if (digit >= 0)
 			add_digit(phone, digit);
-		else if (is_plus(c) && phone->n == 0)
+		else if (capi_phone_is_plus(c) && phone->n == 0)
 			phone->plus = true;
 	}
 }
@@ -502,21 +486,6 @@ complete_phone(CapiInput *in, const CapiCountry *home, StringInfo out)
 	return problem == NULL || capi_form_refuse(in, problem);
 }
 
-/* What a column of integers holds when a number was too large for it. */
-static bool
-is_clamped(const char *s, int len)
-{
-	static const char *const limits[] = {
-		"2147483647", "2,147,483,647", "2.147.483.647", "-2147483648",
-		"4294967295", "9223372036854775807", "18446744073709551615"
-	};
-
-	for (int i = 0; i < (int) lengthof(limits); i++)
-		if (len == (int) strlen(limits[i]) && memcmp(s, limits[i], len) == 0)
-			return true;
-	return false;
-}
-
 /* Meta's rule to the letter. */
 static bool
 append_digits(CapiInput *in, StringInfo out)
@@ -538,321 +507,12 @@ append_digits(CapiInput *in, StringInfo out)
 		return capi_form_refuse(in, "too short for a telephone number");
 	if (international && phone.n > MAX_E164_DIGITS)
 		return capi_form_refuse(in, too_long);
-	if (is_clamped(digits, phone.n))
-		return capi_form_refuse(in, clamped);
+	if (capi_phone_is_clamped(digits, phone.n))
+		return capi_form_refuse(in, CAPI_PHONE_CLAMPED);
 	if (zero && !international)
 		in->problem = "sent without calling code, the country is not known";
 	appendBinaryStringInfo(out, digits, phone.n);
 	return true;
-}
-
-/* ---------- several numbers in one text ---------- */
-
-static int
-count_digits(const char *p, const char *end)
-{
-	int			n = 0;
-	uint32		c;
-
-	while (p < end)
-		if (capi_text_digit(&p, end, &c) >= 0)
-			n++;
-	return n;
-}
-
-/*
- * Length of what may part two numbers at p, or 0: a mark, or a word between
- * spaces.
- */
-static int
-separator_length(const char *p, const char *end)
-{
-	static const char *const words[] = {" or ", " and ", " oder ", " und "};
-
-	if (*p == ',' || *p == '|' || *p == '/' || *p == '\n' || *p == ';')
-		return 1;
-	if (*p == ' ' && end - p > 1 && pg_ascii_tolower(p[1]) >= 'a')
-		for (int i = 0; i < (int) lengthof(words); i++)
-		{
-			int			len = strlen(words[i]);
-
-			if (end - p > len && pg_strncasecmp(p, words[i], len) == 0)
-				return len;
-		}
-	return 0;
-}
-
-/* Enough digits up to the next thing that may part numbers? */
-static bool
-number_follows(const char *p, const char *end)
-{
-	const char *q = p;
-
-	while (q < end && separator_length(q, end) == 0)
-		q++;
-	return count_digits(p, q) >= MIN_LISTED_DIGITS;
-}
-
-/* Where a number begins with its first digit or plus sign. */
-static const char *
-first_of_number(const char *p, const char *end)
-{
-	while (p < end && *p != '+' && !capi_form_is_digit(*p))
-		p++;
-	return p;
-}
-
-/* Does it begin with a plus sign or a zero, as one that is complete? */
-static bool
-begins_complete(const char *p, const char *end)
-{
-	p = first_of_number(p, end);
-	return p < end && (*p == '+' || *p == '0');
-}
-
-/*
- * Is what begins at p, behind n digits from "from" on, a number of its own?  Not
- * behind a complete one when it is none: it may be the end of that one, as in
- * +49 (0) 6421 / 2828282, or lack its area code.
- */
-static bool
-is_own_number(const char *from, const char *p, const char *end)
-{
-	return number_follows(p, end) &&
-		(begins_complete(p, end) || !begins_complete(from, p));
-}
-
-/* Does the comma at p part thousands: 1,712,345,678.0000? */
-static bool
-parts_thousands(const char *from, const char *p, const char *end)
-{
-	if (*p != ',' || p == from || !capi_form_is_digit(p[-1]) || end - p < 4)
-		return false;
-	for (int i = 1; i <= 3; i++)
-		if (!capi_form_is_digit(p[i]))
-			return false;
-	return end - p == 4 || !capi_form_is_digit(p[4]);
-}
-
-bool
-capi_phone_next(const char **s, int *len, CapiInput *in)
-{
-	const char *end = *s + *len;
-	const char *p = *s;
-	const char *from = *s;
-	int			n = 0;			/* digits from there on */
-	int			separator = 0;
-
-	if (*len == 0)
-		return false;
-	while (p < end)
-	{
-		const char *start = p;
-		uint32		c;
-
-		if (n >= MIN_LISTED_DIGITS)
-		{
-			separator = separator_length(p, end);
-			if (separator > 0 && !parts_thousands(from, p, end) &&
-				is_own_number(from, p + separator, end))
-				break;
-			separator = 0;
-		}
-		if (capi_text_digit(&p, end, &c) >= 0)
-			n++;
-		else if (is_plus(c) && n >= MIN_LISTED_DIGITS &&
-				 number_follows(p, end))
-		{
-			p = start;
-			break;
-		}
-	}
-	in->s = from;
-	in->len = p - from;
-	*s = p + separator;
-	*len = end - *s;
-	return true;
-}
-
-/* ---------- one number ---------- */
-
-/*
- * Cuts what follows a number of so many digits behind a mark that parts numbers,
- * when it is not enough for another one: 512-555-0100 / 12.  False if there is
- * nothing, or more than max_rest digits.
- */
-static bool
-cut_remainder(CapiInput *in, int min_digits, int max_rest)
-{
-	const char *p = in->s;
-	const char *end = in->s + in->len;
-	int			n = 0;
-
-	while (p < end)
-	{
-		uint32		c;
-
-		if (n >= min_digits && separator_length(p, end) > 0)
-		{
-			in->len = p - in->s;
-			return count_digits(p, end) <= max_rest;
-		}
-		if (capi_text_digit(&p, end, &c) >= 0)
-			n++;
-	}
-	return false;
-}
-
-/* Is there a mark of decimals or an exponent, or the length of a limit? */
-static bool
-may_be_mended(const CapiInput *in)
-{
-	for (int i = 0; i < in->len; i++)
-		if (in->s[i] == '.' || in->s[i] == ',' || in->s[i] == 'E' ||
-			in->s[i] == 'e' || in->s[i] == '^' || in->s[i] == 'D')
-			return true;
-	return in->len >= LIMIT_DIGITS;
-}
-
-static inline bool
-is_mended(const CapiInput *number, const char *buf)
-{
-	return number->s >= buf && number->s < buf + CAPI_NUMBER_MAX_LEN;
-}
-
-/* A digit, or what may stand between those of a number with an exponent? */
-static bool
-is_of_number(const char *s, int at)
-{
-	return capi_form_is_digit(s[at]) || s[at] == '.' || s[at] == ',' ||
-		((s[at] == 'e' || s[at] == 'E') && at > 0 && capi_form_is_digit(s[at - 1])) ||
-		(s[at] == '+' && at > 1 && (s[at - 1] == 'e' || s[at - 1] == 'E'));
-}
-
-/* Is what is left of a number with digits on both sides of an "E"? */
-static bool
-has_exponent(const CapiInput *in)
-{
-	for (int i = 1; i + 1 < in->len; i++)
-	{
-		bool		sign = in->s[i + 1] == '+' || in->s[i + 1] == '-';
-		int			at = i - 1;
-
-		if (in->s[i] != 'e' && in->s[i] != 'E')
-			continue;
-		if (in->s[i + 1] == ' ')
-		{
-			/* 4.9171E +11 */
-			if (i + 3 < in->len && in->s[i + 2] == '+' && in->s[i - 1] != ' ' &&
-				capi_form_is_digit(in->s[i - 1]) && capi_form_is_digit(in->s[i + 3]))
-				return true;
-			continue;
-		}
-		while (at > 0 && in->s[at] == ' ')
-			at--;
-		if (capi_form_is_digit(in->s[at]) && i + 1 + sign < in->len &&
-			capi_form_is_digit(in->s[i + 1 + sign]))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Length without a last ".0", when it ends a long number in groups: no group
- * has one digit, but of those of pairs behind marks (06.12.34.56.0).
- */
-static int
-without_zero(const char *s, int run, int len)
-{
-	int			marks = 0;
-
-	if (len - run < 3 || s[len - 1] != '0' || capi_form_is_digit(s[len - 2]) ||
-		count_digits(s, s + len) <= MIN_LISTED_DIGITS)
-		return len;
-	for (int i = run; i < len; i++)
-		marks += !capi_form_is_digit(s[i]);
-	return marks == 1 ? len - 2 : len;
-}
-
-/*
- * Mends the long numbers within a text: a calling code and a column of numbers
- * put together, +49 1712345678.0, or one with a remark behind it.
- */
-static bool
-mend_parts(CapiInput *in, char *buf)
-{
-	StringInfoData text;
-	int			at = 0;
-
-	initStringInfo(&text);
-	while (at < in->len)
-	{
-		CapiInput	part = {.s = in->s + at};
-		int			from = text.len;
-
-		while (at < in->len && is_of_number(in->s, at))
-			at++;
-		part.len = in->s + at - part.s;
-		if (part.len == 0)
-		{
-			appendStringInfoChar(&text, in->s[at++]);
-			continue;
-		}
-		if (!capi_number_mend(&part, MIN_LISTED_DIGITS, buf))
-			return capi_form_refuse(in, part.problem);
-		appendBinaryStringInfo(&text, part.s, part.len);
-		if (!is_mended(&part, buf))
-			text.len = without_zero(text.data, from, text.len);
-	}
-	in->s = text.data;
-	in->len = text.len;
-	return true;
-}
-
-/* From the first digit or plus sign to the last digit. */
-static CapiInput
-take_core(const CapiInput *in)
-{
-	CapiInput	core = *in;
-
-	while (core.len > 0 && !capi_form_is_digit(*core.s) && *core.s != '+')
-	{
-		core.s++;
-		core.len--;
-	}
-	while (core.len > 0 && !capi_form_is_digit(core.s[core.len - 1]))
-		core.len--;
-	return core;
-}
-
-/*
- * A number that passed through a column or spreadsheet of numbers, in buf or
- * as it was, also beside a remark.  False with the problem if not all of it is
- * left.
- */
-static bool
-mend_number(CapiInput *in, char *buf)
-{
-	CapiInput	number;
-	bool		plus;
-
-	capi_number_to_ascii(in);
-	if (!may_be_mended(in))
-		return true;
-	number = take_core(in);
-	if (capi_number_is_fraction(&number, MIN_WHOLE_DIGITS))
-		return capi_form_refuse(in, "a number with a fraction");
-	if (!capi_number_mend(&number, MIN_MAIN_DIGITS, buf))
-		return capi_form_refuse(in, number.problem);
-	plus = number.len > 0 && *number.s == '+';
-	if (is_clamped(number.s + plus, number.len - plus))
-		return capi_form_refuse(in, clamped);
-	/* only what was changed: the rest may be more than a number */
-	if (is_mended(&number, buf))
-		*in = number;
-	else if (!mend_parts(in, buf))
-		return false;
-	return !has_exponent(in) || capi_form_refuse(in, "an exponent, not a telephone number");
 }
 
 /*
@@ -867,7 +527,7 @@ cut_decimals(CapiInput *in, const CapiCountry *home)
 	while (n > 0 && in->s[n - 1] == '0')
 		n--;
 	if (n == in->len || n < 2 || (in->s[n - 1] != '.' && in->s[n - 1] != ',') ||
-		count_digits(in->s, in->s + in->len) <= home->max_digits + 1)
+		capi_phone_count_digits(in->s, in->s + in->len) <= home->max_digits + 1)
 		return false;
 	in->len = n - 1;
 	return true;
@@ -881,7 +541,7 @@ capi_form_phone(CapiInput *in, StringInfo out)
 	int			start = out->len;
 	char		number[CAPI_NUMBER_MAX_LEN];
 
-	if (!mend_number(in, number))
+	if (!capi_phone_mend(in, number))
 		return false;
 	if (in->country != NULL)
 		home = capi_country_find(in->country);
@@ -893,7 +553,7 @@ capi_form_phone(CapiInput *in, StringInfo out)
 	out->len = start;
 	/* a foreign number is not made of a complete one and an extension */
 	main = *in;
-	if (cut_remainder(&main, main.s[0] == '+' ? MIN_WHOLE_DIGITS + 1 : MIN_WHOLE_DIGITS,
+	if (capi_phone_cut_remainder(&main, main.s[0] == '+' ? CAPI_PHONE_MIN_WHOLE + 1 : CAPI_PHONE_MIN_WHOLE,
 					  MAX_EXTENSION_DIGITS) &&
 		complete_phone(&main, home, out))
 		return true;
@@ -901,7 +561,7 @@ capi_form_phone(CapiInput *in, StringInfo out)
 	if (complete_phone(in, home, out))
 		return true;
 	if (in->problem != too_long ||
-		!cut_remainder(in, MIN_LISTED_DIGITS, MAX_DIGITS))
+		!capi_phone_cut_remainder(in, CAPI_PHONE_MIN_LISTED, MAX_DIGITS))
 		return false;
 	in->problem = NULL;
 	out->len = start;
