@@ -77,9 +77,9 @@ capi_sql_deliver(PG_FUNCTION_ARGS)
 		capi_txn_clear();
 		MemoryContextSwitchTo(caller);
 		destroy_present();
-		capi_remains_wipe();
 		/* the lock is the session's: it would outlive the error */
 		capi_sender_lock_release();
+		capi_remains_wipe();
 		ReThrowError(error);
 	}
 	PG_END_TRY();
@@ -140,9 +140,9 @@ deliver(TimestampTz until)
 		ereport(NOTICE,
 				(errmsg("capi.enabled is off: nothing is sent")));
 	destroy_present();
-	capi_remains_wipe();
 	(void) capi_txn_try("capi: noting a delivery", note_end, NULL);
 	capi_dispatch_unlock();
+	capi_remains_wipe();
 	if (no_worker)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

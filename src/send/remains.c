@@ -4,9 +4,9 @@
  *
  * capi wipes its own copies of a token, and libcurl's through its allocator.
  * Two kinds of copies are beyond both (P8): libcurl sends from a buffer on the
- * stack (and signals put registers there), and what is below it, nghttp2 above all, gives memory back to malloc as
- * it is.  A session that has sent lives on, so the free part of its stack and
- * heap is overwritten then.  Until then what is freed may be taken again, by the
+ * stack, where signals put registers too, and what is below it, nghttp2 above
+ * all, gives memory back to malloc as it is.  A session that has sent lives on,
+ * so the free part of its stack and heap is overwritten then.  Until then what is freed may be taken again, by the
  * server too, and stay in a block's unused part: so it is cleared earlier where
  * malloc can, which is for blocks above LISTED_MAX; the server takes no others.
  *
